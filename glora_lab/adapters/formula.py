@@ -1,0 +1,158 @@
+"""GLoRA's formula, term by term, for one adapter on one layer.
+
+    W_eff = W0 + W0⊙A + B            b_eff = b0 + b0⊙D + E + W0·C
+
+Each term is computed on its own and added to what the base computed: subtracting the base again would cost a
+second product and, in bfloat16, the digits that the delta consists of. The vector and constant modes never
+build an (out, in) matrix: (W0⊙a)x = a⊙(W0·x), which the base has computed already, and a B whose columns are
+all v gives v·Σx. Source: arXiv 2306.07967; authors' code Arnav0400/ViT-Slim, folder GLoRA.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .frozen_base import FrozenBase
+from .paths import Shapes
+
+# init_weights=False: root mean square of what a term adds, relative to what it acts on
+EXAMPLE_SIZE = 0.1
+
+
+class LowRankPath(nn.Module):
+    """Mode `lora`: the matrix Xd @ Xu."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        super().__init__()
+        self.Xd = nn.Parameter(torch.zeros(shapes["Xd"]))  # (rows, r)
+        self.Xu = nn.Parameter(torch.zeros(shapes["Xu"]))  # (r, columns)
+
+    def matrix(self, dtype: torch.dtype | None = None) -> Tensor:
+        """Xd @ Xu, multiplied in `dtype` where given, so that its rank is not rounded away."""
+        return self.Xd.to(dtype) @ self.Xu.to(dtype) if dtype else self.Xd @ self.Xu
+
+
+class SinglePath(nn.Module):
+    """Modes `vector` and `constant`: one tensor that broadcasts."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        super().__init__()
+        self.X = nn.Parameter(torch.zeros(shapes["X"]))
+
+    @property
+    def values(self) -> Tensor:
+        """(features,) for a vector, (1,) for a constant."""
+        return self.X.reshape(-1)
+
+
+Paths = Mapping[str, nn.Module]  # path letter → its module; a path that is off is absent
+
+
+def build_path(shapes: Shapes) -> nn.Module:
+    return LowRankPath(shapes) if "Xd" in shapes else SinglePath(shapes)
+
+
+def init_path(path: nn.Module, letter: str, form: str, in_features: int, *, no_op: bool) -> None:
+    """Kaiming-uniform Xu and zeros elsewhere; without `no_op`, small random values of `EXAMPLE_SIZE`."""
+    spread = math.sqrt(3) * EXAMPLE_SIZE  # a uniform on ±spread has standard deviation EXAMPLE_SIZE
+    if isinstance(path, LowRankPath):
+        nn.init.kaiming_uniform_(path.Xu, a=math.sqrt(5))
+        # Xu has variance 1/(3·fan_in): this Xd gives (Xd @ Xu)·x that size, and elementwise A that size per entry
+        bound = spread * math.sqrt(3 / path.Xd.shape[1])
+        if letter == "A" and form == "elementwise":
+            bound *= math.sqrt(in_features)
+        _fill(path.Xd, 0.0 if no_op else bound)
+    else:
+        # B adds v·Σx to every output: 1/in keeps it to the mean of x, whatever the activations' sign
+        _fill(path.X, 0.0 if no_op else spread / (in_features if letter == "B" else 1))
+
+
+def _fill(parameter: Tensor, bound: float) -> None:
+    if bound:
+        nn.init.uniform_(parameter, -bound, bound)
+    else:
+        nn.init.zeros_(parameter)
+
+
+def output_delta(
+    paths: Paths, x: Tensor, result: Tensor, base: FrozenBase, *, form: str, scaling: float, dropout: nn.Module
+) -> Tensor:
+    """What the adapter adds to `result` = base(x): (..., in), (..., out) → (..., out), in the adapter's precision."""
+    terms = []
+    if "A" in paths or "B" in paths:
+        dropped = dropout(x)
+        if "A" in paths:
+            base_output = base.product(dropped) if _drops(dropout) else _without_bias(result, base)
+            terms.append(_a_output(paths["A"], dropped, base_output, base, form, scaling))
+        if "B" in paths:
+            terms.append(_b_output(paths["B"], dropped, scaling))
+    bias = bias_terms(paths, base, scaling=scaling)
+    if bias:
+        terms.append(sum(bias.values()))  # type: ignore[arg-type]
+    return sum(terms[1:], start=terms[0])
+
+
+def _drops(dropout: nn.Module) -> bool:
+    return isinstance(dropout, nn.Dropout) and dropout.training
+
+
+def _without_bias(result: Tensor, base: FrozenBase) -> Tensor:
+    return result if base.bias is None else result - base.bias
+
+
+def _a_output(path: nn.Module, x: Tensor, base_output: Tensor, base: FrozenBase, form: str, scaling: float) -> Tensor:
+    if isinstance(path, SinglePath):
+        if form == "product" and path.X.numel() > 1:
+            return base.product(x * path.values).to(path.X.dtype)  # W0·diag(a)·x scales the input channels
+        return path.values * base_output
+    assert isinstance(path, LowRankPath)
+    x = x.to(path.Xd.dtype)
+    if form == "product":
+        reduced = base.product(path.Xd.T)  # (r, o): W0·Xd, so that W0 is read once per step, not per token
+        return F.linear(F.linear(x, path.Xu), reduced.T.to(x.dtype)) * scaling
+    return F.linear(x, base.matrix() * path.matrix()) * scaling
+
+
+def _b_output(path: nn.Module, x: Tensor, scaling: float) -> Tensor:
+    if isinstance(path, SinglePath):
+        return x.sum(-1, keepdim=True, dtype=path.X.dtype) * path.values
+    assert isinstance(path, LowRankPath)
+    return F.linear(F.linear(x.to(path.Xd.dtype), path.Xu), path.Xd) * scaling
+
+
+def bias_terms(paths: Paths, base: FrozenBase, *, scaling: float) -> dict[str, Tensor]:
+    """The terms added to b0, per path: C gives W0·C, D gives b0⊙D, E itself; each (out,), or (1,) if constant."""
+    terms = {}
+    if "C" in paths:
+        path = paths["C"]
+        c = path.matrix(base.dtype).reshape(-1) * scaling if isinstance(path, LowRankPath) else path.values  # type: ignore[union-attr]
+        terms["C"] = base.product(c).to(c.dtype)
+    if "D" in paths:
+        terms["D"] = base.bias * paths["D"].values  # type: ignore[operator]
+    if "E" in paths:
+        terms["E"] = paths["E"].values  # type: ignore[assignment]
+    return terms
+
+
+def weight_terms(paths: Paths, base: FrozenBase, *, form: str, scaling: float) -> dict[str, Tensor]:
+    """The terms added to W0, per path: A gives W0⊙A (or W0·A), B itself; each broadcasts to (out, in)."""
+    terms = {}
+    if "A" in paths:
+        terms["A"] = _a_weight(paths["A"], base.matrix(), form, scaling)
+    if "B" in paths:
+        b = paths["B"]
+        terms["B"] = b.matrix(base.dtype) * scaling if isinstance(b, LowRankPath) else b.values[:, None]  # type: ignore[operator]
+    return terms
+
+
+def _a_weight(path: nn.Module, w0: Tensor, form: str, scaling: float) -> Tensor:
+    if isinstance(path, LowRankPath):
+        a = path.matrix(w0.dtype) * scaling
+        return w0 @ a if form == "product" else w0 * a
+    assert isinstance(path, SinglePath)
+    return w0 * (path.values if form == "product" else path.values[:, None])

@@ -1,0 +1,193 @@
+"""GLoRA's layer: a linear layer with five trainable paths over frozen weights.
+
+The forward pass asks the base once and adds what the paths contribute; the formula itself is in formula.py,
+shapes and inert paths are settled in paths.py, merging is in merging.py. What is left here is PEFT's contract:
+adapters by name, active or not, mixed within a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from .formula import Paths, bias_terms, build_path, init_path, output_delta, weight_terms
+from .frozen_base import FrozenBase, features
+from .glora_config import GloraConfig
+from .merging import MergingLayer, warn_gained_bias
+from .mixed_batch import rows_by_adapter
+from .paths import PATHS, LayerPlan
+
+
+class GloraLayer(MergingLayer):
+    """The five paths of any number of adapters on one layer.
+
+    Parameters are `glora_A[name].Xd` and `.Xu` in mode lora, `.X` in vector and constant (shapes: paths.py);
+    a path that is off has no entry. `plans[name]` says what the adapter put here, and which paths are inert.
+    """
+
+    adapter_layer_names = ("glora_A", "glora_B", "glora_C", "glora_D", "glora_E")
+    other_param_names = ("r", "scaling", "plans", "glora_dropout")
+
+    def __init__(self, base_layer: nn.Module, layer_name: str = "") -> None:
+        self.base_layer = base_layer
+        self.layer_name = layer_name
+        self.in_features, self.out_features = features(self.get_base_layer())
+        for name in self.adapter_layer_names:
+            setattr(self, name, nn.ModuleDict())
+        self.glora_dropout = nn.ModuleDict()
+        self.r: dict[str, int] = {}
+        self.scaling: dict[str, float] = {}
+        self.plans: dict[str, LayerPlan] = {}
+        self.merged_adapters: list[str] = []
+        self.kept = None
+        self._disable_adapters = False
+        self._active_adapter = []
+
+    def update_layer(self, adapter_name: str, config: GloraConfig) -> None:
+        """Add (or replace) the paths of one adapter."""
+        plan = config.plan(
+            self.layer_name,
+            in_features=self.in_features,
+            out_features=self.out_features,
+            has_bias=self.has_bias,
+        )
+        self.r[adapter_name], self.scaling[adapter_name], self.plans[adapter_name] = plan.r, plan.scaling, plan
+        drop = config.glora_dropout
+        self.glora_dropout[adapter_name] = nn.Dropout(drop) if drop else nn.Identity()
+        for letter in PATHS:
+            modules, shapes = getattr(self, f"glora_{letter}"), plan.shapes(letter)
+            if adapter_name in modules:
+                del modules[adapter_name]
+            if shapes:
+                modules[adapter_name] = build_path(shapes)
+                init_path(modules[adapter_name], letter, plan.form, self.in_features, no_op=config.init_weights)
+        self._move_adapter_to_device_of_base_layer(adapter_name)
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the base has a bias of its own; one that merging added does not count."""
+        return (self.get_base_layer().bias if self.kept is None else self.kept.bias) is not None
+
+    def carries(self, adapter_name: str) -> bool:
+        return adapter_name in self.plans
+
+    def paths(self, adapter_name: str) -> Paths:
+        """Path letter → module, for the paths of this adapter that are on."""
+        every = {letter: getattr(self, f"glora_{letter}") for letter in PATHS}
+        return {letter: modules[adapter_name] for letter, modules in every.items() if adapter_name in modules}
+
+    def frozen_base(self, dtype: torch.dtype | None = None) -> FrozenBase:
+        return FrozenBase(self.base_layer, self.get_base_layer(), dtype)
+
+    def weight_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """{"A": W0⊙A, "B": B} as (out, in), for the paths that are on, from the original W0, merged or not."""
+        with self.original():
+            base, plan = self.frozen_base(dtype), self.plans[adapter_name]
+            terms = weight_terms(
+                self.paths(adapter_name), base, form=plan.form, scaling=self.scaling[adapter_name]
+            )
+            return {letter: term.expand(self.out_features, self.in_features) for letter, term in terms.items()}
+
+    def bias_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """{"C": W0·C, "D": b0⊙D, "E": E} as (out,), for the paths that are on."""
+        with self.original():
+            terms = bias_terms(
+                self.paths(adapter_name), self.frozen_base(dtype), scaling=self.scaling[adapter_name]
+            )
+            return {letter: term.expand(self.out_features) for letter, term in terms.items()}
+
+    def get_delta_weight(self, adapter: str) -> Tensor:
+        """What the adapter adds to the base's weight, in that weight's own layout and precision."""
+        weight = self.get_base_layer().weight
+        delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
+        return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
+
+    def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        weights = [t for name in adapter_names for t in self.weight_terms(name, dtype).values()]
+        biases = [t for name in adapter_names for t in self.bias_terms(name, dtype).values()]
+        weight = sum(weights[1:], start=weights[0]) if weights else None
+        if weight is not None and isinstance(self.get_base_layer(), Conv1D):
+            weight = weight.T
+        return weight, sum(biases[1:], start=biases[0]) if biases else None
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        had_bias = self.get_base_layer().bias is not None
+        super().merge(safe_merge=safe_merge, adapter_names=adapter_names)
+        if not had_bias and self.get_base_layer().bias is not None:
+            warn_gained_bias(self.layer_name)
+
+    merge.__doc__ = MergingLayer.merge.__doc__
+
+
+class GloraLinear(nn.Module, GloraLayer):
+    """GLoRA over an `nn.Linear` or a `transformers` `Conv1D`, or over a layer that already carries an adapter.
+
+    Input (..., in) of any rank, output (..., out) in the base's own dtype.
+    """
+
+    def __init__(self, base_layer: nn.Module, adapter_name: str, config: GloraConfig, layer_name: str = "") -> None:
+        super().__init__()
+        GloraLayer.__init__(self, base_layer, layer_name)
+        self._active_adapter = adapter_name
+        self.update_layer(adapter_name, config)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        adapter_names = kwargs.pop("adapter_names", None)
+        if self.disable_adapters:
+            if self.merged:
+                self.unmerge()
+            return self.base_layer(x, *args, **kwargs)
+        if adapter_names is not None and self.merged:
+            raise ValueError(
+                "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
+            )
+        result = self.base_layer(x, *args, **kwargs)
+        if adapter_names is not None:
+            return self._mixed(x, result, adapter_names)
+        active = [] if self.merged else self._with_paths(self.active_adapters)
+        if not active:
+            return result
+        total = result
+        for name in active:
+            total = total + self._delta(x, result, name)
+        return total.to(result.dtype)
+
+    def _delta(self, x: Tensor, result: Tensor, name: str) -> Tensor:
+        return output_delta(
+            self.paths(name),
+            x,
+            result,
+            self.frozen_base(),
+            form=self.plans[name].form,
+            scaling=self.scaling[name],
+            dropout=self.glora_dropout[name],
+        )
+
+    def _mixed(self, x: Tensor, result: Tensor, adapter_names: Sequence[str]) -> Tensor:
+        """Each row with the adapter named for it; `__base__`, and adapters that are not on this layer, add nothing."""
+        out = result.clone()
+        for name, rows in rows_by_adapter(adapter_names, len(x)).items():
+            if self._with_paths([name]):
+                out[rows] = (result[rows] + self._delta(x[rows], result[rows], name)).to(out.dtype)
+        return out
+
+    def _with_paths(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if name in self.plans and self.plans[name].total]
+
+    def unload_and_optionally_merge_module(
+        self, merge: bool, safe_merge: bool, adapter_names: list[str] | None
+    ) -> nn.Module:
+        """The layer beneath, with the adapters merged into it if asked; an inner adapter stays in place."""
+        if merge:
+            self.merge(safe_merge=safe_merge, adapter_names=adapter_names)
+        elif self.merged:
+            self.unmerge()
+        return self.base_layer
+
+    def __repr__(self) -> str:
+        return "glora." + super().__repr__()

@@ -1,0 +1,169 @@
+"""GloraConfig: PEFT's arguments as they are, and what the method needs beyond them.
+
+PEFT names its modes jointly (`config_A_B`, `config_D_E`), which cannot say LoRA (B alone), BitFit (E alone)
+or SSF (A, D and E). We keep the joint names as shorthand, so that every stock configuration reads the same
+here, and let `config_A`, `config_B`, `config_D` and `config_E` override them one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from peft import PeftConfig
+from peft.utils.other import get_pattern_key
+
+from . import settings
+from .paths import FORMS, MODES, PATHS, LayerPlan, plan_layer
+from .registry import LabPeftType
+
+Mode = Literal["lora", "vector", "constant", "none"]
+
+
+@dataclass
+class GloraConfig(PeftConfig):
+    """Settings of a GLoRA adapter: W_eff = W0 + W0⊙A + B, b_eff = b0 + b0⊙D + E + W0·C.
+
+    Args:
+        r: rank of every path in mode `lora`.
+        target_modules: names (or one regular expression) of the layers to adapt; "all-linear" for all of
+            them; None for PEFT's defaults for the architecture.
+        bias: which biases of the base train as well: "none", "all" or "glora_only".
+        modules_to_save: further modules to train whole and save beside the adapter.
+        config_A_B, config_C, config_D_E: mode per pair of paths, as in PEFT.
+        init_weights: True starts as a no-op. False starts from small random values: each weight term changes
+            a layer's output by about a tenth of what it acts on.
+        config_A, config_B, config_D, config_E: mode of one path, over the shorthand.
+        A_form: "elementwise" (W0⊙A, the authors' code) or "product" (W0·A, the paper's figure).
+        alpha: None leaves the low-rank products as they are, as the authors do; else they are
+            multiplied by alpha/r, or alpha/√r with `use_rslora`.
+        glora_dropout: dropout on the input of the A and B terms while training.
+        bias_free: what C, D and E do on a layer without bias: "drop" leaves them out (as PEFT), "add" keeps
+            E and W0·C as in the authors' code, and merging then gives the layer a bias.
+        rank_pattern, alpha_pattern: module pattern → rank, alpha of the layers it matches.
+        path_pattern: module pattern → {path: mode}, what a path search returns.
+        exclude_modules: names (or one regular expression) of layers to leave alone.
+        layers_to_transform, layers_pattern: restrict to these layer indices, as in PEFT.
+
+    Raises:
+        ValueError: for a bad setting, with its name, its value and the rule.
+    """
+
+    r: int = 8
+    target_modules: list[str] | str | None = None
+    bias: str = "none"
+    modules_to_save: list[str] | None = None
+    config_A_B: Mode = "lora"
+    config_C: Literal["lora", "vector", "none"] = "lora"
+    config_D_E: Literal["vector", "constant", "none"] = "constant"
+    init_weights: bool = True
+    config_A: Mode | None = None
+    config_B: Mode | None = None
+    config_D: Literal["vector", "constant", "none"] | None = None
+    config_E: Literal["vector", "constant", "none"] | None = None
+    A_form: Literal["elementwise", "product"] = "elementwise"
+    alpha: float | None = None
+    use_rslora: bool = False
+    glora_dropout: float = 0.0
+    bias_free: Literal["drop", "add"] = "drop"
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    alpha_pattern: dict[str, float] = field(default_factory=dict)
+    path_pattern: dict[str, dict[str, str]] = field(default_factory=dict)
+    exclude_modules: list[str] | str | None = None
+    layers_to_transform: list[int] | int | None = None
+    layers_pattern: list[str] | str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.peft_type = LabPeftType.GLORA_LAB  # type: ignore[assignment]
+        self.validate()
+        for name in ("target_modules", "exclude_modules"):
+            value = getattr(self, name)
+            setattr(self, name, set(value) if isinstance(value, list | tuple) else value)
+
+    @classmethod
+    def only(
+        cls, *, A: str = "none", B: str = "none", C: str = "none", D: str = "none", E: str = "none", **others: Any
+    ) -> GloraConfig:
+        """The named paths and no others: `only(B="lora")` is LoRA, `only(E="vector")` is BitFit."""
+        modes: dict[str, Any] = {"config_A": A, "config_B": B, "config_C": C, "config_D": D, "config_E": E}
+        return cls(**modes, **others)
+
+    @classmethod
+    def check_kwargs(cls, **kwargs: Any) -> dict[str, Any]:
+        """A stock GLORA checkpoint is read as ours: PEFT would follow its type back to the stock class."""
+        if kwargs.get("peft_type") in ("GLORA", LabPeftType.GLORA_LAB):
+            kwargs.pop("peft_type")
+        return super().check_kwargs(**kwargs)
+
+    @property
+    def modes(self) -> dict[str, str]:
+        """Path → mode, the shorthand and its overrides settled."""
+        shorthand = {
+            "A": self.config_A_B,
+            "B": self.config_A_B,
+            "C": self.config_C,
+            "D": self.config_D_E,
+            "E": self.config_D_E,
+        }
+        single = {"A": self.config_A, "B": self.config_B, "D": self.config_D, "E": self.config_E}
+        return {path: single.get(path) or shorthand[path] for path in PATHS}
+
+    def plan(self, layer: str, *, in_features: int, out_features: int, has_bias: bool) -> LayerPlan:
+        """What this configuration puts on the layer of that name: the patterns applied, inert paths found."""
+        r = self.rank_pattern.get(get_pattern_key(list(self.rank_pattern), layer), self.r)
+        alpha = self.alpha_pattern.get(get_pattern_key(list(self.alpha_pattern), layer), self.alpha)
+        paths = self.path_pattern.get(get_pattern_key(list(self.path_pattern), layer), {})
+        return plan_layer(
+            layer,
+            {**self.modes, **paths},
+            in_features=in_features,
+            out_features=out_features,
+            has_bias=has_bias,
+            bias_free=self.bias_free,
+            r=r,
+            scaling=1.0 if alpha is None else alpha / (math.sqrt(r) if self.use_rslora else r),
+            form=self.A_form,
+        )
+
+    def validate(self) -> None:
+        """Check every setting, again before a model is touched, for fields can be assigned after construction."""
+        settings.check_positive_int("r", self.r)
+        self._check_modes()
+        settings.check_choice("A_form", self.A_form, FORMS)
+        settings.check_choice("bias", self.bias, ("none", "all", "glora_only"))
+        settings.check_choice("bias_free", self.bias_free, ("drop", "add"))
+        settings.check_flag("init_weights", self.init_weights)
+        settings.check_flag("use_rslora", self.use_rslora)
+        settings.check_probability("glora_dropout", self.glora_dropout)
+        if self.alpha is not None:
+            settings.check_positive_number("alpha", self.alpha)
+        elif self.use_rslora and not self.alpha_pattern:
+            raise settings.refuse("use_rslora", True, "scales by alpha/√r, so `alpha` must be set too")
+        settings.check_names("target_modules", self.target_modules)
+        settings.check_names("exclude_modules", self.exclude_modules)
+        settings.check_names("modules_to_save", self.modules_to_save, regex=False)
+        settings.check_layers(self)
+        self._check_patterns()
+
+    def _check_modes(self) -> None:
+        settings.check_choice("config_A_B", self.config_A_B, MODES["A"])
+        settings.check_choice("config_C", self.config_C, MODES["C"])
+        settings.check_choice("config_D_E", self.config_D_E, MODES["D"])
+        for path in "ABDE":
+            if getattr(self, f"config_{path}") is not None:
+                settings.check_choice(f"config_{path}", getattr(self, f"config_{path}"), MODES[path])
+
+    def _check_patterns(self) -> None:
+        for key, r in settings.check_pattern("rank_pattern", self.rank_pattern).items():
+            settings.check_positive_int(f"rank_pattern[{key!r}]", r)
+        for key, alpha in settings.check_pattern("alpha_pattern", self.alpha_pattern).items():
+            settings.check_positive_number(f"alpha_pattern[{key!r}]", alpha)
+        for key, modes in settings.check_pattern("path_pattern", self.path_pattern).items():
+            name = f"path_pattern[{key!r}]"
+            if not isinstance(modes, Mapping) or not set(modes) <= set(PATHS):
+                raise settings.refuse(name, modes, "must be a dict from path (A, B, C, D, E) to mode")
+            for path, mode in modes.items():
+                settings.check_choice(f"{name}[{path!r}]", mode, MODES[path])

@@ -1,0 +1,87 @@
+"""GloraModel: the tuner that `peft.get_peft_model` builds for a GloraConfig."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from peft.utils import TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING
+from torch import nn
+
+from .frozen_base import features
+from .glora import GloraLayer, GloraLinear
+from .glora_config import GloraConfig
+from .paths import PATHS, LayerPlan
+from .registry import LabPeftType, register
+from .tuner import LabTuner
+
+
+class GloraModel(LabTuner):
+    """A model whose targeted layers carry GLoRA adapters. Made by `peft.get_peft_model(model, GloraConfig(...))`.
+
+    Raises:
+        ValueError: where the configuration matches nothing, matches a layer of an unsupported type, or leaves
+            nothing to train; the model is then as it was.
+    """
+
+    prefix = "glora_"
+    tuner_layer_cls = GloraLayer
+    target_module_mapping = TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING
+
+    def _create_and_replace(
+        self,
+        peft_config: GloraConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(target, GloraLinear):
+            layer = target
+            layer.update_layer(adapter_name, peft_config)
+        else:
+            layer = GloraLinear(target, adapter_name, peft_config, current_key)
+            self._replace_module(parent, target_name, layer, target)
+        if adapter_name not in self.active_adapters:
+            layer.set_requires_grad(adapter_name, False)
+
+    def check_layers(self, targets: dict[str, nn.Module], config: GloraConfig) -> None:
+        plans = [_plan(config, name, leaf) for name, leaf in targets.items()]
+        if any(plan.total for plan in plans) or config.modules_to_save or config.bias != "none":
+            return
+        reasons = {f"{path} ({why})" for plan in plans for path, why in plan.inert.items()}
+        off = [path for path in PATHS if all(plan.asked[path] == "none" for plan in plans)]
+        why = [f"switched off: {', '.join(off)}"] if off else []
+        why += [f"inert: {', '.join(sorted(reasons))}"] if reasons else []
+        raise ValueError(
+            f"This GloraConfig leaves nothing to train in {_some(list(targets))}: {'; '.join(why)}. "
+            "Give A or B a mode, or, on layers without a bias, set bias_free='add' to keep E and W0·C."
+        )
+
+    def report(self, adapter_name: str) -> None:
+        """One warning that names the inert paths and their layers."""
+        layers: dict[str, list[str]] = {}  # the same inert paths for the same reasons → their layers
+        for layer in self.model.modules():
+            if isinstance(layer, GloraLayer) and adapter_name in layer.plans and layer.plans[adapter_name].inert:
+                inert = layer.plans[adapter_name].inert
+                paths = [f"{', '.join(p for p in inert if inert[p] == why)} ({why})" for why in dict.fromkeys(inert.values())]
+                layers.setdefault(", ".join(paths), []).append(layer.layer_name)
+        if layers:
+            lines = [f"{paths} in {_some(names)}" for paths, names in layers.items()]
+            warnings.warn(f"Inert GLoRA paths, which add no parameters: {'; '.join(lines)}.", stacklevel=2)
+
+
+def _plan(config: GloraConfig, name: str, leaf: nn.Module) -> LayerPlan:
+    in_features, out_features = features(leaf)
+    has_bias = getattr(leaf, "bias", None) is not None
+    return config.plan(name, in_features=in_features, out_features=out_features, has_bias=has_bias)
+
+
+def _some(layers: list[str], most: int = 6) -> str:
+    more = f" and {len(layers) - most} more" if len(layers) > most else ""
+    return f"{len(layers)} layer{'s' * (len(layers) > 1)} ({', '.join(layers[:most])}{more})"
+
+
+register(LabPeftType.GLORA_LAB, GloraConfig, GloraModel)

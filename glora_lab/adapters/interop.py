@@ -1,0 +1,31 @@
+"""Adapters from disk: ours and stock PEFT's, read into this library's classes."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from peft import PeftConfig, PeftModel
+from torch import nn
+
+from .glora_config import GloraConfig
+from .registry import LabPeftType
+
+OURS = {"GLORA": GloraConfig, LabPeftType.GLORA_LAB: GloraConfig}
+
+
+def load_adapter(model: nn.Module, path: str | PathLike[str], adapter_name: str = "default") -> PeftModel:
+    """Put a saved adapter on `model`, ready for inference.
+
+    Args:
+        model: the base model, as it was when the adapter was trained. It is changed in place, as PEFT does.
+        path: a folder that `save_pretrained` wrote, by this library or by stock PEFT. A stock GLORA
+            checkpoint becomes our GLoRA; any other type is loaded as PEFT loads it.
+        adapter_name: the name the adapter gets.
+
+    Raises:
+        ValueError: where `path` holds no adapter.
+    """
+    peft_type = PeftConfig._get_peft_type(str(path))
+    config = OURS.get(peft_type, PeftConfig).from_pretrained(str(path))
+    config.inference_mode = True
+    return PeftModel.from_pretrained(model, str(path), adapter_name=adapter_name, config=config)

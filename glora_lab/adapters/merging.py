@@ -1,0 +1,169 @@
+"""Merging an adapter into its base layer, and taking it out again with every bit of the base restored.
+
+PEFT's GLoRA inverts the merge: it subtracts B and divides by 1 + A, which is infinite at A = −1 and drifts in
+low precision. We keep the base's tensors aside while adapters are merged, so unmerging is an assignment, at
+the price of one copy of the merged layers. The sum of all merged adapters is always formed anew from the kept
+W0, in one fixed order, so that the order of merging leaves no trace.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
+from torch import Tensor, nn
+
+
+@dataclass
+class KeptBase:
+    """The base's own tensors while adapters are merged into it, and which inner adapters they contain."""
+
+    weight: Tensor
+    bias: Tensor | None
+    inner_merged: list[list[str]]
+
+
+class MergingLayer(BaseTunerLayer):
+    """`merge` and `unmerge` for a layer that can say what its adapters add to the weight and the bias.
+
+    A subclass has `layer_name` and `added(adapters, dtype) -> (weight delta, bias delta or None)`, the weight
+    delta in the layout of the base's weight and None where nothing is added.
+    """
+
+    layer_name: str
+    base_layer: nn.Module
+    kept: KeptBase | None
+
+    def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
+
+    def carries(self, adapter_name: str) -> bool:
+        raise NotImplementedError(f"{type(self).__name__} does not say what it carries")
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Put adapters into the base's weight and bias.
+
+        Args:
+            safe_merge: refuse, with the base untouched, where a merged value would not be finite.
+            adapter_names: which adapters; None for the active ones.
+
+        Raises:
+            ValueError: under `safe_merge`, naming the layer and the adapters.
+        """
+        new = [name for name in check_adapters_to_merge(self, adapter_names) if self.carries(name)]
+        if not new:
+            return
+        names = self.merged_adapters + new
+        with self.original():
+            weight, bias = self._merged(names)
+        if safe_merge:
+            self._check_finite(weight, bias, names)
+        if self.kept is None:
+            leaf = self.get_base_layer()
+            kept_bias = None if leaf.bias is None else leaf.bias.data
+            self.kept = KeptBase(leaf.weight.data, kept_bias, [list(t.merged_adapters) for t in self._inner_tuners()])
+        self._assign(weight, bias)
+        self.merged_adapters = names
+
+    def unmerge(self, adapter_names: list[str] | None = None) -> None:
+        """Take adapters (None: all) out again. The base has its exact bits back once none is left."""
+        gone = self.merged_adapters if adapter_names is None else adapter_names
+        rest = [name for name in self.merged_adapters if name not in gone]
+        if len(rest) == len(self.merged_adapters):
+            return
+        self._restore()
+        self.merged_adapters = []
+        if rest:
+            self.merge(adapter_names=rest)
+
+    def check_mergeable(self, adapter_names: list[str] | None = None) -> None:
+        """Raise what `merge(safe_merge=True)` would, without merging."""
+        asked = self.active_adapters if adapter_names is None else adapter_names
+        names = [n for n in [*self.merged_adapters, *asked] if self.carries(n)]
+        if names:
+            with self.original():
+                self._check_finite(*self._merged(list(dict.fromkeys(names))), names)
+
+    @contextmanager
+    def original(self) -> Iterator[None]:
+        """Within, the base has its own weight and bias, merged or not."""
+        if self.kept is None:
+            yield
+            return
+        leaf, kept = self.get_base_layer(), self.kept
+        merged_weight, merged_bias = leaf.weight.data, None if leaf.bias is None else leaf.bias.data
+        self._assign(self._like(kept.weight, merged_weight), kept.bias)
+        try:
+            yield
+        finally:
+            self._assign(merged_weight, merged_bias)
+
+    def _merged(self, names: list[str]) -> tuple[Tensor, Tensor | None]:
+        """The base's weight and bias with these adapters in, summed in at least float32 and rounded once."""
+        leaf = self.get_base_layer()
+        ordered = [name for name in self._all_available_adapter_names() if name in names]
+        dtype = torch.promote_types(leaf.weight.dtype, torch.float32)
+        with torch.no_grad():
+            weight_delta, bias_delta = self.added(ordered, dtype)
+            weight, bias = leaf.weight.data, None if leaf.bias is None else leaf.bias.data
+            if weight_delta is not None:
+                weight = (weight.to(dtype) + weight_delta).to(weight.dtype)
+            if bias_delta is not None:
+                bias = (bias_delta if bias is None else bias.to(dtype) + bias_delta).to(weight.dtype)
+        return weight, bias
+
+    def _assign(self, weight: Tensor, bias: Tensor | None) -> None:
+        leaf = self.get_base_layer()
+        leaf.weight.data = weight
+        if bias is None:
+            leaf.bias = None
+        elif leaf.bias is None:
+            leaf.bias = nn.Parameter(bias, requires_grad=False)
+        else:
+            leaf.bias.data = bias
+
+    def _restore(self) -> None:
+        kept, leaf = self.kept, self.get_base_layer()
+        assert kept is not None
+        bias = None if kept.bias is None else self._like(kept.bias, leaf.weight)
+        now = [list(tuner.merged_adapters) for tuner in self._inner_tuners()]
+        self._assign(self._like(kept.weight, leaf.weight), bias)
+        self.kept = None
+        # inner adapters merged or unmerged meanwhile: the kept tensors hold them as they were, so redo the change
+        for tuner, then, wanted in zip(self._inner_tuners(), kept.inner_merged, now, strict=True):
+            if then != wanted:
+                tuner.merged_adapters = then
+                tuner.unmerge()
+                if wanted:
+                    tuner.merge(adapter_names=wanted)
+
+    def _check_finite(self, weight: Tensor, bias: Tensor | None, names: list[str]) -> None:
+        if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
+            raise ValueError(
+                f"NaNs detected in the merged weights of layer {self.layer_name!r}. "
+                f"The adapter {', '.join(names)} seems to be broken"
+            )
+
+    def _inner_tuners(self) -> list[BaseTunerLayer]:
+        tuners, layer = [], self.base_layer
+        while isinstance(layer, BaseTunerLayer):
+            tuners.append(layer)
+            layer = layer.base_layer
+        return tuners
+
+    @staticmethod
+    def _like(kept: Tensor, current: Tensor) -> Tensor:
+        # the model may have moved, or changed precision, while merged
+        return kept.to(device=current.device, dtype=current.dtype)
+
+
+def warn_gained_bias(layer_name: str) -> None:
+    warnings.warn(
+        f"Merging gives layer {layer_name!r} a bias that it did not have (bias_free='add'). A checkpoint of the merged "
+        "model holds a tensor more than its architecture declares; unmerging takes the bias away again.",
+        stacklevel=3,
+    )

@@ -1,0 +1,107 @@
+"""GLoRA's five paths as plain facts: which modes each takes, what shapes they need, what they cost.
+
+    W_eff = W0 + W0⊙A + B            b_eff = b0 + b0⊙D + E + W0·C
+
+Pure Python, no tensors: the layer builds its parameters from these shapes and every count in the
+laboratory sums them, so a picture and a layer cannot disagree. Source: arXiv 2306.07967, and the
+authors' layer (Arnav0400/ViT-Slim, folder GLoRA), which multiplies A elementwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+PATHS = ("A", "B", "C", "D", "E")
+MODES: Mapping[str, tuple[str, ...]] = {
+    "A": ("lora", "vector", "constant", "none"),
+    "B": ("lora", "vector", "constant", "none"),
+    "C": ("lora", "vector", "none"),
+    "D": ("vector", "constant", "none"),
+    "E": ("vector", "constant", "none"),
+}
+FORMS = ("elementwise", "product")
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def path_shapes(
+    path: str, mode: str, *, out_features: int, in_features: int, r: int, form: str = "elementwise"
+) -> Shapes:
+    """Parameter name → shape for one path, with PEFT's names and layout.
+
+    `lora` is Xd @ Xu, `vector` and `constant` are a single X, `none` has nothing. A is (out, in), but
+    (in, in) in the product form W0·A, where its vector is the diagonal of A, one scale per input channel.
+    """
+    rows = in_features if path == "C" or (path == "A" and form == "product") else out_features
+    columns = 1 if path == "C" else in_features
+    if mode == "lora":
+        return {"Xd": (rows, r), "Xu": (r, columns)}
+    if mode == "vector":
+        return {"X": (rows,) if path in "DE" else (rows, 1)}
+    return {"X": (1,)} if mode == "constant" else {}
+
+
+def inert_reason(path: str, *, has_bias: bool, bias_free: str) -> str:
+    """Why a path can do nothing in this layer, or an empty string where it works."""
+    if has_bias or path in "AB":
+        return ""
+    if path == "D":
+        return "the layer has no bias, so b0⊙D is zero"
+    return "" if bias_free == "add" else 'the layer has no bias and bias_free="drop" adds none'
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """What one adapter puts on one layer, settled before any parameter exists.
+
+    `modes` has every path, with `none` for those that are off or inert; `asked` is what the configuration
+    wanted and `inert` says, per path, why it is not done. `scaling` multiplies the low-rank products.
+    """
+
+    layer: str
+    in_features: int
+    out_features: int
+    r: int
+    scaling: float
+    form: str
+    asked: Mapping[str, str]
+    modes: Mapping[str, str]
+    inert: Mapping[str, str]
+
+    def shapes(self, path: str) -> Shapes:
+        return path_shapes(
+            path,
+            self.modes[path],
+            out_features=self.out_features,
+            in_features=self.in_features,
+            r=self.r,
+            form=self.form,
+        )
+
+    def params(self, path: str) -> int:
+        return sum(prod(shape) for shape in self.shapes(path).values())
+
+    @property
+    def total(self) -> int:
+        return sum(self.params(path) for path in PATHS)
+
+
+def plan_layer(
+    layer: str,
+    asked: Mapping[str, str],
+    *,
+    in_features: int,
+    out_features: int,
+    has_bias: bool,
+    bias_free: str,
+    r: int,
+    scaling: float = 1.0,
+    form: str = "elementwise",
+) -> LayerPlan:
+    """Settle which of the `asked` modes (path → mode) one layer can carry."""
+    reasons = {path: inert_reason(path, has_bias=has_bias, bias_free=bias_free) for path in PATHS}
+    inert = {path: reasons[path] for path in PATHS if reasons[path] and asked[path] != "none"}
+    modes = {path: "none" if path in inert else asked[path] for path in PATHS}
+    return LayerPlan(layer, in_features, out_features, r, scaling, form, dict(asked), modes, inert)

@@ -1,0 +1,38 @@
+"""Our adapter types in PEFT's tables, beside its own.
+
+PEFT looks up configuration, tuner and prefix by type, and `register_peft_method` refuses a type that is not
+in its enumeration. We write the entries ourselves, under names of our own, so that PEFT's GLORA and GRALORA
+stay as they are; the prefixes are PEFT's, so that tensor names are too.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from peft import PeftType, mapping
+from peft.tuners.tuners_utils import BaseTuner
+
+
+class LabPeftType(str, Enum):
+    """The adapter types of this library. Name and value agree, so that a member and its string are one key."""
+
+    GLORA_LAB = "GLORA_LAB"
+    GRALORA_LAB = "GRALORA_LAB"
+
+
+def _join_peft_types() -> None:
+    """PEFT 0.20 saves and loads only types that are members of its own enumeration; later ones ask the tuner."""
+    if not hasattr(BaseTuner, "_get_adapter_state_dict"):
+        for member in LabPeftType:
+            PeftType._member_map_[member.name] = member  # type: ignore[index]
+            PeftType._member_names_.append(member.name)
+
+
+_join_peft_types()
+
+
+def register(peft_type: LabPeftType, config_class: type, tuner_class: type) -> None:
+    """Make PEFT build `tuner_class` for `config_class`. Calling it again changes nothing."""
+    mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft_type] = config_class  # type: ignore[index]
+    mapping.PEFT_TYPE_TO_TUNER_MAPPING[peft_type] = tuner_class  # type: ignore[index]
+    mapping.PEFT_TYPE_TO_PREFIX_MAPPING[peft_type] = tuner_class.prefix  # type: ignore[index,attr-defined]

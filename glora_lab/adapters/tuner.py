@@ -1,0 +1,133 @@
+"""What our two tuners share: injection that either succeeds or leaves the model as it was, and mixed batches.
+
+PEFT replaces layers one by one and finds a bad one half-way. We plan first: every target is checked and every
+layer's parameters are counted before a module is touched; whatever still fails later (in PEFT's own steps, such
+as `modules_to_save`) is rolled back.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
+from torch import nn
+
+from .frozen_base import SUPPORTED
+from .merging import MergingLayer
+from .mixed_batch import adapter_names_as_hooks
+from .settings import refuse
+
+
+class LabTuner(BaseTuner):
+    """Base of GloraModel and GraloraModel."""
+
+    def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
+        """As PEFT's; a ValueError, or any other error, leaves the model as it was."""
+        config = self.peft_config[adapter_name]
+        config.validate()
+        if kwargs.get("state_dict") is None:
+            self.check_targets(model, config)
+        before = _Snapshot(model)
+        try:
+            super().inject_adapter(model, adapter_name, *args, **kwargs)
+        except BaseException:
+            before.restore(adapter_name)
+            raise
+        self.report(adapter_name)
+
+    def check_targets(self, model: nn.Module, config: Any) -> None:
+        """Refuse a configuration that this model cannot carry, before anything is changed."""
+        targets = self.targets(model, config)
+        if not targets:
+            raise refuse("target_modules", config.target_modules, f"matches no layer. {_not_found(model, config)}")
+        unsupported = {name: leaf for name, leaf in targets.items() if type(leaf) not in SUPPORTED}
+        if unsupported:
+            listed = ", ".join(f"{name} ({type(leaf).__name__})" for name, leaf in unsupported.items())
+            rule = f"matches layers of a type that is not supported: {listed}. Supported are nn.Linear and Conv1D"
+            raise refuse("target_modules", config.target_modules, rule)
+        self.check_layers(targets, config)
+
+    def check_layers(self, targets: dict[str, nn.Module], config: Any) -> None:
+        """Hook for rules over all layers together."""
+
+    def report(self, adapter_name: str) -> None:
+        """Hook for one warning after a successful injection."""
+
+    def targets(self, model: nn.Module, config: Any) -> dict[str, nn.Module]:
+        """Name → innermost module of each layer that `config` selects, by PEFT's own rules."""
+        config = self._prepare_adapter_config(copy.copy(config), self.get_model_config(model))
+        config = _maybe_include_all_linear_layers(config, model)
+        found: dict[str, nn.Module] = {}
+        inside: tuple[str, ...] = ()
+        for name, module in model.named_modules():
+            if not name or name.startswith(inside or ("\0",)):
+                continue
+            if isinstance(module, BaseTunerLayer):
+                inside += (name + ".",)
+            if self._check_target_module_exists(config, name):
+                found[name] = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+        return found
+
+    def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
+        """As PEFT's; with `safe_merge`, a weight that is not finite in any layer leaves all of them untouched."""
+        if safe_merge:
+            self._check_all_mergeable(adapter_names)
+        super().merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
+
+    def _unload_and_optionally_merge(self, merge: bool = True, safe_merge: bool = False, **kwargs: Any) -> nn.Module:
+        if merge and safe_merge:
+            self._check_all_mergeable(kwargs.get("adapter_names"))
+        return super()._unload_and_optionally_merge(merge=merge, safe_merge=safe_merge, **kwargs)
+
+    def _check_all_mergeable(self, adapter_names: list[str] | None) -> None:
+        for module in self.model.modules():
+            if isinstance(module, MergingLayer):
+                module.check_mergeable(adapter_names)
+
+    @contextmanager
+    def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        names = kwargs.pop("adapter_names", None)
+        if names is None:
+            yield
+            return
+        with adapter_names_as_hooks(self, self.tuner_layer_cls, names, set(self.peft_config), kwargs):
+            yield
+
+
+def _not_found(model: nn.Module, config: Any) -> str:
+    """PEFT's own sentence, then what could have been meant and what else narrows the choice."""
+    narrowing = ("exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern")
+    others = [f"{name}={getattr(config, name)!r}" for name in narrowing if getattr(config, name)]
+    linear = {name.rpartition(".")[2] for name, module in model.named_modules() if type(module) in SUPPORTED}
+    return (
+        f"Target modules {config.target_modules} not found in the base model"
+        + (f" (narrowed by {', '.join(others)})" if others else "")
+        + f". Its linear layers are called {', '.join(sorted(linear)) or '(it has none)'}."
+    )
+
+
+class _Snapshot:
+    """Which module sits where in a model and what trains, to be put back after a failed injection."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.children = [(module, dict(module._modules)) for module in model.modules()]
+        self.trainable = [(p, p.requires_grad) for p in model.parameters()]
+        layers = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
+        self.active = [(layer, layer._active_adapter) for layer in layers]
+
+    def restore(self, adapter_name: str) -> None:
+        for module, children in self.children:
+            module._modules.clear()
+            module._modules.update(children)
+        for parameter, requires_grad in self.trainable:
+            parameter.requires_grad = requires_grad
+        for layer, active in self.active:
+            for attribute in layer.other_param_names:
+                holder = getattr(layer, attribute)
+                if adapter_name in holder and not isinstance(holder, nn.Module):
+                    del holder[adapter_name]
+            layer._active_adapter = active
+
