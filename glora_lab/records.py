@@ -223,3 +223,7 @@ class Predictions(Record):
     @property
     def accuracy(self) -> float:
         return float((self.labels == self.predicted).mean())
+
+    def first(self, n: int) -> Predictions:
+        """The first `n` images and answers."""
+        return Predictions(self.images[:n], self.labels[:n], self.predicted[:n], self.confidence[:n])

@@ -68,15 +68,19 @@ def init_path(path: nn.Module, letter: str, form: str, in_features: int, *, no_o
             bound *= math.sqrt(in_features)
         _fill(path.Xd, 0.0 if no_op else bound)
     else:
-        # B adds v·Σx to every output: 1/in keeps it to the mean of x, whatever the activations' sign
-        _fill(path.X, 0.0 if no_op else spread / (in_features if letter == "B" else 1))
+        # B adds v·Σx to every output. 2/in makes that twice the mean of x: a third of the base's output where all
+        # activations are positive, still 1% of it at 1,024 inputs where they are centred
+        _fill(path.X, 0.0 if no_op else spread * (2 / in_features if letter == "B" else 1))
 
 
+@torch.no_grad()
 def _fill(parameter: Tensor, bound: float) -> None:
-    if bound:
-        nn.init.uniform_(parameter, -bound, bound)
-    else:
+    if not bound:
         nn.init.zeros_(parameter)
+        return
+    nn.init.uniform_(parameter, -bound, bound)
+    if parameter.numel() == 1:  # one draw may fall anywhere near 0: keep its sign, and give it the usual size
+        parameter.copy_(parameter.sign() * bound / math.sqrt(3))
 
 
 def output_delta(
@@ -87,8 +91,8 @@ def output_delta(
     if "A" in paths or "B" in paths:
         dropped = dropout(x)
         if "A" in paths:
-            base_output = base.product(dropped) if _drops(dropout) else _without_bias(result, base)
-            terms.append(_a_output(paths["A"], dropped, base_output, base, form, scaling))
+            known = None if _drops(dropout) else result
+            terms.append(_a_output(paths["A"], dropped, known, base, form, scaling))
         if "B" in paths:
             terms.append(_b_output(paths["B"], dropped, scaling))
     bias = bias_terms(paths, base, scaling=scaling)
@@ -101,15 +105,17 @@ def _drops(dropout: nn.Module) -> bool:
     return isinstance(dropout, nn.Dropout) and dropout.training
 
 
-def _without_bias(result: Tensor, base: FrozenBase) -> Tensor:
-    return result if base.bias is None else result - base.bias
-
-
-def _a_output(path: nn.Module, x: Tensor, base_output: Tensor, base: FrozenBase, form: str, scaling: float) -> Tensor:
+def _a_output(
+    path: nn.Module, x: Tensor, result: Tensor | None, base: FrozenBase, form: str, scaling: float
+) -> Tensor:
+    """(W0⊙A)·x or W0·A·x; `result` is base(x), None where dropout has changed x since the base saw it."""
     if isinstance(path, SinglePath):
         if form == "product" and path.X.numel() > 1:
             return base.product(x * path.values).to(path.X.dtype)  # W0·diag(a)·x scales the input channels
-        return path.values * base_output
+        if result is None:
+            return path.values * base.product(x)
+        result = result.to(path.X.dtype)  # first, or taking b0 away would round a second time
+        return path.values * (result if base.bias is None else result - base.bias)
     assert isinstance(path, LowRankPath)
     x = x.to(path.Xd.dtype)
     if form == "product":

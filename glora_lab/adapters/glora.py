@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 from .formula import Paths, bias_terms, build_path, init_path, output_delta, weight_terms
 from .frozen_base import FrozenBase, features
 from .glora_config import GloraConfig
-from .merging import MergingLayer, warn_gained_bias
+from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
 from .paths import PATHS, LayerPlan
 
@@ -114,14 +114,6 @@ class GloraLayer(MergingLayer):
         if weight is not None and isinstance(self.get_base_layer(), Conv1D):
             weight = weight.T
         return weight, sum(biases[1:], start=biases[0]) if biases else None
-
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        had_bias = self.get_base_layer().bias is not None
-        super().merge(safe_merge=safe_merge, adapter_names=adapter_names)
-        if not had_bias and self.get_base_layer().bias is not None:
-            warn_gained_bias(self.layer_name)
-
-    merge.__doc__ = MergingLayer.merge.__doc__
 
 
 class GloraLinear(nn.Module, GloraLayer):

@@ -47,9 +47,9 @@ class GloraModel(LabTuner):
         if adapter_name not in self.active_adapters:
             layer.set_requires_grad(adapter_name, False)
 
-    def check_layers(self, targets: dict[str, nn.Module], config: GloraConfig) -> None:
+    def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GloraConfig) -> None:
         plans = [_plan(config, name, leaf) for name, leaf in targets.items()]
-        if any(plan.total for plan in plans) or config.modules_to_save or config.bias != "none":
+        if any(plan.total for plan in plans) or _trains_beside(model, targets, config):
             return
         reasons = {f"{path} ({why})" for plan in plans for path, why in plan.inert.items()}
         off = [path for path in PATHS if all(plan.asked[path] == "none" for plan in plans)]
@@ -77,6 +77,17 @@ def _plan(config: GloraConfig, name: str, leaf: nn.Module) -> LayerPlan:
     in_features, out_features = features(leaf)
     has_bias = getattr(leaf, "bias", None) is not None
     return config.plan(name, in_features=in_features, out_features=out_features, has_bias=has_bias)
+
+
+def _trains_beside(model: nn.Module, targets: dict[str, nn.Module], config: GloraConfig) -> bool:
+    """Whether the configuration trains anything that is not a path: biases of the base, or whole modules."""
+    names = [name for name, _ in model.named_parameters()]
+    if config.bias == "all" and any(name.rpartition(".")[2] == "bias" for name in names):
+        return True
+    if config.bias == "glora_only" and any(getattr(leaf, "bias", None) is not None for leaf in targets.values()):
+        return True
+    whole = tuple(config.modules_to_save or ())
+    return any(name.rpartition(".")[0].endswith(whole) for name in names if whole)
 
 
 def _some(layers: list[str], most: int = 6) -> str:

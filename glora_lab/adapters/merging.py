@@ -57,17 +57,10 @@ class MergingLayer(BaseTunerLayer):
         new = [name for name in check_adapters_to_merge(self, adapter_names) if self.carries(name)]
         if not new:
             return
-        names = self.merged_adapters + new
-        with self.original():
-            weight, bias = self._merged(names)
-        if safe_merge:
-            self._check_finite(weight, bias, names)
-        if self.kept is None:
-            leaf = self.get_base_layer()
-            kept_bias = None if leaf.bias is None else leaf.bias.data
-            self.kept = KeptBase(leaf.weight.data, kept_bias, [list(t.merged_adapters) for t in self._inner_tuners()])
-        self._assign(weight, bias)
-        self.merged_adapters = names
+        had_bias = self.get_base_layer().bias is not None
+        self._put_in(self.merged_adapters + new, safe_merge)
+        if not had_bias and self.get_base_layer().bias is not None:
+            warn_gained_bias(self.layer_name)
 
     def unmerge(self, adapter_names: list[str] | None = None) -> None:
         """Take adapters (None: all) out again. The base has its exact bits back once none is left."""
@@ -75,10 +68,14 @@ class MergingLayer(BaseTunerLayer):
         rest = [name for name in self.merged_adapters if name not in gone]
         if len(rest) == len(self.merged_adapters):
             return
-        self._restore()
-        self.merged_adapters = []
+        self._take_out()
         if rest:
-            self.merge(adapter_names=rest)
+            self._put_in(rest)
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """As PEFT's; an adapter that is merged is taken out of the base first."""
+        self.unmerge([adapter_name])
+        super().delete_adapter(adapter_name)
 
     def check_mergeable(self, adapter_names: list[str] | None = None) -> None:
         """Raise what `merge(safe_merge=True)` would, without merging."""
@@ -94,13 +91,35 @@ class MergingLayer(BaseTunerLayer):
         if self.kept is None:
             yield
             return
-        leaf, kept = self.get_base_layer(), self.kept
-        merged_weight, merged_bias = leaf.weight.data, None if leaf.bias is None else leaf.bias.data
-        self._assign(self._like(kept.weight, merged_weight), kept.bias)
+        leaf, inner = self.get_base_layer(), self._inner_merged()
+        weight, bias = leaf.weight.data, None if leaf.bias is None else leaf.bias.data
+        self._assign(*self._kept_like(weight))
+        self._set_inner_merged(self.kept.inner_merged)
         try:
             yield
         finally:
-            self._assign(merged_weight, merged_bias)
+            self._assign(weight, bias)
+            self._set_inner_merged(inner)
+
+    def _put_in(self, names: list[str], safe_merge: bool = False) -> None:
+        with self.original():
+            weight, bias = self._merged(names)
+        if safe_merge:
+            self._check_finite(weight, bias, names)
+        if self.kept is None:
+            leaf = self.get_base_layer()
+            kept_bias = None if leaf.bias is None else leaf.bias.data
+            self.kept = KeptBase(leaf.weight.data, kept_bias, self._inner_merged())
+        self._assign(weight, bias)
+        self._redo_inner_merges(self.kept)
+        self.merged_adapters = names
+
+    def _take_out(self) -> None:
+        kept = self.kept
+        assert kept is not None
+        self._assign(*self._kept_like(self.get_base_layer().weight))
+        self._redo_inner_merges(kept)
+        self.kept, self.merged_adapters = None, []
 
     def _merged(self, names: list[str]) -> tuple[Tensor, Tensor | None]:
         """The base's weight and bias with these adapters in, summed in at least float32 and rounded once."""
@@ -109,11 +128,11 @@ class MergingLayer(BaseTunerLayer):
         dtype = torch.promote_types(leaf.weight.dtype, torch.float32)
         with torch.no_grad():
             weight_delta, bias_delta = self.added(ordered, dtype)
-            weight, bias = leaf.weight.data, None if leaf.bias is None else leaf.bias.data
-            if weight_delta is not None:
-                weight = (weight.to(dtype) + weight_delta).to(weight.dtype)
-            if bias_delta is not None:
-                bias = (bias_delta if bias is None else bias.to(dtype) + bias_delta).to(weight.dtype)
+            # tensors of their own also where nothing is added: inner adapters merge in place
+            weight = (leaf.weight.to(dtype) + (0 if weight_delta is None else weight_delta)).to(leaf.weight.dtype)
+            if leaf.bias is None:
+                return weight, None if bias_delta is None else bias_delta.to(weight.dtype)
+            bias = (leaf.bias.to(dtype) + (0 if bias_delta is None else bias_delta)).to(leaf.bias.dtype)
         return weight, bias
 
     def _assign(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -125,21 +144,6 @@ class MergingLayer(BaseTunerLayer):
             leaf.bias = nn.Parameter(bias, requires_grad=False)
         else:
             leaf.bias.data = bias
-
-    def _restore(self) -> None:
-        kept, leaf = self.kept, self.get_base_layer()
-        assert kept is not None
-        bias = None if kept.bias is None else self._like(kept.bias, leaf.weight)
-        now = [list(tuner.merged_adapters) for tuner in self._inner_tuners()]
-        self._assign(self._like(kept.weight, leaf.weight), bias)
-        self.kept = None
-        # inner adapters merged or unmerged meanwhile: the kept tensors hold them as they were, so redo the change
-        for tuner, then, wanted in zip(self._inner_tuners(), kept.inner_merged, now, strict=True):
-            if then != wanted:
-                tuner.merged_adapters = then
-                tuner.unmerge()
-                if wanted:
-                    tuner.merge(adapter_names=wanted)
 
     def _check_finite(self, weight: Tensor, bias: Tensor | None, names: list[str]) -> None:
         if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
@@ -155,10 +159,33 @@ class MergingLayer(BaseTunerLayer):
             layer = layer.base_layer
         return tuners
 
-    @staticmethod
-    def _like(kept: Tensor, current: Tensor) -> Tensor:
-        # the model may have moved, or changed precision, while merged
-        return kept.to(device=current.device, dtype=current.dtype)
+    def _inner_merged(self) -> list[list[str]]:
+        return [list(tuner.merged_adapters) for tuner in self._inner_tuners()]
+
+    def _set_inner_merged(self, names: list[list[str]]) -> None:
+        for tuner, merged in zip(self._inner_tuners(), names, strict=True):
+            tuner.merged_adapters = list(merged)
+
+    def _redo_inner_merges(self, kept: KeptBase) -> None:
+        """Inner adapters may have been merged or unmerged since `kept` was: do the same to what was assigned."""
+        for tuner, then in zip(self._inner_tuners(), kept.inner_merged, strict=True):
+            now = tuner.merged_adapters
+            if now != then:
+                tuner.merged_adapters = list(then)
+                if then:
+                    tuner.unmerge()
+                if now:
+                    tuner.merge(adapter_names=now)
+
+    def _kept_like(self, current: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The kept weight and bias; the model may have moved, or changed precision, while merged."""
+        kept, leaf = self.kept, self.get_base_layer()
+        assert kept is not None
+        weight = kept.weight.to(device=current.device, dtype=current.dtype)
+        if kept.bias is None:
+            return weight, None
+        like = current if leaf.bias is None else leaf.bias
+        return weight, kept.bias.to(device=like.device, dtype=like.dtype)
 
 
 def warn_gained_bias(layer_name: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
+from transformers import GenerationConfig
 
 
 def rows_by_adapter(adapter_names: Sequence[str], rows: int) -> dict[str, list[int]]:
@@ -32,18 +33,23 @@ def rows_by_adapter(adapter_names: Sequence[str], rows: int) -> dict[str, list[i
     return found
 
 
-def repeats_in_generate(model: nn.Module, kwargs: dict[str, Any]) -> int:
+def repeats_in_generate(model: nn.Module, args: tuple, kwargs: dict[str, Any]) -> int:
     """How many times `generate` would repeat each row: the larger of beams and returned sequences."""
-    default = kwargs.get("generation_config") or getattr(model, "generation_config", None)
+    given = [*args, kwargs.get("generation_config"), getattr(model, "generation_config", None)]
+    default = next((config for config in given if isinstance(config, GenerationConfig)), None)
     counts = (kwargs.get(n) or getattr(default, n, None) or 1 for n in ("num_beams", "num_return_sequences"))
     return max(counts)
 
 
 @contextmanager
 def adapter_names_as_hooks(
-    model: nn.Module, layer_class: type, adapter_names: Sequence[str], known: set[str], kwargs: dict[str, Any]
+    model: nn.Module, layer_class: type, adapter_names: Sequence[str], known: set[str], repeats: int
 ) -> Iterator[None]:
     """Within, every adapter layer and `modules_to_save` wrapper of `model` receives the names for its rows.
+
+    Args:
+        known: the adapters of this model.
+        repeats: how often each row may come, see `repeats_in_generate`.
 
     Raises:
         ValueError: in training mode, or where a name is no adapter of this model.
@@ -53,12 +59,13 @@ def adapter_names_as_hooks(
     unexpected = {name for name in adapter_names if name != "__base__"} - known
     if unexpected:
         raise ValueError(f"Trying to infer with non-existing adapter(s): {', '.join(sorted(unexpected))}")
-    repeats = repeats_in_generate(model, kwargs)
 
     def pass_names(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         # an encoder sees each row once, the decoder behind it as often as there are beams
         repeated = bool(args) and len(args[0]) == repeats * len(adapter_names)
         names = [n for n in adapter_names for _ in range(repeats)] if repeated else list(adapter_names)
+        if isinstance(module, AuxiliaryTrainingWrapper):  # it looks every name up, also of adapters that left it alone
+            names = [n if n in module._adapters else "__base__" for n in names]
         return args, {**kwargs, "adapter_names": names}
 
     layers = [m for m in model.modules() if isinstance(m, (layer_class, AuxiliaryTrainingWrapper))]

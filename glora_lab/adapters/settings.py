@@ -84,8 +84,12 @@ def check_layers(config: Any) -> None:
             raise refuse("layers_to_transform", layers, "must be a layer index or a list of them, counted from 0")
         if isinstance(config.target_modules, str):
             raise refuse("layers_to_transform", layers, "cannot be used when `target_modules` is a str.")
-    if pattern:
-        if layers is None:
-            raise refuse("layers_pattern", pattern, "needs `layers_to_transform` to be set as well")
-        for one in [pattern] if isinstance(pattern, str) else pattern:
-            check_regex("layers_pattern", one)
+    if pattern is None:
+        return
+    names = [pattern] if isinstance(pattern, str) else pattern
+    if not isinstance(names, list | tuple | set) or not all(isinstance(name, str) for name in names):
+        raise refuse("layers_pattern", pattern, "must be a name or a list of names of the lists that hold the layers")
+    if names and layers is None:
+        raise refuse("layers_pattern", pattern, "needs `layers_to_transform` to be set as well")
+    for name in names:
+        check_regex("layers_pattern", name)

@@ -13,30 +13,43 @@ from contextlib import contextmanager
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
 from .frozen_base import SUPPORTED
 from .merging import MergingLayer
-from .mixed_batch import adapter_names_as_hooks
+from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
 from .settings import refuse
 
 
 class LabTuner(BaseTuner):
     """Base of GloraModel and GraloraModel."""
 
+    def __init__(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        held = getattr(model, "peft_config", None)  # PEFT writes into it where the model carries an adapter already
+        before = dict(held) if isinstance(held, dict) else None
+        try:
+            super().__init__(model, *args, **kwargs)
+        except BaseException:
+            if isinstance(held, dict):
+                held.clear()
+                held.update(before)
+            raise
+
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """As PEFT's; a ValueError, or any other error, leaves the model as it was."""
-        config = self.peft_config[adapter_name]
-        config.validate()
-        if kwargs.get("state_dict") is None:
-            self.check_targets(model, config)
-        before = _Snapshot(model)
+        before = _Snapshot(self, model)
         try:
+            config = self.peft_config[adapter_name]
+            config.validate()
+            if kwargs.get("state_dict") is None:
+                self.check_targets(model, config)
             super().inject_adapter(model, adapter_name, *args, **kwargs)
+            self.report(adapter_name)  # within, for a warning may be an error
         except BaseException:
-            before.restore(adapter_name)
+            before.restore()
+            self.peft_config.pop(adapter_name)
             raise
-        self.report(adapter_name)
 
     def check_targets(self, model: nn.Module, config: Any) -> None:
         """Refuse a configuration that this model cannot carry, before anything is changed."""
@@ -48,9 +61,9 @@ class LabTuner(BaseTuner):
             listed = ", ".join(f"{name} ({type(leaf).__name__})" for name, leaf in unsupported.items())
             rule = f"matches layers of a type that is not supported: {listed}. Supported are nn.Linear and Conv1D"
             raise refuse("target_modules", config.target_modules, rule)
-        self.check_layers(targets, config)
+        self.check_layers(model, targets, config)
 
-    def check_layers(self, targets: dict[str, nn.Module], config: Any) -> None:
+    def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> None:
         """Hook for rules over all layers together."""
 
     def report(self, adapter_name: str) -> None:
@@ -60,16 +73,11 @@ class LabTuner(BaseTuner):
         """Name → innermost module of each layer that `config` selects, by PEFT's own rules."""
         config = self._prepare_adapter_config(copy.copy(config), self.get_model_config(model))
         config = _maybe_include_all_linear_layers(config, model)
-        found: dict[str, nn.Module] = {}
-        inside: tuple[str, ...] = ()
-        for name, module in model.named_modules():
-            if not name or name.startswith(inside or ("\0",)):
-                continue
-            if isinstance(module, BaseTunerLayer):
-                inside += (name + ".",)
-            if self._check_target_module_exists(config, name):
-                found[name] = module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
-        return found
+        return {
+            name: module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+            for name, module in _outermost(model)
+            if self._check_target_module_exists(config, name)
+        }
 
     def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
         """As PEFT's; with `safe_merge`, a weight that is not finite in any layer leaves all of them untouched."""
@@ -93,15 +101,26 @@ class LabTuner(BaseTuner):
         if names is None:
             yield
             return
-        with adapter_names_as_hooks(self, self.tuner_layer_cls, names, set(self.peft_config), kwargs):
+        repeats = repeats_in_generate(self, args, kwargs)
+        with adapter_names_as_hooks(self, self.tuner_layer_cls, names, set(self.peft_config), repeats):
             yield
+
+
+def _outermost(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name and module of every module, without what is inside an adapter's layers."""
+    inside: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if name and not (inside and name.startswith(inside)):
+            if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper):
+                inside += (name + ".",)
+            yield name, module
 
 
 def _not_found(model: nn.Module, config: Any) -> str:
     """PEFT's own sentence, then what could have been meant and what else narrows the choice."""
     narrowing = ("exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern")
     others = [f"{name}={getattr(config, name)!r}" for name in narrowing if getattr(config, name)]
-    linear = {name.rpartition(".")[2] for name, module in model.named_modules() if type(module) in SUPPORTED}
+    linear = {name.rpartition(".")[2] for name, m in _outermost(model) if isinstance(m, (*SUPPORTED, BaseTunerLayer))}
     return (
         f"Target modules {config.target_modules} not found in the base model"
         + (f" (narrowed by {', '.join(others)})" if others else "")
@@ -110,24 +129,25 @@ def _not_found(model: nn.Module, config: Any) -> str:
 
 
 class _Snapshot:
-    """Which module sits where in a model and what trains, to be put back after a failed injection."""
+    """What an injection changes: which module sits where, what trains, and which adapters each layer knows."""
 
-    def __init__(self, model: nn.Module) -> None:
+    KNOWN = ("_active_adapter", "_adapters", "targeted_module_names", "targeted_parameter_names")
+
+    def __init__(self, tuner: BaseTuner, model: nn.Module) -> None:
         self.children = [(module, dict(module._modules)) for module in model.modules()]
         self.trainable = [(p, p.requires_grad) for p in model.parameters()]
-        layers = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
-        self.active = [(layer, layer._active_adapter) for layer in layers]
+        self.known = [
+            (module, name, copy.copy(vars(module)[name]))
+            for module in [tuner, *model.modules()]
+            for name in (*self.KNOWN, *getattr(module, "other_param_names", ()))
+            if name in vars(module)
+        ]
 
-    def restore(self, adapter_name: str) -> None:
+    def restore(self) -> None:
         for module, children in self.children:
             module._modules.clear()
             module._modules.update(children)
         for parameter, requires_grad in self.trainable:
             parameter.requires_grad = requires_grad
-        for layer, active in self.active:
-            for attribute in layer.other_param_names:
-                holder = getattr(layer, attribute)
-                if adapter_name in holder and not isinstance(holder, nn.Module):
-                    del holder[adapter_name]
-            layer._active_adapter = active
-
+        for module, name, value in self.known:
+            setattr(module, name, value)

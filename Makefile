@@ -1,0 +1,71 @@
+# make lab   opens the course        make test  runs every check there is        make help  lists the rest
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+
+# One thread a process: toy models run slower on two, and two test processes already fill two cores.
+TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
+IS_ROOT := $(filter 0,$(shell id -u))
+
+.PHONY: help lab test check format lint types unit notebooks browser chromium clean
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+
+lab: $(VENV)/lab.stamp ## open JupyterLab on the first notebook; ARGS="--no-browser --port 8899" is passed on
+	$(BIN)/python -m jupyterlab $(if $(IS_ROOT),--allow-root) notebooks/00_start_here.ipynb $(ARGS)
+
+test: $(VENV)/test.stamp ## everything: format, lint, types, unit tests, notebooks, browser
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory notebooks
+	@GLORA_LAB_REQUIRE_BROWSER=1 $(MAKE) --no-print-directory browser
+
+check: $(VENV)/test.stamp ## the quick part: format, lint, types, unit tests
+	@$(MAKE) --no-print-directory lint types unit
+
+lint: $(VENV)/test.stamp ## formatting and lint rules, notebooks included
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/test.stamp ## static types
+	$(BIN)/mypy
+
+unit: $(VENV)/test.stamp ## unit tests, on two processes
+	$(PYTEST) tests --ignore=tests/browser --ignore=tests/benchmarks -n 2 $(ARGS)
+
+notebooks: $(VENV)/test.stamp ## every notebook, in a kernel where a swallowed error fails its cell
+	IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(PYTEST) --nbmake --nbmake-timeout=120 notebooks -n 2 $(ARGS)
+
+browser: $(VENV)/test.stamp chromium ## the panels, by hand of a real browser
+	$(PYTEST) tests/browser $(ARGS)
+
+format: $(VENV)/test.stamp ## rewrite the sources as the formatter and the linter want them
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+chromium: ## install Chromium where it is missing
+	@.ci/chromium
+
+clean: ## remove what the tools left behind, the environment stays
+	rm -rf build dist test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# An environment is installed again only when its description changed, and a stamp tells of success alone.
+# The test set holds the lab set.
+$(VENV)/lab.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[lab]'
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test]'
+	@touch $@ $(VENV)/lab.stamp
+
+$(VENV)/made.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The pinned set needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@

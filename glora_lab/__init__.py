@@ -1,0 +1,45 @@
+"""A laboratory for GLoRA and GraLoRA: adapters, measures, figures and panels over one set of layers.
+
+The public names live in the modules below and are imported on first use, so that `import glora_lab` costs
+nothing: a figure can be drawn from a saved record without torch, and a model trained without plotly.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0.dev0"
+
+_HOME = {
+    "GloraConfig": "adapters",
+    "GloraLayer": "adapters",
+    "GloraLinear": "adapters",
+    "GloraModel": "adapters",
+    "load_adapter": "adapters",
+    "load_model": "models",
+    "load_task": "data",
+    "TrainSession": "training",
+    "evaluate": "training",
+    "fit": "training",
+    "predict": "training",
+    "path_budget": "measure",
+    "path_picture": "measure",
+    "plot_path_budget": "figures",
+    "plot_path_picture": "figures",
+    "plot_predictions": "figures",
+    "plot_runs": "figures",
+    "plot_training": "figures",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value  # the next use is an ordinary look-up
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

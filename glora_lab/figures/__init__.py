@@ -1,0 +1,25 @@
+"""Records drawn as plotly figures, each with a function that says the same in words.
+
+No figure computes: it lays out what a record holds. Colours, scales and the template are in `theme`.
+"""
+
+from glora_lab.figures.budget import describe_path_budget, plot_path_budget
+from glora_lab.figures.equation import describe_equation, equation
+from glora_lab.figures.paths import describe_path_picture, plot_path_picture
+from glora_lab.figures.predictions import describe_predictions, plot_predictions
+from glora_lab.figures.training import describe_runs, describe_training, plot_runs, plot_training
+
+__all__ = [
+    "describe_equation",
+    "describe_path_budget",
+    "describe_path_picture",
+    "describe_predictions",
+    "describe_runs",
+    "describe_training",
+    "equation",
+    "plot_path_budget",
+    "plot_path_picture",
+    "plot_predictions",
+    "plot_runs",
+    "plot_training",
+]

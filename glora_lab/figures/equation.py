@@ -1,0 +1,110 @@
+"""The GLoRA equation as HTML: each path in its colour, lit where it is on, dimmed if off, struck if inert.
+
+It stands above every GLoRA picture. Under each term stands its mode, so that the formula is also the legend
+of the figure below it; the same content is a sentence for those who cannot see it.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+
+from glora_lab.figures.theme import PATH_COLORS, PATHS, listed
+
+# Terms as (path or None, HTML): W₀ stands for itself, the others belong to a path.
+_W0, _B0 = "W<sub>0</sub>", "b<sub>0</sub>"
+_LETTER = {path: f'<b style="color:{color}">{path}</b>' for path, color in PATH_COLORS.items()}
+_PLAIN_TERMS = {"A": "W0⊙A", "B": "B", "C": "W0·C", "D": "b0⊙D", "E": "E"}
+
+
+def equation(
+    modes: Mapping[str, str], inert: Mapping[str, str] | None = None, form: str = "elementwise"
+) -> str:
+    """W_eff = W0 + W0⊙A + B and b_eff = b0 + b0⊙D + E + W0·C as an HTML fragment.
+
+    Args:
+        modes: path → mode; a path that is missing counts as "none".
+        inert: path → reason, for paths that are asked for and can do nothing; they are struck.
+        form: "elementwise" writes W0⊙A, "product" writes W0·A.
+    """
+    inert = dict(inert or {})
+    sign = "·" if form == "product" else "⊙"
+    terms = {
+        "A": f"{_W0}{sign}{_LETTER['A']}",
+        "B": _LETTER["B"],
+        "C": f"{_W0}·{_LETTER['C']}",
+        "D": f"{_B0}⊙{_LETTER['D']}",
+        "E": _LETTER["E"],
+    }
+    shown = {path: _term(path, terms[path], modes.get(path, "none"), inert.get(path, "")) for path in PATHS}
+    plus = _sign("+")
+    weight = f"{_still('W<sub>eff</sub>')}{_sign('=')}{_still(_W0)}{plus}{shown['A']}{plus}{shown['B']}"
+    bias = (
+        f"{_still('b<sub>eff</sub>')}{_sign('=')}{_still(_B0)}"
+        f"{plus}{shown['D']}{plus}{shown['E']}{plus}{shown['C']}"
+    )
+    said = html.escape(describe_equation(modes, inert, form), quote=True)
+    reasons = "".join(
+        f'<div style="font-size:.85em">{_LETTER[path]} is inert: {html.escape(inert[path])}.</div>'
+        for path in PATHS
+        if path in inert
+    )
+    row = '<div aria-hidden="true" style="display:inline-flex;align-items:flex-start;margin:2px 28px 2px 0">'
+    font = "font:1.25em/1.25 Cambria,Georgia,serif"
+    return (
+        f'<div class="glora-equation"><div role="math" aria-label="{said}" style="{font}">'
+        f"{row}{weight}</div>{row}{bias}</div></div>{reasons}</div>"
+    )
+
+
+def describe_equation(
+    modes: Mapping[str, str], inert: Mapping[str, str] | None = None, form: str = "elementwise"
+) -> str:
+    """The same in one sentence: which terms are there, which are off, which are inert and why."""
+    inert = dict(inert or {})
+    names = {**_PLAIN_TERMS, "A": "W0·A" if form == "product" else "W0⊙A"}
+    on = [path for path in PATHS if modes.get(path, "none") != "none" and path not in inert]
+    weight = " + ".join(["W0", *(names[path] for path in "AB" if path in on)])
+    bias = " + ".join(["b0", *(names[path] for path in "DEC" if path in on)])
+    parts = [f"W_eff = {weight}; b_eff = {bias}"]
+    if on:
+        parts.append(", ".join(f"{path} {modes[path]}" for path in on))
+    off = [path for path in PATHS if path not in on and path not in inert]
+    if off:
+        parts.append(f"{listed(off)} off")
+    parts += [f"{path} inert: {inert[path]}" for path in PATHS if path in inert]
+    return ". ".join(parts) + "."
+
+
+def _term(path: str, term: str, mode: str, reason: str) -> str:
+    """One term over its mode. Dimming is never the only sign: the line below says off or inert."""
+    color = PATH_COLORS[path]
+    if reason:
+        title, note, look = (
+            f"{path} is inert: {reason}",
+            "inert",
+            f"opacity:.6;text-decoration:line-through;{_CLEAR}",
+        )
+    elif mode == "none":
+        title, note, look = f"{path} is off", "off", f"opacity:.45;{_CLEAR}"
+    else:
+        title, note, look = f"{path} is on: {mode}", mode, f"border-bottom:3px solid {color}"
+    return (
+        f'<span data-path="{path}" data-state="{"inert" if reason else "off" if mode == "none" else "on"}" '
+        f'title="{html.escape(title, quote=True)}" style="{_COLUMN}">'
+        f'<span style="{_LINE};{look}">{term}</span><span style="{_NOTE}">{html.escape(note)}</span></span>'
+    )
+
+
+_COLUMN = "display:inline-flex;flex-direction:column;align-items:center"
+_LINE = "height:1.5em;line-height:1.5em;white-space:nowrap"
+_CLEAR = "border-bottom:3px solid transparent"
+_NOTE = "font:.62em system-ui,sans-serif;opacity:.85;margin-top:2px"
+
+
+def _still(term: str) -> str:
+    return f'<span style="{_LINE}">{term}</span>'
+
+
+def _sign(sign: str) -> str:
+    return f'<span style="{_LINE};margin:0 .45em">{sign}</span>'

@@ -1,0 +1,11 @@
+"""Panels: controls → measure → figures, in a notebook. No arithmetic here, and nothing imports it.
+
+Each panel keeps what its handlers met in `errors`; `check_panels()` in a notebook's last cell asks them all.
+"""
+
+from glora_lab.panels.budget import BudgetPanel
+from glora_lab.panels.panel import Panel, check_panels, panel_errors
+from glora_lab.panels.paths import PathPanel
+from glora_lab.panels.show import show
+
+__all__ = ["BudgetPanel", "Panel", "PathPanel", "check_panels", "panel_errors", "show"]

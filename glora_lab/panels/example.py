@@ -1,0 +1,76 @@
+"""An adapter put on one layer for show: with random values, or a fresh one that does nothing yet.
+
+The layer is copied and the model left alone. Each path draws its own random numbers, so that switching one
+path leaves the picture of the others as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from peft import PeftModel, get_peft_model
+from torch import nn
+
+from glora_lab.adapters import GloraConfig
+from glora_lab.adapters.frozen_base import features
+from glora_lab.adapters.paths import PATHS
+from glora_lab.measure import path_picture
+from glora_lab.records import PathPicture
+
+LAYER = "layer"
+
+
+def linear_layers(model: nn.Module) -> list[str]:
+    """The names of the layers that GLoRA can adapt."""
+    return [name for name, module in model.named_modules() if type(module).__name__ in ("Linear", "Conv1D")]
+
+
+def glora_config(targets: list[str] | str, modes: Mapping[str, str], **settings: object) -> GloraConfig:
+    """A GloraConfig with the mode of each path written out; a path that is missing is off."""
+    paths = {f"config_{path}": modes.get(path, "none") for path in PATHS}
+    return GloraConfig(target_modules=targets, **paths, **settings)  # type: ignore[arg-type]
+
+
+def adapt(model: nn.Module, config: GloraConfig) -> PeftModel:
+    """`get_peft_model` without its warnings: a panel shows inert paths itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return get_peft_model(model, config)  # type: ignore[arg-type]
+
+
+def example_picture(
+    model: nn.Module, layer: str, config: GloraConfig, *, fresh: bool, seed: int
+) -> PathPicture:
+    """The picture of one layer under `config`: a fresh adapter, or random values of a visible size."""
+    target = model.get_submodule(layer)
+    in_features, out_features = features(target)
+    has_bias = target.bias is not None
+    plan = config.plan(LAYER, in_features=in_features, out_features=out_features, has_bias=has_bias)
+    if plan.total == 0:  # PEFT refuses an adapter without parameters; one that is zero shows the same layer
+        zero = path_picture(_put_on(target, config, {"B": "constant"}), LAYER)
+        return replace(zero, layer=layer, modes=plan.asked, params=dict.fromkeys(PATHS, 0), inert=plan.inert)
+    adapted = _put_on(target, config, plan.modes)
+    for n, path in enumerate(PATHS):
+        if not fresh and plan.params(path):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(len(PATHS) * seed + n)
+                alone = _put_on(target, config, {path: plan.modes[path]}, init_weights=False)
+            adapted.load_state_dict(alone.state_dict(), strict=False)
+    return replace(path_picture(adapted, LAYER), layer=layer, modes=plan.asked, inert=plan.inert)
+
+
+def _put_on(
+    target: nn.Module, config: GloraConfig, modes: Mapping[str, str], init_weights: bool = True
+) -> PeftModel:
+    alone = nn.ModuleDict({LAYER: copy.deepcopy(target)})
+    settings = {
+        "r": config.r,
+        "A_form": config.A_form,
+        "bias_free": config.bias_free,
+        "init_weights": init_weights,
+    }
+    return adapt(alone, glora_config([LAYER], modes, **settings))

@@ -1,0 +1,104 @@
+"""A place in a panel where figures follow one another without a flicker, with the same in words below.
+
+A figure is sent as the data that JupyterLab's plotly renderer draws, as the single output of an Output
+widget: replacing that output swaps the drawing between two frames, while a FigureWidget would put five
+megabytes of JavaScript into every notebook, and displaying the figure again would append it. At most ten
+drawings a second are sent; where an event loop runs, the last of a burst always is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import json
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+PLOTLY = "application/vnd.plotly.v1+json"
+SECONDS_BETWEEN = 0.1
+CONFIG = {"displaylogo": False}
+
+# The figures' middle grey is made for any page; in JupyterLab the page's own text colour is known.
+STYLE = """<style>
+.glora-figure :is(text[class$="title"], g[class$="title"] text, g[class$="tick"] text, .legendtext) {
+  fill: var(--jp-content-font-color1, #757575) !important;
+}
+.glora-says { margin: 0; line-height: 1.4; color: var(--jp-content-font-color2, inherit); }
+.glora-error { margin: 4px 0; padding: 4px 8px; border-left: 4px solid #DB4A2B; line-height: 1.4; }
+</style>"""
+
+
+class FigureSlot(widgets.VBox):
+    """Shows one figure at a time: `slot.show(figure, "the same in words")`. Safe to call from any thread.
+
+    `figure` and `summary` are the latest that were given, drawn or about to be.
+    """
+
+    def __init__(self, height: int = 360) -> None:
+        self.figure: go.Figure | None = None
+        self.summary = ""
+        self._output = widgets.Output(layout=widgets.Layout(min_height=f"{height}px", width="100%"))
+        self._words = widgets.HTML()
+        self._lock = threading.RLock()
+        self._drawn_at = -SECONDS_BETWEEN
+        self._waiting = False
+        self._loop = _running_loop()
+        super().__init__([self._output, self._words])
+        self._output.add_class("glora-figure")
+
+    def show(self, figure: go.Figure, summary: str = "") -> None:
+        """Draw the figure, now or as soon as a tenth of a second has passed since the last drawing."""
+        with self._lock:
+            self.figure, self.summary = figure, summary
+            if self._waiting:
+                return
+            wait = self._drawn_at + SECONDS_BETWEEN - time.monotonic()
+            if wait > 0 and self._loop is not None and self._loop.is_running():
+                self._waiting = True
+                self._loop.call_soon_threadsafe(self._loop.call_later, wait, self.flush)
+            else:
+                self.flush()
+
+    def flush(self) -> None:
+        """Draw what was shown last, at once."""
+        with self._lock:
+            self._waiting = False
+            if self.figure is None or self.comm is None:  # closed meanwhile
+                return
+            self._drawn_at = time.monotonic()
+            data = figure_data(self.figure, self.summary)
+            self._output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
+            self._words.value = words(self.summary)
+
+
+def figure_data(figure: go.Figure, summary: str) -> dict[str, Any]:
+    """Mime type → data of a display, for plotly's renderer; in Colab, whose Output widgets have none, HTML."""
+    data: dict[str, Any] = {"text/plain": summary}
+    if in_colab():
+        data["text/html"] = figure.to_html(full_html=False, include_plotlyjs="cdn", config=CONFIG)
+    else:
+        data[PLOTLY] = {**json.loads(figure.to_json()), "config": CONFIG}
+    return data
+
+
+def words(summary: str) -> str:
+    """The sentence below a figure, as HTML."""
+    return f'{STYLE}<p class="glora-says">{html.escape(summary)}</p>'
+
+
+def in_colab() -> bool:
+    return bool({"COLAB_RELEASE_TAG", "COLAB_NOTEBOOK_ID"} & os.environ.keys())
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,116 @@
+"""PathPanel: pick the five paths of one real layer and see what they make of its weight and bias."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+from torch import nn
+
+from glora_lab.adapters import GloraConfig
+from glora_lab.adapters.glora import GloraLayer
+from glora_lab.adapters.paths import FORMS
+from glora_lab.adapters.view import adapted_layers
+from glora_lab.figures import describe_path_picture, equation, plot_path_picture
+from glora_lab.measure import path_picture
+from glora_lab.models import load_model
+from glora_lab.panels.example import example_picture, glora_config, linear_layers
+from glora_lab.panels.figure_slot import FigureSlot
+from glora_lab.panels.modes import DEFAULT, ModeControls, choice
+from glora_lab.panels.panel import Panel, guarded
+from glora_lab.records import PathPicture
+
+RANDOM, FRESH, TRAINED = "random example", "fresh adapter", "this model's adapter"
+SAYS = {
+    RANDOM: "The values are random examples of a visible size, not trained ones.",
+    FRESH: "A fresh adapter is a no-op: every term starts at zero and training moves it.",
+    TRAINED: "The values are those of the adapter that the model carries.",
+}
+WIDE = {"description_width": "initial"}
+
+
+class PathPanel(Panel):
+    """Five mode controls, rank and form over one layer; equation, heatmaps, bias bars and parameters.
+
+    Args:
+        model: the model whose layer is shown, left as it is; digits-vit by default. With a GLoRA adapter on
+            it the panel starts on that adapter's own values.
+        layer: a layer's name or an unambiguous end of one; the first adapted, else the first linear one.
+
+    State: `config` (the GloraConfig that the controls say), `picture` (PathPicture), `params` (its total).
+    """
+
+    config: GloraConfig
+    picture: PathPicture
+
+    def __init__(self, model: nn.Module | None = None, layer: str | None = None) -> None:
+        super().__init__()
+        self._model = load_model("digits-vit") if model is None else model
+        self._seed = 0
+        found = adapted_layers(self._model).items()
+        self._trained = {name: module for name, module in found if isinstance(module, GloraLayer)}
+        names = list(self._trained) or linear_layers(self._model)
+        self.layer_choice = widgets.Dropdown(
+            options=names,
+            value=_named(names, layer),
+            description="layer",
+            style=WIDE,
+            layout={"width": "420px"},
+        )
+        self.rank = widgets.IntSlider(8, 1, 32, description="rank", continuous_update=False)
+        self.form = choice("A form", FORMS)
+        self.values = choice("values", ([TRAINED] if self._trained else []) + [RANDOM, FRESH])
+        self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
+        self.modes = ModeControls(DEFAULT, self._update)
+        self.figure = FigureSlot(height=560)
+        self._equation, self._note = widgets.HTML(), widgets.HTML()
+        self._arrange()
+        for control in (self.layer_choice, self.rank, self.form, self.values):
+            control.observe(self._update, "value")
+        self.again.on_click(self._draw_again)
+        self._update()
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters of the layer that is shown."""
+        return self.picture.total
+
+    def _arrange(self) -> None:
+        top = widgets.HBox([self.layer_choice, self.rank], layout={"flex_flow": "row wrap"})
+        middle = widgets.HBox([self.form, self.values, self.again], layout={"flex_flow": "row wrap"})
+        self.body.children = [self._equation, self.modes, top, middle, self._note, self.figure]
+
+    @guarded
+    def _draw_again(self, _: object) -> None:
+        self._seed += 1
+        self.values.value = RANDOM
+        self._update()
+
+    @guarded
+    def _update(self, _: object = None) -> None:
+        layer, values = self.layer_choice.value, self.values.value
+        self.config = glora_config([layer], self.modes.modes, r=self.rank.value, A_form=self.form.value)
+        if values == TRAINED:
+            self.picture = path_picture(self._model, layer)
+        else:
+            self.picture = example_picture(
+                self._model, layer, self.config, fresh=values == FRESH, seed=self._seed
+            )
+        self._show(values)
+
+    def _show(self, values: str) -> None:
+        picture = self.picture
+        on = {path: params for path, params in picture.params.items() if picture.modes[path] != "none"}
+        self._equation.value = equation(picture.modes, picture.inert, picture.form)
+        self.modes.show_params(on, picture.inert)
+        self._note.value = f"<b>{picture.total:,}</b> trainable parameters in this layer. {SAYS[values]}"
+        self.figure.show(plot_path_picture(picture), describe_path_picture(picture))
+
+
+def _named(names: list[str], layer: str | None) -> str:
+    matches = (
+        names[:1]
+        if layer is None
+        else [name for name in names if name == layer or name.endswith("." + layer)]
+    )
+    if len(matches) != 1:
+        raise ValueError(f"`layer` (={layer!r}) must name one layer, or end one name, of: {', '.join(names)}")
+    return matches[0]

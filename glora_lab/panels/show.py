@@ -1,0 +1,53 @@
+"""`show(record)`: the picture of a record in a notebook cell, with the same in words below it.
+
+A plotly figure that is displayed by itself may bring megabytes of plotly with it and has no words for those who
+cannot see it; this sends the same output as the panels do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from IPython.display import HTML, display
+
+from glora_lab import figures
+from glora_lab.figures.equation import equation
+from glora_lab.panels.figure_slot import figure_data, words
+from glora_lab.records import PathBudget, PathPicture, Predictions, Record, Run, Step
+
+PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] = {
+    PathBudget: (figures.plot_path_budget, figures.describe_path_budget),
+    PathPicture: (figures.plot_path_picture, figures.describe_path_picture),
+    Predictions: (figures.plot_predictions, figures.describe_predictions),
+    Run: (figures.plot_runs, figures.describe_runs),
+    Step: (figures.plot_training, figures.describe_training),
+}
+
+
+def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
+    """Draw a record, several of a kind, or several by name, in the cell that calls it.
+
+    Args:
+        what: whatever the figure of that record takes: `plot_path_budget` one budget or several,
+            `plot_predictions` and `plot_training` one or a dict by name, `plot_runs` a list of runs.
+
+    Raises:
+        ValueError: for something that has no picture.
+    """
+    kind = type(_an_example(what))
+    if kind not in PICTURES:
+        known = ", ".join(record.__name__ for record in PICTURES)
+        raise ValueError(f"`what` (a {type(what).__name__}) has no picture; these have one: {known}")
+    plot, describe = PICTURES[kind]
+    if isinstance(what, PathPicture):
+        display(HTML(equation(what.modes, what.inert, what.form)))
+    summary = describe(what)
+    display(figure_data(plot(what), summary), raw=True)
+    display(HTML(words(summary)))
+
+
+def _an_example(what: Any) -> Any:
+    while isinstance(what, Mapping | list | tuple) and len(what):
+        what = next(iter(what.values() if isinstance(what, Mapping) else what))
+    return what

@@ -1,0 +1,55 @@
+"""Which layers of a model an adapter goes on: a box to tick for each name that PEFT can match."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import ipywidgets as widgets
+from torch import nn
+
+from glora_lab.panels.example import linear_layers
+
+HEADS = frozenset({"lm_head", "classifier", "score", "pooler"})  # usually left as they are, or trained whole
+
+
+def target_names(model: nn.Module) -> Counter[str]:
+    """Last part of a layer's name → how many layers have it; the names that `target_modules` takes."""
+    return Counter(name.rpartition(".")[2] for name in linear_layers(model))
+
+
+def body_targets(model: nn.Module) -> list[str]:
+    """All of them but the head."""
+    return [name for name in target_names(model) if name not in HEADS]
+
+
+class TargetControls(widgets.VBox):
+    """Boxes to tick; `targets` are the names that are ticked."""
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+        self.boxes: dict[str, widgets.Checkbox] = {}
+        self._row = widgets.HBox(layout={"flex_flow": "row wrap"})
+        super().__init__([widgets.HTML("target modules"), self._row])
+
+    @property
+    def targets(self) -> list[str]:
+        return [name for name, box in self.boxes.items() if box.value]
+
+    def offer(self, model: nn.Module) -> None:
+        """The boxes of another model, all ticked but the head's; calls nobody back."""
+        for box in self.boxes.values():
+            box.unobserve_all()
+            box.close()
+        self.boxes = {
+            name: widgets.Checkbox(
+                value=name not in HEADS,
+                description=f"{name} ×{count}",
+                indent=False,
+                layout={"width": "auto", "margin": "0 18px 0 0"},
+            )
+            for name, count in target_names(model).items()
+        }
+        for box in self.boxes.values():
+            box.observe(lambda _: self._on_change(), "value")
+        self._row.children = list(self.boxes.values())

@@ -1,0 +1,63 @@
+"""Asking a model without changing it: accuracy on a part, and what it says about each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from glora_lab.data import Part
+from glora_lab.records import Predictions
+from glora_lab.training.mode import eval_mode
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+UNKNOWN = -1  # the label of an image that comes without one
+
+
+def evaluate(model: nn.Module, part: Part, batch_size: int = 256) -> float:
+    """The share of `part`'s examples (0 to 1) whose label the model finds most likely.
+
+    Runs in eval mode without gradients and gives every module its mode back. ValueError for an empty part
+    or a batch size below 1.
+    """
+    logits = _logits(model, part.inputs, batch_size)
+    return (logits.argmax(-1) == part.labels.cpu()).double().mean().item()
+
+
+def predict(model: nn.Module, images: Part | Float[Tensor, "n c h w"], batch_size: int = 256) -> Predictions:
+    """What the model says about each image of a part, or of bare `pixel_values` (n, c, h, w).
+
+    Images without labels get label -1, which no answer equals. Colour images are shown as the mean over
+    their channels. Errors as for `evaluate`.
+    """
+    inputs = images.inputs if isinstance(images, Part) else {"pixel_values": images}
+    pixels = inputs["pixel_values"]
+    labels = inputs.get("labels", torch.full((len(pixels),), UNKNOWN))
+    confidence, predicted = _logits(model, inputs, batch_size).softmax(-1).max(-1)
+    return Predictions(
+        images=pixels.detach().float().mean(1).cpu().numpy(),
+        labels=labels.cpu().numpy(),
+        predicted=predicted.numpy(),
+        confidence=confidence.numpy(),
+    )
+
+
+def _logits(model: nn.Module, inputs: Mapping[str, Tensor], batch_size: int) -> Float[Tensor, "n classes"]:
+    """The model's logits in float32 on the CPU, `batch_size` examples at a time."""
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` (={batch_size}) must be at least 1")
+    asked = {name: tensor for name, tensor in inputs.items() if name != "labels"}
+    n = len(next(iter(asked.values())))
+    if n == 0:
+        raise ValueError("`part` holds no examples")
+    device = next(model.parameters()).device
+    logits = []
+    with eval_mode(model), torch.no_grad():
+        for start in range(0, n, batch_size):
+            batch = {name: tensor[start : start + batch_size].to(device) for name, tensor in asked.items()}
+            logits.append(model(**batch).logits.float().cpu())
+    return torch.cat(logits)

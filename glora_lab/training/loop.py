@@ -1,0 +1,178 @@
+"""Training as a generator: one `Step` per step, so that a notebook loops over it, a test lists it and a
+panel advances it.
+
+Decisions. Whatever can be wrong is found when `fit` is called, not when the first step is asked for; one
+forward pass on two examples is part of that. `Step.seconds` counts the time spent in here alone: what the
+caller does between two steps, a pause or a drawing, is no training time. Between two steps the model is in
+eval mode and `.grad` still holds the step's gradient, so a caller can look at either.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from numbers import Integral, Real
+from time import perf_counter
+from types import MappingProxyType
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from glora_lab.data import Part, Task
+from glora_lab.records import Step
+from glora_lab.training.evaluate import evaluate
+from glora_lab.training.mode import TrainMode, eval_mode
+from glora_lab.training.randomness import Randomness
+
+Metric: TypeAlias = Callable[[nn.Module, Part], float]
+
+OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = MappingProxyType(
+    {"adam": torch.optim.AdamW, "sgd": torch.optim.SGD}  # AdamW is Adam where weight_decay is 0
+)
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    *,
+    steps: int,
+    lr: float,
+    seed: int,
+    batch_size: int = 32,
+    weight_decay: float = 0.0,
+    eval_every: int = 10,
+    optimizer: str = "adam",
+    metric: Metric = evaluate,
+) -> Generator[Step, None, None]:
+    """Train the parameters of `model` that require a gradient on `task`, one step per `next()`.
+
+    A generator of `steps` records: the batch's loss before the update, and `metric` on the validation part,
+    measured at the first step, every `eval_every` steps and at the last. The same seed gives the same numbers
+    on the same machine, dropout included, and the caller's random state is kept. `model` is called with a
+    batch as keyword arguments and returns an object with `.loss`; it may be on any one device. "adam"
+    decouples `weight_decay` (AdamW); "sgd" is without momentum. The learning rate is constant.
+
+    Raises ValueError at once for an argument that cannot work, and FloatingPointError, before the weights
+    change, at a step whose loss is not finite. However training ends, the model is left in eval mode.
+    """
+    _check_numbers(steps, lr, seed, batch_size, weight_decay, eval_every)
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"`optimizer` (={optimizer!r}) must be one of: {', '.join(OPTIMIZERS)}")
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ValueError("`model` must have at least one parameter that requires a gradient; all are frozen")
+    _check_task(model, task)
+    train = task.train.to(parameters[0].device)
+    mode = TrainMode(model)
+    randomness = Randomness(seed, parameters[0].device)
+    draws = randomness.is_drawn_by(lambda: _try_out(model, task, train, mode))
+    update = OPTIMIZERS[optimizer](parameters, lr=lr, weight_decay=weight_decay, fused=True)  # type: ignore[call-arg]
+    advance = _Advance(model, update, mode, randomness if draws else None)
+    return _run(
+        advance, _batches(train, batch_size, seed), steps, lambda: metric(model, task.validation), eval_every
+    )
+
+
+def _run(
+    advance: _Advance,
+    batches: Iterator[dict[str, Tensor]],
+    steps: int,
+    measure: Callable[[], float],
+    measure_every: int,
+) -> Generator[Step, None, None]:
+    metric, seconds = math.nan, 0.0
+    advance.model.eval()
+    try:
+        for index in range(1, steps + 1):
+            started = perf_counter()
+            loss = advance(next(batches), index)
+            measured = index in (1, steps) or index % measure_every == 0
+            if measured:
+                metric = measure()
+            seconds += perf_counter() - started
+            yield Step(index, loss, metric, seconds, measured)
+    finally:
+        advance.model.eval()
+        advance.update.zero_grad()
+
+
+@dataclass(frozen=True)
+class _Advance:
+    """One step of training; `randomness` is None for a model that draws no random numbers."""
+
+    model: nn.Module
+    update: torch.optim.Optimizer
+    mode: TrainMode
+    randomness: Randomness | None
+
+    def __call__(self, batch: dict[str, Tensor], index: int) -> float:
+        """Update the weights on `batch` and return its loss before the update."""
+        with self.mode, self.randomness.drawn_from() if self.randomness else nullcontext():
+            self.update.zero_grad()
+            loss = self.model(**batch).loss
+            value = float(loss.item())
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the loss of step {index} is {value}; the weights are those after step {index - 1}: "
+                    f"try a smaller `lr` (={self.update.param_groups[0]['lr']:g})"
+                )
+            loss.backward()
+            self.update.step()
+        return value
+
+
+def _batches(part: Part, batch_size: int, seed: int) -> Iterator[dict[str, Tensor]]:
+    """Batches for ever: the part in a new order each time through; the last of each time may be smaller."""
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        for index in torch.randperm(len(part), generator=generator).split(batch_size):
+            yield part.rows(index)
+
+
+def _check_numbers(
+    steps: int, lr: float, seed: int, batch_size: int, weight_decay: float, eval_every: int
+) -> None:
+    counts = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
+    for name, count in counts.items():
+        if not _is(count, Integral) or count < 1:
+            raise ValueError(f"`{name}` (={count!r}) must be a positive integer")
+    if not _is(seed, Integral) or not 0 <= seed < 2**63:
+        raise ValueError(f"`seed` (={seed!r}) must be an integer from 0 to 2**63 - 1")
+    if not _is(lr, Real) or not 0 < lr < math.inf:
+        raise ValueError(f"`lr` (={lr!r}) must be a positive finite number")
+    if not _is(weight_decay, Real) or not 0 <= weight_decay < math.inf:
+        raise ValueError(f"`weight_decay` (={weight_decay!r}) must be a finite number, 0 or above")
+
+
+def _is(value: object, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _check_task(model: nn.Module, task: Task) -> None:
+    for name in ("train", "validation"):
+        if len(getattr(task, name)) == 0:
+            raise ValueError(f"`task` (={task.name!r}) must have examples; its {name} part is empty")
+    labels = getattr(getattr(model, "config", None), "num_labels", task.num_classes)
+    if labels < task.num_classes:
+        raise ValueError(
+            f"`task` (={task.name!r}) must have no more classes than the model has labels; "
+            f"it has {task.num_classes}, the model {labels}"
+        )
+
+
+def _try_out(model: nn.Module, task: Task, train: Part, mode: TrainMode) -> None:
+    """One forward pass in train mode on two examples; ValueError where the task does not fit the model."""
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        with eval_mode(model), mode, torch.no_grad():
+            loss = getattr(model(**train.rows(slice(0, 2))), "loss", None)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"`task` (={task.name!r}) does not fit the model: {error}") from error
+    finally:
+        for buffer, before in buffers:  # a running mean must not count these two examples twice
+            buffer.copy_(before)
+    if not isinstance(loss, Tensor):
+        raise ValueError(f"`model` must return an object with a `loss`, given {', '.join(train.inputs)}")

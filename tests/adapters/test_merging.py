@@ -1,0 +1,337 @@
+"""merging.py: merged equals unmerged, in any order, and the base's exact bits come back."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import pickle
+
+import peft
+import pytest
+import torch
+from torch import nn
+
+from .small_models import (
+    CHOICES,
+    GAINED_BIAS,
+    INERT,
+    MERGED_ALREADY,
+    Net,
+    add,
+    bits,
+    conv1d,
+    expecting,
+    glora_layer,
+    glora_model,
+    largest_difference,
+    named,
+    same_bits,
+)
+
+EVERY_PATH = {"A": "lora", "B": "lora", "C": "lora", "D": "vector", "E": "vector"}
+NAMES = ("default", "second", "third")
+
+
+def three_adapters(dtype: torch.dtype = torch.float64) -> peft.PeftModel:
+    model = glora_model(Net().to(dtype))
+    add(model, "second", config_A_B="vector", config_C="none")
+    add(model, "third", config_A_B="none", A_form="product", config_D_E="vector", target_modules=["decoder"])
+    return model
+
+
+def base_bits(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor for name, tensor in bits(model).items() if "glora_" not in name}
+
+
+def same_base(model: nn.Module, before: dict[str, torch.Tensor]) -> bool:
+    now = base_bits(model)
+    return now.keys() == before.keys() and all(
+        torch.equal(now[n], before[n]) and now[n].dtype == before[n].dtype for n in before
+    )
+
+
+@pytest.mark.parametrize("form", ["elementwise", "product"])
+@pytest.mark.parametrize("bias, bias_free", [(True, "drop"), (False, "drop"), (False, "add")])
+def test_merged_equals_unmerged_for_every_choice(bias, bias_free, form):
+    x = torch.randn(4, 6, dtype=torch.double)
+    for choice in CHOICES:
+        layer = glora_layer(nn.Linear(6, 5, bias=bias).double(), choice, A_form=form, bias_free=bias_free)
+        before, expected = base_bits(layer), layer(x)
+        with expecting(GAINED_BIAS):
+            layer.merge(safe_merge=True)
+        assert largest_difference(layer(x), expected) < 1e-12, named(choice)
+        assert largest_difference(layer.base_layer(x), expected) < 1e-12, named(choice)
+        layer.unmerge()
+        assert same_base(layer, before) and torch.equal(layer(x), expected), named(choice)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(NAMES)))
+def test_any_order_of_merging_gives_the_same_bits(order):
+    model, x = three_adapters(), torch.randn(4, 6, dtype=torch.double)
+    model.base_model.set_adapter(list(NAMES))
+    before, expected = base_bits(model), model(x)
+    model.merge_adapter()
+    together = base_bits(model)
+    model.unmerge_adapter()
+    for name in order:
+        with expecting(MERGED_ALREADY):
+            model.merge_adapter([name])
+    assert same_base(model, together)
+    assert largest_difference(model(x), expected) < 1e-12
+    model.unmerge_adapter()
+    assert same_base(model, before)
+
+
+@pytest.mark.parametrize("gone", [("default",), ("third", "default"), NAMES, ("not there",)])
+def test_a_subset_can_be_unmerged(gone):
+    model, x = three_adapters(), torch.randn(4, 6, dtype=torch.double)
+    layer = model.base_model.model.decoder
+    hidden = torch.tanh(model.base_model.model.encoder.base_layer(x))
+    before = base_bits(layer)
+    layer.merge(adapter_names=list(NAMES))
+    layer.unmerge(list(gone))
+    left = [name for name in NAMES if name not in gone]
+    assert layer.merged_adapters == left
+    layer.set_adapter(left)
+    merged = layer(hidden)
+    layer.unmerge()
+    assert largest_difference(layer(hidden), merged) < 1e-12
+    assert same_base(layer, before)
+
+
+def test_the_base_comes_back_at_a_equal_to_minus_one_where_peft_loses_it():
+    base = nn.Linear(6, 5)
+    config = peft.GloraConfig(config_A_B="constant", config_C="none", config_D_E="none")
+    stock = peft.tuners.glora.layer.GloraLinear(copy.deepcopy(base), "default", config)
+    ours = glora_layer(copy.deepcopy(base), {**dict.fromkeys("BCDE", "none"), "A": "constant"})
+    for layer in (stock, ours):
+        layer.glora_A["default"].X.data.fill_(-1.0)
+        layer.merge()
+        assert largest_difference(layer.base_layer.weight, torch.zeros(5, 6)) < 1e-6
+        layer.unmerge()
+    assert torch.equal(ours.base_layer.weight, base.weight)
+    assert not stock.base_layer.weight.isfinite().all()
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, conv1d])
+def test_the_base_comes_back_after_a_hundred_cycles_in_bfloat16(kind):
+    layer = glora_layer(kind(16, 16).bfloat16(), EVERY_PATH)
+    before = base_bits(layer)
+    for _ in range(100):
+        layer.merge()
+        layer.unmerge()
+    assert same_base(layer, before)
+
+
+def test_peft_drifts_over_a_hundred_cycles():
+    base = nn.Linear(16, 16).bfloat16()
+    layer = peft.tuners.glora.layer.GloraLinear(
+        copy.deepcopy(base), "default", peft.GloraConfig(r=3, init_weights=False)
+    )
+    for _ in range(100):
+        layer.merge()
+        layer.unmerge()
+    assert not torch.equal(layer.base_layer.weight, base.weight)
+
+
+@pytest.mark.parametrize("how", ["merge_adapter", "merge_and_unload"])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+@pytest.mark.parametrize("path", ["B", "E"])
+def test_safe_merge_leaves_all_layers_untouched_and_names_the_bad_one(path, broken, how):
+    model = glora_model(Net(), config_A_B="vector", config_D_E="vector")
+    layers = model.base_model.model.encoder, model.base_model.model.decoder
+    getattr(layers[1], f"glora_{path}")["default"].X.data[2] = broken
+    before, types = base_bits(model), [type(module) for module in model.modules()]
+    with pytest.raises(ValueError, match="decoder") as caught:
+        getattr(model, how)(safe_merge=True)
+    assert "encoder" not in str(caught.value)
+    assert same_base(model, before) and [type(module) for module in model.modules()] == types
+    assert not layers[0].merged_adapters and not layers[1].merged_adapters
+
+
+def test_safe_merge_that_fails_keeps_what_was_merged_before():
+    model, x = three_adapters(), torch.randn(4, 6, dtype=torch.double)
+    model.merge_adapter(["default"])
+    merged, expected = base_bits(model), model(x)
+    model.base_model.model.decoder.glora_B["second"].X.data.fill_(float("nan"))
+    with pytest.raises(ValueError, match="decoder"), expecting(MERGED_ALREADY):
+        model.merge_adapter(["second"], safe_merge=True)
+    assert same_base(model, merged) and torch.equal(model(x), expected)
+    assert model.base_model.model.encoder.merged_adapters == ["default"]
+
+
+def test_merging_twice_warns_and_changes_nothing():
+    model = glora_model(Net())
+    model.merge_adapter()
+    merged = base_bits(model)
+    with pytest.warns(UserWarning, match="All adapters are already merged"):
+        model.merge_adapter()
+    assert same_base(model, merged)
+
+
+@pytest.mark.parametrize("how", ["deepcopy", "pickle"])
+def test_a_merged_model_can_be_copied(how):
+    model, x = three_adapters(), torch.randn(4, 6, dtype=torch.double)
+    model.base_model.set_adapter(["default", "second"])
+    before, expected = base_bits(model), model(x)
+    model.merge_adapter()
+    twin = copy.deepcopy(model) if how == "deepcopy" else pickle.loads(pickle.dumps(model))
+    assert torch.equal(twin(x), model(x))
+    twin.unmerge_adapter()
+    assert same_base(twin, before) and torch.equal(twin(x), expected)
+    assert model.base_model.model.encoder.merged and not same_base(model, before)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_model_that_changes_precision_while_merged(bias):
+    with expecting(INERT, GAINED_BIAS):
+        model = glora_model(Net(bias).float(), bias_free="add")
+        add(model, "second", bias_free="add")
+        before = base_bits(model)
+        model.merge_adapter(["default"])
+        model.bfloat16()
+        layer = model.base_model.model.encoder
+        for terms in (layer.weight_terms("second"), layer.bias_terms("second")):
+            assert all(term.dtype == torch.bfloat16 for term in terms.values())
+        with expecting(MERGED_ALREADY):
+            model.merge_adapter(["second"])
+        assert {tensor.dtype for tensor in base_bits(model).values()} == {torch.bfloat16}
+        model.unmerge_adapter()
+    assert same_base(model, {name: tensor.bfloat16() for name, tensor in before.items()})
+
+
+def test_there_and_back_in_precision_while_merged_restores_every_bit():
+    model = glora_model(Net())
+    before = {name: tensor for name, tensor in base_bits(model).items() if "base_layer" in name}
+    model.merge_adapter()
+    model.half().float()
+    model.unmerge_adapter()
+    after = base_bits(model)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_terms_are_those_of_the_original_weight_while_merged():
+    layer = glora_layer(nn.Linear(6, 5).double(), EVERY_PATH)
+    before = {**layer.weight_terms("default"), **layer.bias_terms("default")}
+    delta = layer.get_delta_weight("default")
+    layer.merge()
+    merged = base_bits(layer)
+    after = {**layer.weight_terms("default"), **layer.bias_terms("default")}
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(layer.get_delta_weight("default"), delta)
+    assert same_base(layer, merged)
+
+
+@pytest.mark.parametrize("kind", [nn.Linear, conv1d])
+def test_delta_weight_is_what_merging_adds(kind):
+    layer = glora_layer(kind(6, 5).double(), EVERY_PATH)
+    before, delta = layer.base_layer.weight.clone(), layer.get_delta_weight("default")
+    layer.merge()
+    assert largest_difference(layer.base_layer.weight, before + delta) < 1e-12
+
+
+def test_a_bias_in_another_precision_than_the_weight_keeps_it():
+    base = nn.Linear(6, 5).bfloat16()
+    base.bias.data = base.bias.data.float()
+    layer = glora_layer(base, {**dict.fromkeys("ABCD", "none"), "E": "vector"})
+    layer.merge()
+    assert base.bias.dtype == torch.float32
+    layer.unmerge()
+    assert base.bias.dtype == torch.float32
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_setting_disabling_and_deleting_adapters(merged):
+    net, x = Net().double(), torch.randn(4, 6, dtype=torch.double)
+    base_out = net(x)
+    model = glora_model(net)
+    add(model, "second")
+    before, one = base_bits(model), model(x)
+    model.set_adapter("second")
+    two = model(x)
+    model.set_adapter("default")
+    if merged:
+        model.merge_adapter()
+        with pytest.warns(UserWarning, match="Unmerging the model first"):
+            model.set_adapter("second")
+        assert same_base(model, before)
+        model.merge_adapter()
+    else:
+        model.set_adapter("second")
+    assert largest_difference(model(x), two) < 1e-12
+    with model.disable_adapter():
+        assert torch.equal(model(x), base_out)
+    assert same_base(model, before)  # a disabled forward takes the adapter out, as PEFT's does
+    with pytest.warns(UserWarning, match="second was active which is now deleted"):
+        model.delete_adapter("second")
+    assert torch.equal(model(x), one)
+    if merged:
+        model.merge_adapter()
+    assert largest_difference(model(x), one) < 1e-12
+
+
+def test_a_merged_adapter_that_is_deleted_from_its_layer_leaves_the_base():
+    layer = glora_layer(nn.Linear(6, 5), EVERY_PATH)
+    before = base_bits(layer)
+    layer.merge()
+    layer.delete_adapter("default")
+    assert same_base(layer, before) and not layer.merged
+
+
+def test_merge_and_unload_gives_a_plain_model():
+    model, x = glora_model(Net().double()), torch.randn(4, 6, dtype=torch.double)
+    expected = model(x)
+    plain = model.merge_and_unload()
+    assert type(plain.encoder) is nn.Linear and largest_difference(plain(x), expected) < 1e-12
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_unload_gives_the_base_back(merged):
+    net = Net()
+    before = bits(net)
+    model = glora_model(net)
+    if merged:
+        model.merge_adapter()
+    assert same_bits(model.unload(), before)
+
+
+def test_merging_a_bias_free_layer_says_that_it_gained_a_bias():
+    with expecting(INERT):
+        model = glora_model(Net(bias=False).double(), bias_free="add")
+    x = torch.randn(4, 6, dtype=torch.double)
+    before, expected = base_bits(model), model(x)
+    with pytest.warns(UserWarning) as caught:
+        model.merge_adapter()
+    said = [str(warning.message) for warning in caught]
+    assert len(said) == 2 and "'encoder' a bias" in said[0] and "'decoder' a bias" in said[1]
+    assert model.base_model.model.encoder.base_layer.bias is not None
+    model.unmerge_adapter()
+    assert same_base(model, before) and model.base_model.model.encoder.base_layer.bias is None
+    with pytest.warns(UserWarning, match=GAINED_BIAS):
+        plain = model.merge_and_unload()
+    assert plain.encoder.bias is not None and largest_difference(plain(x), expected) < 1e-12
+
+
+def test_unmerging_one_of_two_adapters_does_not_announce_the_bias_again():
+    with expecting(INERT):
+        model = glora_model(Net(bias=False), bias_free="add")
+        add(model, "second", bias_free="add")
+    layer = model.base_model.model.encoder
+    with pytest.warns(UserWarning, match=GAINED_BIAS):
+        layer.merge(adapter_names=["default", "second"])
+    layer.unmerge(["second"])  # any warning fails the test
+    assert layer.merged_adapters == ["default"] and layer.base_layer.bias is not None
+
+
+def test_dropping_the_bias_paths_gives_no_bias_at_merge():
+    with expecting(INERT):
+        model = glora_model(Net(bias=False), bias_free="drop")
+    assert model.merge_and_unload().encoder.bias is None
+
+
+def test_a_merged_layer_does_not_train_its_gained_bias():
+    layer = glora_layer(nn.Linear(6, 5, bias=False), {**dict.fromkeys("ABCD", "none"), "E": "vector"}, bias_free="add")
+    layer.base_layer.requires_grad_(False)
+    with expecting(GAINED_BIAS):
+        layer.merge()
+    assert not layer.base_layer.bias.requires_grad

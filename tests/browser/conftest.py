@@ -1,0 +1,83 @@
+"""Chromium and JupyterLab, started once; a fresh tab and kernel for each test.
+
+Without Chromium the tests skip and say so, except where they are required (in CI and under `make test`):
+there a skipped browser test is a failed one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.lab_server import LabServer
+from tests.browser.notebook_page import NotebookPage
+
+REQUIRED = bool(os.environ.get("GLORA_LAB_REQUIRE_BROWSER") or os.environ.get("CI"))
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+]
+VIEWPORT = {"width": 1280, "height": 1100}
+
+OpenNotebook = Callable[[Path], NotebookPage]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome, report.longrepr = "failed", f"skipped, but required here: {report.longrepr}"
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if path is None:
+        pytest.skip("no Chromium: install it, or name one in the environment variable CHROMIUM")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="package")
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    with LabServer(tmp_path_factory.mktemp("lab")) as server:
+        yield server
+
+
+@pytest.fixture
+def tab(browser: Browser, lab_server: LabServer, request: pytest.FixtureRequest) -> Iterator[NotebookPage]:
+    """An empty tab, whose errors the test looks at itself: `open_notebook` is the fixture to use."""
+    context = browser.new_context(viewport=VIEWPORT, reduced_motion="reduce")
+    context.set_default_timeout(30_000)
+    yield NotebookPage(context.new_page(), lab_server, request.config.rootpath / "test-results")
+    context.close()
+
+
+@pytest.fixture
+def open_notebook(tab: NotebookPage, request: pytest.FixtureRequest) -> Iterator[OpenNotebook]:
+    """`open_notebook(path)` opens a copy; in the end the test fails for any error that nobody saw."""
+    name = re.sub(r"\W+", "_", request.node.name)
+    yield lambda notebook: tab.open(notebook, name)
+    if request.node.stash.get(FAILED, False):
+        tab.screenshot(name)
+    errors = tab.close()
+    if errors:
+        tab.screenshot(f"{name}_errors")
+        pytest.fail("errors that nobody saw:\n" + "\n".join(errors), pytrace=False)

@@ -1,0 +1,161 @@
+"""A notebook open in a real JupyterLab, and what a person does with it: run, press, choose, slide, look."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Error, Locator, Page, Route, expect
+
+from tests.browser.lab_server import LabServer
+
+IN_PAGE = Path(__file__).with_name("page.js").read_text()
+OPEN_SECONDS, RUN_SECONDS = 60, 180
+
+
+class NotebookPage:
+    """One notebook in one tab. `page` is Playwright's, for what has no method here."""
+
+    def __init__(self, page: Page, server: LabServer, pictures: Path) -> None:
+        self.page = page
+        self.refused: list[str] = []  # requests that wanted to leave the server
+        self.page_errors: list[str] = []  # uncaught in the page's JavaScript
+        self._server, self._pictures = server, pictures
+        self._questions = itertools.count()
+        page.context.route("**/*", self._guard)
+        page.on("pageerror", lambda error: self.page_errors.append(str(error)))
+        page.add_init_script(IN_PAGE)
+
+    # Running
+
+    def open(self, notebook: Path, name: str) -> NotebookPage:
+        self.page.goto(f"{self._server.url}/lab/tree/{self._server.add(notebook, name)}?reset")
+        self._attach()
+        return self
+
+    def reload(self) -> None:
+        """Save and load the page again: what a reader sees who comes back to a running kernel."""
+        self.page.evaluate("lab.save()")
+        self.until("lab.saved")
+        self.page.reload()
+        self._attach()
+
+    def run_all(self, seconds: float = RUN_SECONDS) -> None:
+        """Run every cell and wait for the last; a cell that fails is an AssertionError with its traceback."""
+        self.page.evaluate("lab.runAll()")
+        self.until("lab.ran !== null", seconds)
+        outcome = self.page.evaluate("lab.ran")
+        assert outcome == "ok", "\n".join([outcome, *self.kernel_errors()])
+
+    def evaluate(self, expression: str, seconds: float = 30) -> Any:
+        """The value of a Python expression in the kernel, through JSON."""
+        answer = self._ask(f"print(__import__('json').dumps({expression}))", seconds)
+        assert answer["error"] is None, f"{expression}: {answer['error']}"
+        return json.loads(answer["out"])
+
+    def until(self, condition: str, seconds: float = 30) -> None:
+        """Wait until a JavaScript expression is truthy."""
+        self.page.wait_for_function(f"() => {{ return {condition}; }}", timeout=1000 * seconds)
+
+    # Controls, by the words a reader sees on them
+
+    def button(self, text: str) -> Locator:
+        return self.page.locator("button.jupyter-button", has_text=text)
+
+    def press(self, text: str, nth: int = 0) -> None:
+        self.button(text).nth(nth).click()
+
+    def control(self, label: str) -> Locator:
+        """The widget with this description: its label, its input and its readout."""
+        return self.page.locator(f'.lm-Widget:has(> label.widget-label:text-is("{label}"))')
+
+    def choose(self, label: str, option: str, nth: int = 0) -> None:
+        """Pick an option of a dropdown, or of a row of toggle buttons."""
+        control = self.control(label).nth(nth)
+        if control.locator("select").count():
+            control.locator("select").select_option(option)
+        else:
+            control.locator(f'button:text-is("{option}")').click()
+
+    def slide(self, label: str, value: float | str, nth: int = 0) -> None:
+        """Set a slider, or a number or text field, by typing the value where it is shown."""
+        control = self.control(label).nth(nth)
+        field = control.locator(".widget-readout, input").first
+        field.click()
+        self.page.keyboard.press("ControlOrMeta+A")
+        self.page.keyboard.type(str(value))
+        self.page.keyboard.press("Enter")
+
+    # Looking
+
+    def sees(self, text: str, seconds: float = 30) -> None:
+        """Wait until the text stands in an output of the notebook."""
+        expect(self.page.locator(".jp-OutputArea", has_text=text).first).to_be_visible(timeout=1000 * seconds)
+
+    def plots(self) -> list[dict[str, Any]]:
+        """Each plotly graph of the page, in order: its title, and its traces with type, name, x, y and z."""
+        return self.page.evaluate("lab.plots()")
+
+    def pixels(self, what: Locator | str) -> np.ndarray:
+        """An element as the reader sees it, (height, width, 4) in red, green, blue and alpha."""
+        png = base64.b64encode(self._locate(what).screenshot(animations="disabled")).decode()
+        image = self.page.evaluate("png => lab.pixels(png)", png)
+        flat = np.frombuffer(base64.b64decode(image["bytes"]), dtype=np.uint8)
+        return flat.reshape(image["height"], image["width"], 4)
+
+    def screenshot(self, name: str, what: Locator | str | None = None) -> Path:
+        """A picture of an element, or of the whole tab, as test-results/<name>.png."""
+        self._pictures.mkdir(exist_ok=True)
+        path = self._pictures / f"{name}.png"
+        (self.page if what is None else self._locate(what)).screenshot(path=path, animations="disabled")
+        return path
+
+    # Errors
+
+    def kernel_errors(self) -> list[str]:
+        return self.page.evaluate("window.lab?.errors ?? []")
+
+    def errors(self) -> list[str]:
+        """Everything that went wrong without a word: in the kernel, in the page, towards the network."""
+        return [
+            *(f"swallowed in the kernel: {error}" for error in self.kernel_errors()),
+            *(f"uncaught in the page: {error}" for error in self.page_errors),
+            *(f"request outside the server: {url}" for url in self.refused),
+        ]
+
+    def close(self) -> list[str]:
+        """Shut the kernel down and give back all errors, those of threads and tasks still unseen included."""
+        try:
+            self._ask("pass", seconds=10)  # as this cell ends, the strict kernel tells of what nobody saw
+            late = []
+        except Error as error:
+            late = [f"the kernel did not answer at the end: {error.message}"]
+        errors = self.errors() + late
+        self.page.evaluate("lab.shutDown()")
+        self.until("lab.down")
+        self.page.context.unroute_all(behavior="ignoreErrors")
+        return errors
+
+    def _ask(self, code: str, seconds: float) -> dict[str, Any]:
+        number = next(self._questions)
+        self.page.evaluate("([id, code]) => lab.ask(id, code)", [number, code])
+        self.until(f"lab.answers[{number}]", seconds)
+        return self.page.evaluate(f"lab.answers[{number}]")
+
+    def _attach(self) -> None:
+        self.until("lab.ready()", OPEN_SECONDS)
+        self.page.evaluate("lab.listen()")
+
+    def _guard(self, route: Route) -> None:
+        if route.request.url.startswith((self._server.url, "data:", "blob:")):
+            route.continue_()
+        else:
+            self.refused.append(route.request.url)
+            route.abort()
+
+    def _locate(self, what: Locator | str) -> Locator:
+        return self.page.locator(what).first if isinstance(what, str) else what

@@ -1,0 +1,88 @@
+// The half of the fixture that lives in JupyterLab's page. Nothing here waits: what takes time is started and
+// leaves its outcome in a field, and Python polls the field, because page.evaluate() itself never times out.
+window.lab = {
+  errors: [], // swallowed by the kernel's machinery, in the order they came
+  ran: null, // outcome of the last run-all: null while it runs
+  answers: {}, // outcome of each question to the kernel
+
+  panel: () => window.jupyterapp.shell.currentWidget,
+  kernel: () => lab.panel().sessionContext.session.kernel,
+
+  // data-status=idle comes too early: the context, the session and the kernel have to be there as well.
+  ready() {
+    const panel = window.jupyterapp?.shell.currentWidget;
+    const session = panel?.sessionContext;
+    return Boolean(
+      panel?.context?.isReady && session?.isReady && panel.content.widgets.length &&
+      session.kernelDisplayStatus === "idle" && session.session?.kernel?.connectionStatus === "connected"
+    );
+  },
+
+  // An error in a callback or in a thread shows nowhere in the page; it only passes by on iopub.
+  listen() {
+    lab.kernel().iopubMessage.connect((_, message) => {
+      const content = message.content;
+      if (message.header.msg_type === "error")
+        lab.errors.push([`${content.ename}: ${content.evalue}`, ...content.traceback].join("\n"));
+      if (message.header.msg_type === "stream" && content.name === "stderr" && /Traceback|Exception in/.test(content.text))
+        lab.errors.push(content.text);
+    });
+  },
+
+  runAll() {
+    lab.ran = null;
+    const why = () => `a cell failed, or JupyterLab would not run it: ${document.querySelector(".jp-Dialog")?.innerText}`;
+    window.jupyterapp.commands.execute("notebook:run-all-cells").then(
+      (good) => (lab.ran = good === false ? why() : "ok"),
+      (error) => (lab.ran = String(error))
+    );
+  },
+
+  save() {
+    lab.saved = false;
+    window.jupyterapp.commands.execute("docmanager:save").then(() => (lab.saved = true));
+  },
+
+  ask(id, code) {
+    const future = lab.kernel().requestExecute({ code, store_history: false, stop_on_error: false });
+    const answer = { out: "", error: null };
+    future.onIOPub = ({ header, content }) => {
+      if (header.msg_type === "stream" && content.name === "stdout") answer.out += content.text;
+      if (header.msg_type === "error") answer.error = `${content.ename}: ${content.evalue}`;
+    };
+    future.done.then(
+      () => (lab.answers[id] = answer),
+      (error) => (lab.answers[id] = { ...answer, error: String(error) })
+    );
+  },
+
+  shutDown() {
+    lab.down = false;
+    const done = () => (lab.down = true);
+    lab.panel().sessionContext.shutdown().then(done, done);
+  },
+
+  // What a plotly graph holds, typed arrays as plain lists, and its title as a reader finds it.
+  plots() {
+    const plain = (value) =>
+      ArrayBuffer.isView(value) ? Array.from(value) : Array.isArray(value) ? value.map(plain) : value;
+    return [...document.querySelectorAll(".js-plotly-plot")].map((graph) => ({
+      title: graph.querySelector(".gtitle")?.textContent ?? "",
+      traces: (graph._fullData ?? []).map(({ type, name, x, y, z }) => ({ type, name, x: plain(x), y: plain(y), z: plain(z) })),
+    }));
+  },
+
+  // A PNG's pixels, by the browser that drew it: Python needs no image library.
+  async pixels(png) {
+    const image = new Image();
+    image.src = `data:image/png;base64,${png}`;
+    await image.decode();
+    const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+    const context = canvas.getContext("2d");
+    context.drawImage(image, 0, 0);
+    const { data } = context.getImageData(0, 0, image.width, image.height);
+    let bytes = "";
+    for (let at = 0; at < data.length; at += 32768) bytes += String.fromCharCode(...data.subarray(at, at + 32768));
+    return { width: image.width, height: image.height, bytes: btoa(bytes) };
+  },
+};

@@ -1,0 +1,169 @@
+"""The plan of the house, read from the source: who may import whom, names, sizes, and what it depends on."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tomllib
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import glora_lab
+from tests.source import MODULES, PACKAGE, ROOT, imports, part, tree
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+EVERYTHING_BELOW_PANELS = {
+    "records", "adapters", "models", "data", "training", "measure", "search", "figures", "checks", "cli"
+}  # fmt: skip
+MAY_IMPORT = {
+    "__init__": EVERYTHING_BELOW_PANELS,
+    "records": set(),
+    "adapters": {"records"},
+    "measure": {"records", "adapters"},
+    "figures": {"records"},
+    "data": {"records"},
+    "models": {"records", "data"},
+    "training": {"records", "data", "models"},
+    "search": {"records", "data", "models", "training", "measure", "adapters"},
+    "checks": EVERYTHING_BELOW_PANELS,
+    "cli": EVERYTHING_BELOW_PANELS,
+    "panels": EVERYTHING_BELOW_PANELS,
+}
+DRAWING = {"plotly", "ipywidgets", "anywidget", "IPython"}
+MUST_NOT_IMPORT = {
+    "records": DRAWING | {"torch", "transformers", "peft"},
+    "adapters": DRAWING,
+    "measure": DRAWING,
+    "data": DRAWING,
+    "models": DRAWING,
+    "training": DRAWING,
+    "search": DRAWING,
+    "figures": {"torch", "transformers", "peft", "ipywidgets"},
+}
+CORE = {"torch", "transformers", "peft"}
+COMES_WITH_THE_CORE = {"numpy", "safetensors", "accelerate", "huggingface_hub", "tqdm", "yaml"}
+COLAB = {
+    "torch": "2.11", "transformers": "5.15", "peft": "0.20.0", "numpy": "2.1.3",
+    "ipywidgets": "7.7.1", "plotly": "5.24.1", "anywidget": "0.9.21",
+}  # fmt: skip
+HEAVY = ("torch", "transformers", "peft", "numpy", "plotly", "ipywidgets", "IPython", "sklearn")
+EMPTY_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "common"}
+MAX_LINES = 300
+
+
+def requirements(*extras: str) -> dict[str, Requirement]:
+    lines = [*PROJECT["dependencies"], *(r for e in extras for r in PROJECT["optional-dependencies"][e])]
+    return {r.name: r for r in map(Requirement, lines) if r.name != PROJECT["name"]}
+
+
+def pins() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().split("\n")
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_keep_to_the_plan(module: Path) -> None:
+    home = part(module)
+    assert home in MAY_IMPORT, f"{home} has no place in the plan of the house"
+    for name, line in imports(module):
+        top, _, rest = name.partition(".")
+        where = f"{module.relative_to(ROOT)}:{line} imports {name}"
+        if top == "glora_lab":
+            other = rest.split(".")[0]
+            names_no_module = other in glora_lab.__all__ or other in {"", "__version__"}
+            assert names_no_module or other == home or other in MAY_IMPORT[home], where
+            assert not (names_no_module and home != "panels"), f"{where}: name the module it lives in"
+        else:
+            assert top not in MUST_NOT_IMPORT.get(home, set()), where
+
+
+def defined_names(module: Path) -> Iterator[str]:
+    yield module.stem
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+
+
+def test_no_name_is_empty() -> None:
+    for module in MODULES:
+        for name in defined_names(module):
+            words = set(re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name))
+            assert not {word.lower() for word in words} & EMPTY_WORDS, f"{name} in {module.relative_to(ROOT)}"
+
+
+def test_no_file_is_two_ideas() -> None:
+    lengths = {str(m.relative_to(ROOT)): len(m.read_text().splitlines()) for m in MODULES}
+    assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
+
+
+def test_the_dependencies_are_these_three() -> None:
+    assert {Requirement(line).name for line in PROJECT["dependencies"]} == CORE
+
+
+def test_every_import_is_a_dependency() -> None:
+    lab = {"scikit_learn": "sklearn"}
+    declared = {lab.get(name.replace("-", "_"), name.replace("-", "_")) for name in requirements("lab")}
+    known = declared | COMES_WITH_THE_CORE | set(sys.stdlib_module_names) | {"IPython", "jaxtyping", "optuna"}
+    for module in MODULES:
+        for name, line in imports(module):
+            assert name.split(".")[0] in known | {"glora_lab"}, f"{module.relative_to(ROOT)}:{line}: {name}"
+
+
+def test_colab_is_new_enough() -> None:
+    for name, requirement in requirements("lab").items():
+        if name in COLAB:
+            assert requirement.specifier.contains(COLAB[name]), (
+                f"{requirement} leaves out Colab's {COLAB[name]}"
+            )
+
+
+def test_ci_runs_an_exact_set() -> None:
+    pinned = pins()
+    assert set(map(canonicalize_name, requirements("lab", "test"))) <= pinned.keys()
+    assert all(re.fullmatch(r"[\w.]+", version) for version in pinned.values())  # no local build, no address
+
+
+def test_pre_commit_runs_the_pinned_ruff() -> None:
+    config = (ROOT / ".pre-commit-config.yaml").read_text()
+    assert f"rev: v{pins()['ruff']}\n" in config
+
+
+def test_the_changelog_is_open() -> None:
+    assert "\n## [Unreleased]\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("name", glora_lab.__all__)
+def test_public_names_resolve(name: str) -> None:
+    assert getattr(glora_lab, name).__name__ == name
+    assert name in dir(glora_lab)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Glora'"):
+        _ = glora_lab.Glora
+
+
+def test_importing_the_package_loads_nothing_and_takes_no_time() -> None:
+    program = f"""
+import statistics, sys, time
+took = []
+for _ in range(5):
+    sys.modules.pop("glora_lab", None)
+    start = time.perf_counter()
+    import glora_lab
+    took.append(time.perf_counter() - start)
+assert not set({HEAVY}) & set(sys.modules), set({HEAVY}) & set(sys.modules)
+assert max(took) < 0.1, took
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr

@@ -1,0 +1,43 @@
+"""The sums that a budget and a picture offer, so that no figure has to add."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from glora_lab.records import PathBudget, PathCount
+from tests.figures.literal import deep_budget, fresh_picture, glora_budget, picture
+
+
+def names(*layers: str) -> PathBudget:
+    return PathBudget(tuple(PathCount(layer, "B", "lora", 1) for layer in layers))
+
+
+def test_sums_by_layer_and_path_keep_order_and_zeros() -> None:
+    assert glora_budget().by_layer_and_path() == {
+        "block.0.query": {"A": 40, "B": 40, "D": 10},
+        "block.0.value": {"A": 20, "B": 20, "D": 0},
+    }
+    assert PathBudget(()).by_layer_and_path() == {}
+
+
+def test_a_kind_is_the_name_without_indices_and_without_what_all_share() -> None:
+    assert list(deep_budget(layers=2).kinds().values()) == ["self_attn.q_proj", "mlp.up_proj"] * 2
+    assert names("h.0.attn.out", "h.1.attn.out").kinds() == {"h.0.attn.out": "out", "h.1.attn.out": "out"}
+    assert names("a", "a.b").kinds() == {"a": "a", "a.b": "a.b"}
+    assert PathBudget(()).kinds() == {}
+
+
+def test_sums_by_kind_add_up_to_the_total() -> None:
+    budget = deep_budget()
+    assert budget.by_kind_and_path()["mlp.up_proj"] == {"A": 24_000, "B": 24_000, "C": 0}
+    assert sum(sum(paths.values()) for paths in budget.by_kind_and_path().values()) == budget.total
+
+
+def test_a_picture_knows_how_much_changed() -> None:
+    assert picture().total == 23
+    assert picture().bias_change == 0.75 / math.sqrt(2)
+    assert math.isclose(picture(w_eff=1.5 * picture().w0).weight_change, 0.5)
+    assert fresh_picture().weight_change == fresh_picture().bias_change == 0
+    assert picture(b0=np.zeros(2)).bias_change == math.inf
