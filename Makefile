@@ -19,7 +19,7 @@ help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
 lab: $(VENV)/lab.stamp ## open JupyterLab on the first notebook; ARGS="--no-browser --port 8899" is passed on
-	$(BIN)/python -m jupyterlab $(if $(IS_ROOT),--allow-root) notebooks/00_start_here.ipynb $(ARGS)
+	$(BIN)/python -m jupyterlab $(if $(IS_ROOT),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
 
 test: $(VENV)/test.stamp ## everything: format, lint, types, unit tests, notebooks, browser
 	@$(MAKE) --no-print-directory check

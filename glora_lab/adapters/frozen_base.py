@@ -34,7 +34,10 @@ class FrozenBase:
 
     @property
     def bias(self) -> Tensor | None:
-        bias = getattr(self.leaf, "bias", None)
+        if isinstance(self.layer, BaseTunerLayer):  # an inner adapter may bring a bias of its own: what it makes of 0
+            weight = self.leaf.weight
+            return self._ask(torch.zeros(features(self.leaf)[0], dtype=weight.dtype, device=weight.device))
+        bias = self.leaf.bias
         return bias if bias is None or self.dtype is None else bias.to(self.dtype)
 
     def matrix(self) -> Tensor:
@@ -48,17 +51,16 @@ class FrozenBase:
     def product(self, x: Tensor) -> Tensor:
         """W0·x without b0: (..., in) → (..., out)."""
         if isinstance(self.layer, BaseTunerLayer):
-            return self._inner_product(x)
+            return self._ask(x.to(self.leaf.weight.dtype)) - self.bias
         weight = self.matrix()
         return F.linear(x.to(weight.dtype), weight)
 
-    def _inner_product(self, x: Tensor) -> Tensor:
+    def _ask(self, x: Tensor) -> Tensor:
         # in evaluation mode, for W0 is one matrix, not a fresh draw of the inner adapter's dropout
         training = self.layer.training
         self.layer.eval()
         try:
-            out = self.layer(x.to(self.leaf.weight.dtype))
+            out = self.layer(x)
         finally:
             self.layer.train(training)
-        out = out if self.dtype is None else out.to(self.dtype)
-        return out if self.bias is None else out - self.bias
+        return out if self.dtype is None else out.to(self.dtype)

@@ -81,13 +81,12 @@ def _plan(config: GloraConfig, name: str, leaf: nn.Module) -> LayerPlan:
 
 def _trains_beside(model: nn.Module, targets: dict[str, nn.Module], config: GloraConfig) -> bool:
     """Whether the configuration trains anything that is not a path: biases of the base, or whole modules."""
-    names = [name for name, _ in model.named_parameters()]
-    if config.bias == "all" and any(name.rpartition(".")[2] == "bias" for name in names):
+    if config.bias == "all" and any(name.rpartition(".")[2] == "bias" for name, _ in model.named_parameters()):
         return True
     if config.bias == "glora_only" and any(getattr(leaf, "bias", None) is not None for leaf in targets.values()):
         return True
     whole = tuple(config.modules_to_save or ())
-    return any(name.rpartition(".")[0].endswith(whole) for name in names if whole)
+    return bool(whole) and any(n.endswith(whole) and next(m.parameters(), None) is not None for n, m in model.named_modules())
 
 
 def _some(layers: list[str], most: int = 6) -> str:

@@ -63,6 +63,9 @@ def check_names(name: str, value: Any, *, regex: bool = True) -> None:
         return
     if not isinstance(value, list | tuple | set) or not all(isinstance(v, str) and v for v in value):
         raise refuse(name, value, "must be a list of module names" + (" or a regular expression" if regex else ""))
+    if name == "modules_to_save":  # PEFT matches these as patterns as well
+        for one in value:
+            check_regex(name, one)
 
 
 def check_pattern(name: str, value: Any) -> Mapping[str, Any]:

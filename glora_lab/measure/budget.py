@@ -22,7 +22,13 @@ from glora_lab.records import PathBudget, PathCount
 
 from .skeleton import skeleton
 
-METHODS = {"LORA": "LoRA", "GLORA": "stock GLoRA", "GLORA_LAB": "GLoRA", "GRALORA": "stock GraLoRA", "GRALORA_LAB": "GraLoRA"}
+METHODS = {
+    "LORA": "LoRA",
+    "GLORA": "stock GLoRA",
+    "GLORA_LAB": "GLoRA",
+    "GRALORA": "stock GraLoRA",
+    "GRALORA_LAB": "GraLoRA",
+}
 
 
 def path_budget(
@@ -45,7 +51,9 @@ def path_budget(
     if adapter_config is None:
         model = model_or_config
         if isinstance(model, PretrainedConfig) or not hasattr(model, "peft_config"):
-            raise ValueError("`adapter_config` (=None) counts what the model carries, but this one carries no adapter")
+            raise ValueError(
+                "`adapter_config` (=None) counts what the model carries, but this one carries no adapter"
+            )
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a budget shows inert paths in its rows
@@ -90,14 +98,23 @@ def _glora_rows(name: str, layer: GloraLayer, adapter: str, counts: dict[str, in
     return [PathCount(name, p, plan.asked[p], counts.get(p, 0), plan.inert.get(p, "")) for p in PATHS]
 
 
-def _stock_glora_rows(name: str, layer: BaseTunerLayer, adapter: str, counts: dict[str, int]) -> list[PathCount]:
+def _stock_glora_rows(
+    name: str, layer: BaseTunerLayer, adapter: str, counts: dict[str, int]
+) -> list[PathCount]:
     """Stock PEFT says nothing about paths that it dropped; they are known by the bias that is not there."""
     bias_free = layer.get_base_layer().bias is None
-    modes = {"GloraLoraPath": "lora", "GloraVectorPath": "vector", "GloraScalarPath": "constant", "GloraEmptyPath": "none"}
+    modes = {
+        "GloraLoraPath": "lora",
+        "GloraVectorPath": "vector",
+        "GloraScalarPath": "constant",
+        "GloraEmptyPath": "none",
+    }
     rows = []
     for path in PATHS:
         mode = modes[type(getattr(layer, f"glora_{path}")[adapter]).__name__]
-        inert = "stock PEFT drops it without a word: the layer has no bias" if bias_free and path in "CDE" else ""
+        inert = (
+            "stock PEFT drops it without a word: the layer has no bias" if bias_free and path in "CDE" else ""
+        )
         rows.append(PathCount(name, path, mode, counts.get(path, 0), inert))
     return rows
 
@@ -105,7 +122,9 @@ def _stock_glora_rows(name: str, layer: BaseTunerLayer, adapter: str, counts: di
 def _whole_modules(model: nn.Module) -> list[PathCount]:
     wrappers = {n: m for n, m in model.named_modules() if isinstance(m, AuxiliaryTrainingWrapper)}
     counts = {n: sum(p.numel() for p in m.parameters() if p.requires_grad) for n, m in wrappers.items()}
-    return [PathCount(n.removeprefix("base_model.model."), "whole", "full", c) for n, c in counts.items() if c]
+    return [
+        PathCount(n.removeprefix("base_model.model."), "whole", "full", c) for n, c in counts.items() if c
+    ]
 
 
 def _all_adapter_parameters(layer: BaseTunerLayer) -> list[nn.Parameter]:

@@ -7,5 +7,6 @@ from glora_lab.panels.budget import BudgetPanel
 from glora_lab.panels.panel import Panel, check_panels, panel_errors
 from glora_lab.panels.paths import PathPanel
 from glora_lab.panels.show import show
+from glora_lab.panels.training import TrainPanel
 
-__all__ = ["BudgetPanel", "Panel", "PathPanel", "check_panels", "panel_errors", "show"]
+__all__ = ["BudgetPanel", "Panel", "PathPanel", "TrainPanel", "check_panels", "panel_errors", "show"]

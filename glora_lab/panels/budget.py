@@ -82,9 +82,7 @@ class BudgetPanel(Panel):
         self.lora = self._count(LoraConfig(r=r, target_modules=names), "LoRA")
         inert = {path: why for path, why in self.budget.inert().items() if not self.budget.by_path()[path]}
         self._equation.value = equation(self.modes.modes, inert)
-        on = {
-            path: count for path, count in self.budget.by_path().items() if self.modes.modes[path] != "none"
-        }
+        on = {path: count for path, count in self.budget.by_path().items() if self.modes.modes[path] != "none"}
         self.modes.show_params(on, inert)
         budgets = [self.budget, self.lora]
         self.figure.show(plot_path_budget(budgets), describe_path_budget(budgets))

@@ -42,9 +42,7 @@ def adapt(model: nn.Module, config: GloraConfig) -> PeftModel:
         return get_peft_model(model, config)  # type: ignore[arg-type]
 
 
-def example_picture(
-    model: nn.Module, layer: str, config: GloraConfig, *, fresh: bool, seed: int
-) -> PathPicture:
+def example_picture(model: nn.Module, layer: str, config: GloraConfig, *, fresh: bool, seed: int) -> PathPicture:
     """The picture of one layer under `config`: a fresh adapter, or random values of a visible size."""
     target = model.get_submodule(layer)
     in_features, out_features = features(target)
@@ -63,9 +61,7 @@ def example_picture(
     return replace(path_picture(adapted, LAYER), layer=layer, modes=plan.asked, inert=plan.inert)
 
 
-def _put_on(
-    target: nn.Module, config: GloraConfig, modes: Mapping[str, str], init_weights: bool = True
-) -> PeftModel:
+def _put_on(target: nn.Module, config: GloraConfig, modes: Mapping[str, str], init_weights: bool = True) -> PeftModel:
     alone = nn.ModuleDict({LAYER: copy.deepcopy(target)})
     settings = {
         "r": config.r,

@@ -91,9 +91,7 @@ class PathPanel(Panel):
         if values == TRAINED:
             self.picture = path_picture(self._model, layer)
         else:
-            self.picture = example_picture(
-                self._model, layer, self.config, fresh=values == FRESH, seed=self._seed
-            )
+            self.picture = example_picture(self._model, layer, self.config, fresh=values == FRESH, seed=self._seed)
         self._show(values)
 
     def _show(self, values: str) -> None:
@@ -106,11 +104,7 @@ class PathPanel(Panel):
 
 
 def _named(names: list[str], layer: str | None) -> str:
-    matches = (
-        names[:1]
-        if layer is None
-        else [name for name in names if name == layer or name.endswith("." + layer)]
-    )
+    matches = names[:1] if layer is None else [name for name in names if name == layer or name.endswith("." + layer)]
     if len(matches) != 1:
         raise ValueError(f"`layer` (={layer!r}) must name one layer, or end one name, of: {', '.join(names)}")
     return matches[0]

@@ -9,10 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import html
-import time
-from dataclasses import replace
-from pathlib import Path
 
 import ipywidgets as widgets
 from peft import PeftModel
@@ -20,35 +16,36 @@ from torch import nn
 
 from glora_lab.adapters import GloraConfig
 from glora_lab.data import Part, Task, load_task
-from glora_lab.figures import describe_predictions, describe_training, equation, plot_predictions, plot_training
+from glora_lab.figures import equation
 from glora_lab.measure import path_budget
 from glora_lab.models import load_model
 from glora_lab.panels.example import adapt
-from glora_lab.panels.figure_slot import FigureSlot
+from glora_lab.panels.keep import KeepControls
+from glora_lab.panels.live_run import LiveRun
 from glora_lab.panels.panel import Panel, guarded
 from glora_lab.panels.run_table import run_table
 from glora_lab.panels.targets import body_targets
 from glora_lab.panels.train_controls import TrainControls
 from glora_lab.records import PathBudget, Predictions, Run, Step
-from glora_lab.training import TrainSession, evaluate, predict
+from glora_lab.training import TrainSession, evaluate
 
 SHOWN_IMAGES = 8
-SHOWN_RUNS = 4  # earlier runs in the figure of curves
+EARLIER_RUNS = 4  # whose curves stay in the figure
 BETWEEN_LOOKS = 0.1  # seconds
-BETWEEN_PREDICTIONS = 0.5  # seconds
 
 
 class TrainPanel(Panel):
     """Controls of a training run, its live curves and answers, and a table of the runs so far.
 
     Args:
-        model: a name for `load_model`, or a model; every run adapts a copy of it, all linear layers but the head.
+        model: a name for `load_model`, or a model; every run adapts a copy of it, all its linear layers but
+            the head.
         task: a key of `TASKS`.
         preset, rank, lr, steps, seed: where the controls start.
 
-    State: `session` (the latest TrainSession), `steps` (its steps so far), `runs` (finished runs, oldest
-    first), `model` (the latest adapted model), `config` and `budget` (what the controls say, and what it costs;
-    a budget without rows where nothing can be trained), `predictions` (name → the answers that are shown).
+    State: `config` and `budget` (what the controls say, and its cost; a budget without rows where nothing can be
+    trained), `session` (the latest TrainSession), `steps` (its steps so far), `predictions` (name → the answers
+    that are shown), `runs` (finished runs, oldest first), `model` (the latest adapted model).
     """
 
     config: GloraConfig
@@ -72,12 +69,12 @@ class TrainPanel(Panel):
         self.model: PeftModel | None = None
         self.session: TrainSession | None = None
         self.runs: list[Run] = []
-        self.predictions: dict[str, Predictions] = {}
-        self._run_name, self._recorded, self._predicted_at = "", True, 0.0
-        self._seen: tuple[str, int] | None = None
+        self._run_name, self._recorded = "", True
         start = {"task": task, "preset": preset, "rank": rank, "lr": lr, "steps": steps, "seed": seed}
         self.controls = TrainControls(self._change_paths, self._change_task, **start)  # type: ignore[arg-type]
-        self._make_widgets()
+        self.live, self.keeping = LiveRun(), KeepControls(self.keep)
+        self._equation, self._cost, self.table = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self._arrange()
         self._change_paths()
         self._change_task()
 
@@ -85,30 +82,22 @@ class TrainPanel(Panel):
     def steps(self) -> tuple[Step, ...]:
         return self.session.steps if self.session else ()
 
-    def _make_widgets(self) -> None:
+    @property
+    def predictions(self) -> dict[str, Predictions]:
+        return self.live.predictions
+
+    def _arrange(self) -> None:
         self.train_button = widgets.Button(description="Train", icon="play", button_style="primary")
         self.pause_button = widgets.Button(description="Pause", icon="pause", disabled=True)
         self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
-        self.progress = widgets.IntProgress(0, 0, 1, description="progress")
-        self.status = widgets.HTML()
-        self.curves, self.answers = FigureSlot(height=320), FigureSlot(height=220)
-        self.folder = widgets.Text("my_adapter", description="folder")
-        self.keep_button = widgets.Button(
-            description="Keep this adapter", icon="save", disabled=True, layout={"width": "auto"}
-        )
-        self._equation, self._cost = widgets.HTML(), widgets.HTML()
-        self.table, self.kept = widgets.HTML(), widgets.HTML()
-        buttons = [self.train_button, self.pause_button, self.stop_button, self.progress, self.status]
-        wrap = {"flex_flow": "row wrap"}
-        self.body.children = [
-            *(self._equation, self.controls, self._cost, widgets.HBox(buttons, layout=wrap)),
-            *(self.answers, self.curves, self.table),
-            *(widgets.HBox([self.folder, self.keep_button], layout=wrap), self.kept),
-        ]
         self.train_button.on_click(lambda _: self.train())
         self.pause_button.on_click(lambda _: self.pause_or_resume())
         self.stop_button.on_click(lambda _: self.stop())
-        self.keep_button.on_click(lambda _: self.keep())
+        buttons = widgets.HBox([self.train_button, self.pause_button, self.stop_button, self._cost])
+        self.body.children = [
+            *(self._equation, self.controls, buttons),
+            *(self.live, self.table, self.keeping),
+        ]
 
     @guarded
     def _change_paths(self) -> None:
@@ -121,45 +110,41 @@ class TrainPanel(Panel):
             self.say(refusal)
         sums, inert = self.budget.by_path(), self.budget.inert()
         self._equation.value = equation(modes, inert)
-        self.controls.modes.show_params({p: n for p, n in sums.items() if modes[p] != "none"}, inert)
+        self.controls.modes.show_params({path: n for path, n in sums.items() if modes[path] != "none"}, inert)
         share = f", {self.budget.share:.1%} of the model's own" if self.budget.total else ""
         self._cost.value = f"<b>{self.budget.total:,}</b> parameters to train{share}"
 
     @guarded
     def _change_task(self) -> None:
+        self.stop()
         self.task = load_task(self.controls.task.value)
-        self._images = Part(self.task.test.rows(slice(0, SHOWN_IMAGES)))
-        self.predictions = {"frozen": predict(self._base, self._images)}
-        self._show_answers()
-        self.curves.show(plot_training(()), describe_training(()))
+        self.live.ask_frozen(self._base, Part(self.task.test.rows(slice(0, SHOWN_IMAGES))))
 
     @guarded
     def train(self) -> None:
         """Start a run of what the controls say; does nothing while one is under way."""
-        if self.session is not None and not self.session.finished:
+        if self._under_way():
             return
-        self.refresh()
         controls = self.controls
+        numbers = {"steps": controls.steps.value, "lr": controls.lr.value, "seed": controls.seed.value}
         try:
             model = adapt(copy.deepcopy(self._base), self.config)
-            session = TrainSession(
-                model, self.task, steps=controls.steps.value, lr=controls.lr.value, seed=controls.seed.value
-            )
+            session = TrainSession(model, self.task, **numbers)
         except ValueError as refusal:
             self.say(refusal)
             return
-        taken = sum(run.name.partition(" (run ")[0] == controls.run_name for run in self.runs)
-        self._run_name = f"{controls.run_name} (run {taken + 1})" if taken else controls.run_name
-        self.model, self.session, self._recorded, self._seen = model, session, False, None
-        self.progress.value, self.progress.max = 0, session.total
+        self._run_name = _new_name(controls.run_name, self.runs)
+        self.model, self.session, self._recorded = model, session, False
+        earlier = {run.name: run.steps for run in self.runs[-EARLIER_RUNS:]}
         session.start()
-        self.refresh()
+        self.live.watch(session, model, self._run_name, earlier)
+        self._show_buttons()
         self._look_again()
 
     @guarded
     def pause_or_resume(self) -> None:
         """Rest after the step under way, or go on."""
-        if self.session is not None and not self.session.finished:
+        if self.session is not None and self._under_way():
             resting = self.session.state in ("pausing", "paused")
             self.session.resume() if resting else self.session.pause()
             self.refresh()
@@ -167,9 +152,21 @@ class TrainPanel(Panel):
     @guarded
     def stop(self) -> None:
         """End the run after the step under way; it counts as a run of as many steps as it had."""
-        if self.session is not None and not self.session.finished:
+        if self.session is not None and self._under_way():
             self.session.stop()
             self.refresh()
+
+    @guarded
+    def keep(self) -> None:
+        """Save the latest adapter in the folder that the control names, and say how it is loaded."""
+        if self.model is None or self.session is None:
+            self.say("there is no adapter yet: press Train first")
+            return
+        try:
+            with self.session.between_steps():
+                self.keeping.save(self.model, self._base_in_code)
+        except (ValueError, OSError) as refusal:
+            self.say(str(refusal))
 
     def wait(self, timeout: float | None = None) -> tuple[Step, ...]:
         """Block until the run is over, show its end and return its steps. Errors as `TrainSession.wait`."""
@@ -181,34 +178,64 @@ class TrainPanel(Panel):
             self.refresh()
 
     def refresh(self) -> None:
-        """Show where the session is. Called ten times a second while it runs; cheap where nothing is new."""
+        """Show where the session is by now, and record the run when it is over."""
         with self.guard():
-            session = self.session
-            if session is None:
+            if self.session is None:
                 return
-            state, steps = session.state, session.steps
-            if (state, len(steps)) == self._seen:
-                return
-            self._seen = (state, len(steps))
-            self._show_progress(session, state, len(steps))
-            earlier = {run.name: run.steps for run in self.runs[-SHOWN_RUNS:] if run.name != self._run_name}
-            curves = {**earlier, self._run_name: steps}
-            self.curves.show(plot_training(curves, total=session.total), describe_training(curves))
-            self._ask_model(session, bool(steps))
-            if session.finished and not self._recorded:
-                self._record(session)
+            over = self.session.finished  # asked before looking, so that the last look sees the last step
+            self.live.look()
+            self._show_buttons()
+            if over and not self._recorded:
+                self._recorded = True
+                self._record(self.session)
+
+    def close(self) -> None:
+        """Stop training and close every widget."""
+        if self._under_way() and self.session is not None:
+            self.session.stop()
+        super().close()
+
+    def _under_way(self) -> bool:
+        return self.session is not None and not self.session.finished
+
+    def _show_buttons(self) -> None:
+        state = self.session.state if self.session else "ready"
+        under_way, resting = self._under_way(), state in ("pausing", "paused")
+        self.train_button.disabled = under_way
+        self.pause_button.disabled = self.stop_button.disabled = not under_way
+        self.pause_button.description, self.pause_button.icon = ("Resume", "play") if resting else ("Pause", "pause")
+        self.keeping.button.disabled = not self.steps
+
+    def _record(self, session: TrainSession) -> None:
+        """The run joins the table; what ended a failed run is raised, for the guard to show."""
+        if session.error is not None:
+            raise session.error
+        if not session.steps or self.model is None:
+            return
+        name = self._run_name if session.state == "done" else f"{self._run_name}, stopped at {len(session.steps)}"
+        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        accuracy = evaluate(self.model, self.task.test)
+        self.runs.append(Run(name, trained, accuracy, session.steps[-1].seconds, session.steps))
+        self.table.value = run_table(self.runs)
 
     def _look_again(self) -> None:
-        """Look at the session from the event loop, if there is one, until it is over and recorded."""
+        """Refresh from the event loop, where there is one, until the run is over and recorded."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        session, met = self.session, len(self.errors)
+        session, errors = self.session, len(self.errors)
 
         def look() -> None:
             self.refresh()
-            if self.session is session and not self._recorded and len(self.errors) == met:
+            if self.session is session and not self._recorded and len(self.errors) == errors:
                 loop.call_later(BETWEEN_LOOKS, look)
 
         loop.call_later(BETWEEN_LOOKS, look)
+
+
+def _new_name(name: str, runs: list[Run]) -> str:
+    """The name, numbered where an earlier run has it: curves and table tell runs apart by name."""
+    taken = {run.name.partition(", stopped")[0] for run in runs}
+    numbered = (f"{name} ({n})" for n in range(2, len(runs) + 3))
+    return name if name not in taken else next(new for new in numbered if new not in taken)

@@ -74,7 +74,7 @@ REFUSED = {
     "alpha": [0, -2, float("nan"), float("inf"), "16", True],
     "target_modules": ["(", "*a", 5, ["q", 5], [""], {"q": 1}],
     "exclude_modules": ["(", "[", 5, [None]],
-    "modules_to_save": ["head", 5, [5]],
+    "modules_to_save": ["head", 5, [5], ["("]],
     "rank_pattern": [{"(": 4}, {"a": 0}, {"a": True}, {5: 4}, {"": 4}, ["a"], None],
     "alpha_pattern": [{"(": 4}, {"a": 0}, {"a": "4"}, ["a"], None],
     "path_pattern": [

@@ -65,7 +65,9 @@ def test_the_model_is_left_as_it_was():
         GloraConfig(r=3, target_modules=BOTH),
         GloraConfig.only(A="vector", E="constant", target_modules=BOTH),
         GloraConfig.only(C="lora", E="vector", bias_free="add", target_modules=BOTH),
-        GloraConfig.only(A="lora", A_form="product", r=2, target_modules=["first"], modules_to_save=["second"]),
+        GloraConfig.only(
+            A="lora", A_form="product", r=2, target_modules=["first"], modules_to_save=["second"]
+        ),
         StockGloraConfig(r=3, target_modules=BOTH),
         LoraConfig(r=3, target_modules=BOTH),
     ],

@@ -14,7 +14,9 @@ from glora_lab.measure import path_picture
 
 def adapted(base, **settings):
     torch.manual_seed(0)
-    model = get_peft_model(nn.Sequential(base), GloraConfig(target_modules=["0"], init_weights=False, **settings))
+    model = get_peft_model(
+        nn.Sequential(base), GloraConfig(target_modules=["0"], init_weights=False, **settings)
+    )
     return model, model.base_model.model[0]
 
 
@@ -22,7 +24,9 @@ def adapted(base, **settings):
 @pytest.mark.parametrize("mode", ["lora", "vector"])
 @pytest.mark.parametrize("base", [nn.Linear(6, 5), Conv1D(5, 6)], ids=["Linear", "Conv1D"])
 def test_the_picture_computes_what_the_layer_computes(base, mode, form):
-    model, layer = adapted(base.double(), config_A_B=mode, config_C=mode, config_D_E="vector", A_form=form, r=2)
+    model, layer = adapted(
+        base.double(), config_A_B=mode, config_C=mode, config_D_E="vector", A_form=form, r=2
+    )
     picture = path_picture(model, "0")
     x = torch.randn(7, 6, dtype=torch.float64)
     pictured = F.linear(x, torch.from_numpy(picture.w_eff), torch.from_numpy(picture.b_eff))
@@ -50,7 +54,9 @@ def test_ranks_of_the_two_weight_terms():
 
 @pytest.mark.filterwarnings("ignore:Inert GLoRA paths")
 def test_a_path_that_is_off_or_inert_is_zero():
-    model, _ = adapted(nn.Linear(6, 5, bias=False), config_A="none", config_B="vector", config_C="none", config_D="none")
+    model, _ = adapted(
+        nn.Linear(6, 5, bias=False), config_A="none", config_B="vector", config_C="none", config_D="none"
+    )
     picture = path_picture(model, "0")
     assert not picture.w0a.any() and not picture.e.any() and not picture.b0.any()
     assert picture.b.any()
