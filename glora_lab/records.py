@@ -32,8 +32,7 @@ class Record:
             return NotImplemented
         pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return all(
-            np.array_equal(a, b) if isinstance(a, np.ndarray) or isinstance(b, np.ndarray) else a == b
-            for a, b in pairs
+            np.array_equal(a, b) if isinstance(a, np.ndarray) or isinstance(b, np.ndarray) else a == b for a, b in pairs
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -126,6 +125,11 @@ class PathBudget(Record):
         """Path → reason, for the paths that do nothing in at least one layer."""
         return {row.path: row.inert for row in self.rows if row.inert}
 
+    def inert_everywhere(self) -> dict[str, str]:
+        """Path → reason, for the paths that are asked for and have no parameter in any layer."""
+        sums = self.by_path()
+        return {path: reason for path, reason in self.inert().items() if not sums[path]}
+
     def _sum_by_path(self, group: Mapping[str, str]) -> dict[str, dict[str, int]]:
         sums: dict[str, dict[str, int]] = {}
         for row in self.rows:
@@ -206,8 +210,22 @@ class Run(Record):
     steps: tuple[Step, ...] = field(default=(), repr=False)
 
     def to_dicts(self) -> list[dict[str, Any]]:
+        return [{"name": self.name, "params": self.params, "accuracy": self.metric, "seconds": round(self.seconds, 2)}]
+
+
+@dataclass(frozen=True, eq=False)
+class PathActivity(Record):
+    """What each path does at one moment of training, summed over all layers: `norms` of the terms that the
+    paths add to W0 and b0 (A to B, C to E), and each path's share of the squared gradient (0 to 1 in all)."""
+
+    index: int
+    norms: Mapping[str, float]
+    shares: Mapping[str, float]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
         return [
-            {"name": self.name, "params": self.params, "accuracy": self.metric, "seconds": round(self.seconds, 2)}
+            {"index": self.index, "path": path, "norm": self.norms[path], "gradient share": self.shares[path]}
+            for path in self.norms
         ]
 
 

@@ -120,9 +120,7 @@ def test_every_import_is_a_dependency() -> None:
 def test_colab_is_new_enough() -> None:
     for name, requirement in requirements("lab").items():
         if name in COLAB:
-            assert requirement.specifier.contains(COLAB[name]), (
-                f"{requirement} leaves out Colab's {COLAB[name]}"
-            )
+            assert requirement.specifier.contains(COLAB[name]), f"{requirement} leaves out Colab's {COLAB[name]}"
 
 
 def test_ci_runs_an_exact_set() -> None:
@@ -163,7 +161,5 @@ for _ in range(5):
 assert not set({HEAVY}) & set(sys.modules), set({HEAVY}) & set(sys.modules)
 assert max(took) < 0.1, took
 """
-    run = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr

@@ -34,9 +34,7 @@ def test_nothing_is_stored(notebook: Path) -> None:
 def test_nothing_is_defined(notebook: Path) -> None:
     for cell in code_cells(notebook):
         for node in ast.walk(cell_tree(cell)):
-            assert not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef), ast.unparse(
-                node
-            )
+            assert not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef), ast.unparse(node)
 
 
 @each_notebook

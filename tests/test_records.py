@@ -22,9 +22,7 @@ counts = st.builds(
     params=st.integers(0, 10**9),
     inert=st.sampled_from(["", "the layer has no bias"]),
 )
-budgets = st.builds(
-    PathBudget, rows=st.lists(counts, max_size=20).map(tuple), model_params=st.integers(0, 10**9)
-)
+budgets = st.builds(PathBudget, rows=st.lists(counts, max_size=20).map(tuple), model_params=st.integers(0, 10**9))
 
 
 def predictions(**changes: np.ndarray) -> Predictions:

@@ -126,9 +126,7 @@ def test_a_swallowed_error_fails_its_cell(kernel: BlockingKernelClient, what: st
     reply = kernel.execute_interactive(BAD[what], timeout=30, output_hook=lambda _: None)["content"]
     assert reply["status"] == "error"
     assert "ZeroDivisionError" in "\n".join(reply["traceback"])
-    after = kernel.execute_interactive(
-        "'the next cell is not blamed'", timeout=30, output_hook=lambda _: None
-    )
+    after = kernel.execute_interactive("'the next cell is not blamed'", timeout=30, output_hook=lambda _: None)
     assert after["content"]["status"] == "ok"
 
 

@@ -105,9 +105,7 @@ def _drops(dropout: nn.Module) -> bool:
     return isinstance(dropout, nn.Dropout) and dropout.training
 
 
-def _a_output(
-    path: nn.Module, x: Tensor, result: Tensor | None, base: FrozenBase, form: str, scaling: float
-) -> Tensor:
+def _a_output(path: nn.Module, x: Tensor, result: Tensor | None, base: FrozenBase, form: str, scaling: float) -> Tensor:
     """(W0⊙A)·x or W0·A·x; `result` is base(x), None where dropout has changed x since the base saw it."""
     if isinstance(path, SinglePath):
         if form == "product" and path.X.numel() > 1:

@@ -88,17 +88,13 @@ class GloraLayer(MergingLayer):
         """{"A": W0⊙A, "B": B} as (out, in), for the paths that are on, from the original W0, merged or not."""
         with self.original():
             base, plan = self.frozen_base(dtype), self.plans[adapter_name]
-            terms = weight_terms(
-                self.paths(adapter_name), base, form=plan.form, scaling=self.scaling[adapter_name]
-            )
+            terms = weight_terms(self.paths(adapter_name), base, form=plan.form, scaling=self.scaling[adapter_name])
             return {letter: term.expand(self.out_features, self.in_features) for letter, term in terms.items()}
 
     def bias_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """{"C": W0·C, "D": b0⊙D, "E": E} as (out,), for the paths that are on."""
         with self.original():
-            terms = bias_terms(
-                self.paths(adapter_name), self.frozen_base(dtype), scaling=self.scaling[adapter_name]
-            )
+            terms = bias_terms(self.paths(adapter_name), self.frozen_base(dtype), scaling=self.scaling[adapter_name])
             return {letter: term.expand(self.out_features) for letter, term in terms.items()}
 
     def get_delta_weight(self, adapter: str) -> Tensor:

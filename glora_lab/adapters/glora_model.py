@@ -66,7 +66,9 @@ class GloraModel(LabTuner):
         for layer in self.model.modules():
             if isinstance(layer, GloraLayer) and adapter_name in layer.plans and layer.plans[adapter_name].inert:
                 inert = layer.plans[adapter_name].inert
-                paths = [f"{', '.join(p for p in inert if inert[p] == why)} ({why})" for why in dict.fromkeys(inert.values())]
+                paths = [
+                    f"{', '.join(p for p in inert if inert[p] == why)} ({why})" for why in dict.fromkeys(inert.values())
+                ]
                 layers.setdefault(", ".join(paths), []).append(layer.layer_name)
         if layers:
             lines = [f"{paths} in {_some(names)}" for paths, names in layers.items()]
@@ -86,7 +88,9 @@ def _trains_beside(model: nn.Module, targets: dict[str, nn.Module], config: Glor
     if config.bias == "glora_only" and any(getattr(leaf, "bias", None) is not None for leaf in targets.values()):
         return True
     whole = tuple(config.modules_to_save or ())
-    return bool(whole) and any(n.endswith(whole) and next(m.parameters(), None) is not None for n, m in model.named_modules())
+    return bool(whole) and any(
+        n.endswith(whole) and next(m.parameters(), None) is not None for n, m in model.named_modules()
+    )
 
 
 def _some(layers: list[str], most: int = 6) -> str:

@@ -3,6 +3,7 @@
 No figure computes: it lays out what a record holds. Colours, scales and the template are in `theme`.
 """
 
+from glora_lab.figures.activity import describe_path_activity, plot_path_activity
 from glora_lab.figures.budget import describe_path_budget, plot_path_budget
 from glora_lab.figures.equation import describe_equation, equation
 from glora_lab.figures.paths import describe_path_picture, plot_path_picture
@@ -11,12 +12,14 @@ from glora_lab.figures.training import describe_runs, describe_training, plot_ru
 
 __all__ = [
     "describe_equation",
+    "describe_path_activity",
     "describe_path_budget",
     "describe_path_picture",
     "describe_predictions",
     "describe_runs",
     "describe_training",
     "equation",
+    "plot_path_activity",
     "plot_path_budget",
     "plot_path_picture",
     "plot_predictions",

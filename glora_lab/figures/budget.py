@@ -56,9 +56,7 @@ def _describe(budget: PathBudget) -> str:
     share = f", {budget.share:.2%} of the frozen ones" if budget.model_params else ""
     paths = listed(f"{path} {count:,}" for path, count in budget.by_path().items() if count)
     inert = "".join(f" {path} is inert: {reason}." for path, reason in budget.inert().items())
-    where = (
-        f" in {len(budget.by_layer())} layers{model}: {paths}." if budget.rows else f" in no layer{model}."
-    )
+    where = f" in {len(budget.by_layer())} layers{model}: {paths}." if budget.rows else f" in no layer{model}."
     return f"{budget.method} trains {budget.total:,} parameters{share},{where}{inert}"
 
 
@@ -66,11 +64,7 @@ def _title(budgets: Sequence[PathBudget]) -> str:
     if not any(budget.total for budget in budgets):
         return f"{listed(f'<b>{plain(budget.method)}</b>' for budget in budgets)}: nothing to train"
     if len(budgets) == 1:
-        of = (
-            f"{budgets[0].share:.2%} of {plain(budgets[0].model) or 'the model'}"
-            if budgets[0].model_params
-            else ""
-        )
+        of = f"{budgets[0].share:.2%} of {plain(budgets[0].model) or 'the model'}" if budgets[0].model_params else ""
         share = f", {of}" if of else ""
         return f"<b>{plain(budgets[0].method)}</b> trains {number(budgets[0].total)} parameters{share}"
     totals = listed(f"<b>{plain(budget.method)}</b> {number(budget.total)}" for budget in budgets)
@@ -158,6 +152,7 @@ def _axes(
     room = 1.45 * max((budget.total for budget in budgets), default=0) or 1
     bars: dict[str, Any] = {"showgrid": False, "showticklabels": False, "ticks": "", "range": (0, room)}
     axes = {"xaxis": bars, "yaxis": {"domain": (1 - upper, 1), **rows}}
+    first = next((n for n, budget in enumerate(budgets) if budget.total), 0)  # an empty column shows nothing
     longest = max((sum(paths.values()) for group in groups for paths in group.values()), default=0) or 1
     between = 0.04
     width = (1 + between) / max(len(budgets), 1) - between
@@ -175,7 +170,7 @@ def _axes(
             "categoryorder": "array",
             "categoryarray": labels,
             "range": (len(labels) - 0.5, -0.5),
-            "showticklabels": n == 0,
+            "showticklabels": n == first,
             **{key: value for key, value in rows.items() if key != "autorange"},
         }
     return axes

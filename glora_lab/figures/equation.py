@@ -17,9 +17,7 @@ _LETTER = {path: f'<b style="color:{color}">{path}</b>' for path, color in PATH_
 _PLAIN_TERMS = {"A": "W0⊙A", "B": "B", "C": "W0·C", "D": "b0⊙D", "E": "E"}
 
 
-def equation(
-    modes: Mapping[str, str], inert: Mapping[str, str] | None = None, form: str = "elementwise"
-) -> str:
+def equation(modes: Mapping[str, str], inert: Mapping[str, str] | None = None, form: str = "elementwise") -> str:
     """W_eff = W0 + W0⊙A + B and b_eff = b0 + b0⊙D + E + W0·C as an HTML fragment.
 
     Args:
@@ -39,10 +37,7 @@ def equation(
     shown = {path: _term(path, terms[path], modes.get(path, "none"), inert.get(path, "")) for path in PATHS}
     plus = _sign("+")
     weight = f"{_still('W<sub>eff</sub>')}{_sign('=')}{_still(_W0)}{plus}{shown['A']}{plus}{shown['B']}"
-    bias = (
-        f"{_still('b<sub>eff</sub>')}{_sign('=')}{_still(_B0)}"
-        f"{plus}{shown['D']}{plus}{shown['E']}{plus}{shown['C']}"
-    )
+    bias = f"{_still('b<sub>eff</sub>')}{_sign('=')}{_still(_B0)}{plus}{shown['D']}{plus}{shown['E']}{plus}{shown['C']}"
     said = html.escape(describe_equation(modes, inert, form), quote=True)
     reasons = "".join(
         f'<div style="font-size:.85em">{_LETTER[path]} is inert: {html.escape(inert[path])}.</div>'

@@ -64,8 +64,7 @@ def _right(row: Predictions) -> int:
 
 def _title(rows: Mapping[str, Predictions]) -> str:
     counts = [
-        f"{plain(name) + ': ' if name else ''}<b>{_right(row)} of {len(row.labels)}</b>"
-        for name, row in rows.items()
+        f"{plain(name) + ': ' if name else ''}<b>{_right(row)} of {len(row.labels)}</b>" for name, row in rows.items()
     ]
     return f"{', '.join(counts)} right"
 

@@ -28,9 +28,7 @@ def plot_training(steps: Steps | Mapping[str, Steps], *, total: int | None = Non
     """
     runs = _named(steps)
     colors = run_colors(runs)
-    traces = [
-        trace for name, line in runs.items() for trace in _curves(name, line, colors[name], len(runs) > 1)
-    ]
+    traces = [trace for name, line in runs.items() for trace in _curves(name, line, colors[name], len(runs) > 1)]
     longest = max([total or 0, *(line[-1].index for line in runs.values() if line)])
     across = {"title": {"text": "step"}, "range": (0, longest * 1.02 or 1)}
     return draw(
@@ -110,9 +108,7 @@ def _curves(name: str, line: Steps, color: str, named: bool) -> list[dict[str, A
     return [{**common, **loss}, {**common, **accuracy}]
 
 
-def _points(
-    name: str, points: Sequence[Run], place: Mapping[int, float], color: str, position: str
-) -> dict[str, Any]:
+def _points(name: str, points: Sequence[Run], place: Mapping[int, float], color: str, position: str) -> dict[str, Any]:
     """The runs of one name, the most accurate last: it carries the label, so that a line of seeds has one."""
     return {
         "type": "scatter",
@@ -168,9 +164,7 @@ def _runs_title(runs: Sequence[Run]) -> str:
     if not runs:
         return "No run has finished yet"
     best = max(runs, key=lambda run: run.metric)
-    return (
-        f"<b>{plain(best.name)}</b> is the most accurate: {best.metric:.1%} with {best.params:,} parameters"
-    )
+    return f"<b>{plain(best.name)}</b> is the most accurate: {best.metric:.1%} with {best.params:,} parameters"
 
 
 def _places(counts: Sequence[int]) -> dict[int, float]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import ipywidgets as widgets
 from peft import LoraConfig
 from torch import nn
+from transformers import PretrainedConfig
 
 from glora_lab.adapters import GloraConfig
 from glora_lab.adapters.snippet import LIBRARIES, config_snippet
@@ -39,66 +40,94 @@ class BudgetPanel(Panel):
     budget: PathBudget
     lora: PathBudget
     snippet: str
-    _model: nn.Module
 
     def __init__(self, model: nn.Module | None = None) -> None:
         super().__init__()
         self._given = model
+        self._loras: dict[tuple[object, ...], PathBudget] = {}  # LoRA's count does not change with the modes
         names = ([] if model is None else [GIVEN]) + [SHIPPED, *ARCHITECTURES]
         self.model_choice = widgets.Dropdown(options=names, description="model")
         self.rank = widgets.IntSlider(8, 1, 64, description="rank", continuous_update=False)
         self.bias_free = choice("C, E without a bias", ["drop", "add"])
         self.library = choice("code for", LIBRARIES)
-        self.targets = TargetControls(self._update)
-        self.modes = ModeControls(DEFAULT, self._update)
+        self.targets = TargetControls(self._change_settings)
+        self.modes = ModeControls(DEFAULT, self._change_settings)
         self.figure = FigureSlot(height=360)
-        self._equation, self._code = widgets.HTML(), widgets.HTML()
-        top = widgets.HBox([self.model_choice, self.rank, self.bias_free], layout={"flex_flow": "row wrap"})
-        self.body.children = [
-            *(self._equation, top, self.targets, self.modes),
-            *(self.figure, self.library, self._code),
-        ]
+        self._equation, self._note, self._code = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        what = widgets.HBox([self.model_choice, self.rank, self.bias_free], layout={"flex_flow": "row wrap"})
+        self.top.children = [self._equation, what, self.targets, self.modes]
+        self.bottom.children = [self._note, self.figure, self.library, self._code]
         self.model_choice.observe(self._change_model, "value")
-        self.rank.observe(self._update, "value")
-        self.bias_free.observe(self._update, "value")
-        self.library.observe(self._show_code, "value")
+        self.rank.observe(self._change_settings, "value")
+        self.bias_free.observe(self._change_settings, "value")
+        self.library.observe(self._change_library, "value")
         self._change_model()
 
     @guarded
     def _change_model(self, _: object = None) -> None:
         name = self.model_choice.value
-        if name == GIVEN and self._given is not None:
-            self._model = self._given
+        self._counted: nn.Module | PretrainedConfig
+        if name in ARCHITECTURES:
+            self._counted = architecture(name)
+            self.targets.offer(meta_model(self._counted))
         else:
-            self._model = load_model(SHIPPED) if name == SHIPPED else meta_model(architecture(name))
-        self.targets.offer(self._model)
+            model = self._given if name == GIVEN and self._given is not None else load_model(SHIPPED)
+            self._counted = model
+            self.targets.offer(model)
         self._update()
 
     @guarded
-    def _update(self, _: object = None) -> None:
-        names, r = self.targets.targets, self.rank.value
-        self.config = glora_config(names, self.modes.modes, r=r, bias_free=self.bias_free.value)
-        self.budget = self._count(self.config, "GLoRA")
-        self.lora = self._count(LoraConfig(r=r, target_modules=names), "LoRA")
-        inert = {path: why for path, why in self.budget.inert().items() if not self.budget.by_path()[path]}
-        self._equation.value = equation(self.modes.modes, inert)
-        on = {path: count for path, count in self.budget.by_path().items() if self.modes.modes[path] != "none"}
-        self.modes.show_params(on, inert)
+    def _change_settings(self, _: object = None) -> None:
+        self._update()
+
+    def _update(self) -> None:
+        self._note.value = "counting …"
+        names, r, modes = self.targets.targets, self.rank.value, self.modes.modes
+        self.config = glora_config(names, modes, r=r, bias_free=self.bias_free.value)
+        self.lora = self._count_lora(LoraConfig(r=r, target_modules=names))
+        self.budget = self._count_glora()
+        sums, inert = self.budget.by_path(), self.budget.inert_everywhere()
+        self._equation.value = equation(modes, inert)
+        self.modes.show_params({path: n for path, n in sums.items() if modes[path] != "none"}, inert)
         budgets = [self.budget, self.lora]
         self.figure.show(plot_path_budget(budgets), describe_path_budget(budgets))
-        self._show_code()
+        self._write_code()
+        self._note.value = f"<b>{self.budget.total:,}</b> trainable parameters"
 
-    def _count(self, config: GloraConfig | LoraConfig, method: str) -> PathBudget:
-        """The budget, or one without rows and the reason on the panel, where there is nothing to train."""
-        name = type(self._given).__name__ if self.model_choice.value == GIVEN else self.model_choice.value
+    def _count_glora(self) -> PathBudget:
+        """The budget; where nothing can be trained the reason is said, and inert paths are counted as such."""
         try:
-            return replace(path_budget(self._model, config), model=name)
+            return self._count(self.config)
         except ValueError as refusal:
             self.say(refusal)
-            return PathBudget((), method=method, model=name)
+        try:
+            modes = {**self.modes.modes, "B": "constant"}  # one that always trains, to ask about the others
+            asked = self._count(glora_config(self.targets.targets, modes, bias_free=self.bias_free.value))
+        except ValueError:
+            return PathBudget((), model=self._model_name)
+        return replace(asked, rows=tuple(row for row in asked.rows if row.path != "B"))
+
+    def _count_lora(self, config: LoraConfig) -> PathBudget:
+        key = (self._model_name, config.r, *sorted(config.target_modules))
+        if key not in self._loras:
+            try:
+                self._loras[key] = self._count(config)
+            except ValueError:  # no target: said for GLoRA
+                self._loras[key] = PathBudget((), method="LoRA", model=self._model_name)
+        return self._loras[key]
+
+    def _count(self, config: GloraConfig | LoraConfig) -> PathBudget:
+        return replace(path_budget(self._counted, config), model=self._model_name)
+
+    @property
+    def _model_name(self) -> str:
+        return type(self._given).__name__ if self.model_choice.value == GIVEN else self.model_choice.value
 
     @guarded
-    def _show_code(self, _: object = None) -> None:
+    def _change_library(self, _: object) -> None:
+        self._write_code()
+
+    def _write_code(self) -> None:
         self.snippet = config_snippet(self.config, self.library.value)
         box = "margin:0;padding:8px;line-height:1.35;border:1px solid rgba(128,128,128,.4);border-radius:4px"
         self._code.value = (

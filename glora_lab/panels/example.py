@@ -35,38 +35,35 @@ def glora_config(targets: list[str] | str, modes: Mapping[str, str], **settings:
     return GloraConfig(target_modules=targets, **paths, **settings)  # type: ignore[arg-type]
 
 
-def adapt(model: nn.Module, config: GloraConfig) -> PeftModel:
-    """`get_peft_model` without its warnings: a panel shows inert paths itself."""
-    with warnings.catch_warnings():
+def adapt(model: nn.Module, config: GloraConfig, *, seed: int) -> PeftModel:
+    """`get_peft_model` with seeded initial values, and without warnings: a panel shows inert paths itself."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
-        return get_peft_model(model, config)  # type: ignore[arg-type]
+        torch.manual_seed(seed)
+        return get_peft_model(model, config)
 
 
-def example_picture(model: nn.Module, layer: str, config: GloraConfig, *, fresh: bool, seed: int) -> PathPicture:
-    """The picture of one layer under `config`: a fresh adapter, or random values of a visible size."""
-    target = model.get_submodule(layer)
+def example_picture(target: nn.Module, layer: str, config: GloraConfig, *, fresh: bool, seed: int) -> PathPicture:
+    """The picture of `target` under `config`, named `layer`: a fresh adapter, or values of a visible size."""
     in_features, out_features = features(target)
     has_bias = target.bias is not None
     plan = config.plan(LAYER, in_features=in_features, out_features=out_features, has_bias=has_bias)
-    if plan.total == 0:  # PEFT refuses an adapter without parameters; one that is zero shows the same layer
+    if plan.total == 0:  # PEFT refuses an adapter without parameters; a zero one shows the same layer
         zero = path_picture(_put_on(target, config, {"B": "constant"}), LAYER)
-        return replace(zero, layer=layer, modes=plan.asked, params=dict.fromkeys(PATHS, 0), inert=plan.inert)
+        nothing = dict.fromkeys(PATHS, 0)
+        return replace(zero, layer=layer, modes=plan.asked, params=nothing, inert=plan.inert)
     adapted = _put_on(target, config, plan.modes)
     for n, path in enumerate(PATHS):
         if not fresh and plan.params(path):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(len(PATHS) * seed + n)
-                alone = _put_on(target, config, {path: plan.modes[path]}, init_weights=False)
+            own = {"init_weights": False, "seed": len(PATHS) * seed + n}
+            alone = _put_on(target, config, {path: plan.modes[path]}, **own)  # type: ignore[arg-type]
             adapted.load_state_dict(alone.state_dict(), strict=False)
     return replace(path_picture(adapted, LAYER), layer=layer, modes=plan.asked, inert=plan.inert)
 
 
-def _put_on(target: nn.Module, config: GloraConfig, modes: Mapping[str, str], init_weights: bool = True) -> PeftModel:
+def _put_on(
+    target: nn.Module, config: GloraConfig, modes: Mapping[str, str], *, init_weights: bool = True, seed: int = 0
+) -> PeftModel:
     alone = nn.ModuleDict({LAYER: copy.deepcopy(target)})
-    settings = {
-        "r": config.r,
-        "A_form": config.A_form,
-        "bias_free": config.bias_free,
-        "init_weights": init_weights,
-    }
-    return adapt(alone, glora_config([LAYER], modes, **settings))
+    settings = {"r": config.r, "A_form": config.A_form, "bias_free": config.bias_free}
+    return adapt(alone, glora_config([LAYER], modes, init_weights=init_weights, **settings), seed=seed)

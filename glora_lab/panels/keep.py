@@ -19,9 +19,9 @@ class KeepControls(widgets.VBox):
         self.button = widgets.Button(
             description="Keep this adapter", icon="save", disabled=True, layout={"width": "auto"}
         )
-        self._says = widgets.HTML()
+        self.says = widgets.HTML()
         self.button.on_click(lambda _: on_keep())
-        super().__init__([widgets.HBox([self.folder, self.button]), self._says])
+        super().__init__([widgets.HBox([self.folder, self.button]), self.says])
 
     def save(self, model: PeftModel, base_in_code: str) -> Path:
         """Save the adapter in the folder that is named and say how it is loaded; ValueError without a name."""
@@ -34,7 +34,7 @@ class KeepControls(widgets.VBox):
         model.save_pretrained(str(folder))
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
         code = f"from glora_lab import load_adapter, load_model\nmodel = load_adapter({base_in_code}, {name!r})"
-        self._says.value = (
+        self.says.value = (
             f"<p>Saved in <b>{html.escape(name)}</b> ({size / 1024:.0f} kB). It loads again with</p>"
             f"<pre>{html.escape(code)}</pre>"
         )

@@ -1,4 +1,8 @@
-"""One training run while it happens: progress, curves, and what the model says about a few images by now."""
+"""One training run while it happens: progress, curves, and what the model says about a few images by now.
+
+Drawing and training share one interpreter, so each picture has a pace of its own: the progress moves at every
+look, the curves four times a second, and the model is asked once a second.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.records import Predictions, Step
 from glora_lab.training import TrainSession, predict
 
-BETWEEN_ANSWERS = 0.5  # seconds of training between two questions to the model
+BETWEEN_CURVES, BETWEEN_ANSWERS = 0.25, 1.0  # seconds
 Steps = tuple[Step, ...]
 
 
@@ -32,7 +36,7 @@ class LiveRun(widgets.VBox):
         self.answers, self.curves = FigureSlot(height=210), FigureSlot(height=320)
         self._session: TrainSession | None = None
         self._seen: tuple[str, int] | None = None
-        self._asked_at = 0.0
+        self._drawn_at = self._asked_at = 0.0
         super().__init__([widgets.HBox([self.progress, self.status]), self.answers, self.curves])
 
     def ask_frozen(self, model: nn.Module, images: Part) -> None:
@@ -46,7 +50,7 @@ class LiveRun(widgets.VBox):
     def watch(self, session: TrainSession, model: nn.Module, name: str, earlier: Mapping[str, Steps]) -> None:
         """Show this session from now on, its curves beside those of earlier runs."""
         self._session, self._model, self._name, self._earlier = session, model, name, dict(earlier)
-        self._seen, self._asked_at = None, 0.0
+        self._seen, self._drawn_at, self._asked_at = None, 0.0, 0.0
         self.progress.value, self.progress.max = 0, session.total
         self.look()
 
@@ -62,10 +66,13 @@ class LiveRun(widgets.VBox):
         self.progress.value = len(steps)
         self.progress.bar_style = {"done": "success", "failed": "danger", "stopped": "warning"}.get(state, "")
         self.status.value = status(state, len(steps), session.total, session.seconds_left)
-        curves = {**self._earlier, self._name: steps}
-        self.curves.show(plot_training(curves, total=session.total), describe_training(curves))
-        if steps and (finished or time.monotonic() - self._asked_at > BETWEEN_ANSWERS):
-            self._asked_at = time.monotonic()
+        now, resting = time.monotonic(), finished or state == "paused"
+        if resting or now - self._drawn_at > BETWEEN_CURVES:
+            self._drawn_at = now
+            curves = {**self._earlier, self._name: steps}
+            self.curves.show(plot_training(curves, total=session.total), describe_training(curves))
+        if steps and (resting or now - self._asked_at > BETWEEN_ANSWERS):
+            self._asked_at = now
             with session.between_steps():
                 self.predictions["adapted"] = predict(self._model, self._images)
             self._draw_answers()

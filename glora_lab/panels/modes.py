@@ -11,10 +11,10 @@ from glora_lab.adapters.paths import MODES, PATHS
 from glora_lab.figures.theme import PATH_COLORS
 
 TERMS = {
-    "A": ("W<sub>0</sub>⊙A", "scales the weight"),
+    "A": ("W<sub style='line-height:0'>0</sub>⊙A", "scales the weight"),
     "B": ("B", "adds to the weight, as LoRA does"),
-    "C": ("W<sub>0</sub>·C", "adds to the bias, through the weight"),
-    "D": ("b<sub>0</sub>⊙D", "scales the bias"),
+    "C": ("W<sub style='line-height:0'>0</sub>·C", "adds to the bias, through the weight"),
+    "D": ("b<sub style='line-height:0'>0</sub>⊙D", "scales the bias"),
     "E": ("E", "adds to the bias"),
 }
 DEFAULT = {"A": "lora", "B": "lora", "C": "lora", "D": "constant", "E": "constant"}
@@ -63,7 +63,8 @@ class ModeControls(widgets.VBox):
             if path in inert:
                 count = f"<b>inert</b>: {html.escape(inert[path])}"
             chip = f"display:inline-block;min-width:64px;color:{PATH_COLORS[path]};font-weight:bold"
-            note.value = f'<span style="{chip}">{term}</span> {does}{" · " + count if count else ""}'
+            says = f'<span style="{chip}">{term}</span> {does}{" · " + count if count else ""}'
+            note.value = f'<div style="line-height:28px">{says}</div>'
 
     def _buttons(self, path: str, mode: str) -> widgets.ToggleButtons:
         row = choice(path, MODES[path], button_width=88, label_width=24)
@@ -92,5 +93,5 @@ def choice(
             "button_width": f"{button_width}px" if button_width else "auto",
             "description_width": f"{label_width}px" if label_width else "initial",
         },
-        layout={"display": "flex", "width": "auto", "margin": "2px 16px 2px 0"},
+        layout={"display": "flex", "width": "auto", "margin": "2px 16px 2px 0", "grid_gap": "6px"},
     )

@@ -21,7 +21,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class Panel(widgets.VBox):
-    """Controls, pictures and a line for errors. A subclass fills `body` and guards its handlers.
+    """Controls on `top`, a line for errors, pictures at the `bottom`. A subclass fills both, guards its handlers.
 
     `errors` holds every exception that a handler met, in order; `problem` is what the line says. `close()`
     closes the panel and all widgets in it; a panel that is replaced should be closed, since widgets stay in
@@ -31,9 +31,9 @@ class Panel(widgets.VBox):
     def __init__(self) -> None:
         self.errors: list[Exception] = []
         self.problem = ""
-        self.body = widgets.VBox()
+        self.top, self.bottom = widgets.VBox(), widgets.VBox()
         self._error_line = widgets.HTML()
-        super().__init__([self.body, self._error_line])
+        super().__init__([self.top, self._error_line, self.bottom])
         self.layout.width = "100%"
         PANELS.add(self)
 

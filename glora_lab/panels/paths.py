@@ -44,29 +44,22 @@ class PathPanel(Panel):
     def __init__(self, model: nn.Module | None = None, layer: str | None = None) -> None:
         super().__init__()
         self._model = load_model("digits-vit") if model is None else model
-        self._seed = 0
+        self._seed, self._following = 0, False
         found = adapted_layers(self._model).items()
         self._trained = {name: module for name, module in found if isinstance(module, GloraLayer)}
         names = list(self._trained) or linear_layers(self._model)
         self.layer_choice = widgets.Dropdown(
-            options=names,
-            value=_named(names, layer),
-            description="layer",
-            style=WIDE,
-            layout={"width": "420px"},
+            options=names, value=_named(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
         )
         self.rank = widgets.IntSlider(8, 1, 32, description="rank", continuous_update=False)
         self.form = choice("A form", FORMS)
         self.values = choice("values", ([TRAINED] if self._trained else []) + [RANDOM, FRESH])
         self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
-        self.modes = ModeControls(DEFAULT, self._update)
+        self.modes = ModeControls(DEFAULT, self._change_settings)
         self.figure = FigureSlot(height=560)
         self._equation, self._note = widgets.HTML(), widgets.HTML()
         self._arrange()
-        for control in (self.layer_choice, self.rank, self.form, self.values):
-            control.observe(self._update, "value")
-        self.again.on_click(self._draw_again)
-        self._update()
+        self._change_place()
 
     @property
     def params(self) -> int:
@@ -74,25 +67,63 @@ class PathPanel(Panel):
         return self.picture.total
 
     def _arrange(self) -> None:
-        top = widgets.HBox([self.layer_choice, self.rank], layout={"flex_flow": "row wrap"})
-        middle = widgets.HBox([self.form, self.values, self.again], layout={"flex_flow": "row wrap"})
-        self.body.children = [self._equation, self.modes, top, middle, self._note, self.figure]
+        place = widgets.HBox([self.layer_choice, self.rank], layout={"flex_flow": "row wrap"})
+        values = widgets.HBox([self.form, self.values, self.again], layout={"flex_flow": "row wrap"})
+        self.top.children = [self._equation, self.modes, place, values]
+        self.bottom.children = [self._note, self.figure]
+        self.layer_choice.observe(self._change_place, "value")
+        self.values.observe(self._change_place, "value")
+        self.rank.observe(self._change_settings, "value")
+        self.form.observe(self._change_settings, "value")
+        self.again.on_click(self._draw_again)
+
+    @guarded
+    def _change_place(self, _: object = None) -> None:
+        """Another layer or other values: the controls follow the adapter that the model carries."""
+        if self.values.value == TRAINED:
+            trained = self._trained[self.layer_choice.value]
+            plan = trained.plans[trained.active_adapters[0]]
+            self._following = True
+            self.rank.max = max(self.rank.max, plan.r)
+            self.rank.value, self.form.value = plan.r, plan.form
+            self.modes.set_modes(plan.asked)
+            self._following = False
+        self._update()
+
+    @guarded
+    def _change_settings(self, _: object = None) -> None:
+        """Another mode, rank or form: what the adapter is not is shown as an example."""
+        if self._following:
+            return
+        if self.values.value == TRAINED:
+            self.values.value = RANDOM  # which updates
+        else:
+            self._update()
 
     @guarded
     def _draw_again(self, _: object) -> None:
         self._seed += 1
-        self.values.value = RANDOM
-        self._update()
+        if self.values.value == RANDOM:
+            self._update()
+        else:
+            self.values.value = RANDOM
 
-    @guarded
-    def _update(self, _: object = None) -> None:
+    def _update(self) -> None:
         layer, values = self.layer_choice.value, self.values.value
         self.config = glora_config([layer], self.modes.modes, r=self.rank.value, A_form=self.form.value)
         if values == TRAINED:
             self.picture = path_picture(self._model, layer)
         else:
-            self.picture = example_picture(self._model, layer, self.config, fresh=values == FRESH, seed=self._seed)
+            self.picture = self._example(layer, fresh=values == FRESH)
         self._show(values)
+
+    def _example(self, layer: str, *, fresh: bool) -> PathPicture:
+        trained = self._trained.get(layer)
+        if trained is None:
+            target = self._model.get_submodule(layer)
+            return example_picture(target, layer, self.config, fresh=fresh, seed=self._seed)
+        with trained.original():
+            return example_picture(trained.get_base_layer(), layer, self.config, fresh=fresh, seed=self._seed)
 
     def _show(self, values: str) -> None:
         picture = self.picture

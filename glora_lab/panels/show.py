@@ -14,9 +14,10 @@ from IPython.display import HTML, display
 from glora_lab import figures
 from glora_lab.figures.equation import equation
 from glora_lab.panels.figure_slot import figure_data, words
-from glora_lab.records import PathBudget, PathPicture, Predictions, Record, Run, Step
+from glora_lab.records import PathActivity, PathBudget, PathPicture, Predictions, Record, Run, Step
 
 PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] = {
+    PathActivity: (figures.plot_path_activity, figures.describe_path_activity),
     PathBudget: (figures.plot_path_budget, figures.describe_path_budget),
     PathPicture: (figures.plot_path_picture, figures.describe_path_picture),
     Predictions: (figures.plot_predictions, figures.describe_predictions),

@@ -11,6 +11,7 @@ import asyncio
 import copy
 
 import ipywidgets as widgets
+import torch
 from peft import PeftModel
 from torch import nn
 
@@ -73,7 +74,7 @@ class TrainPanel(Panel):
         start = {"task": task, "preset": preset, "rank": rank, "lr": lr, "steps": steps, "seed": seed}
         self.controls = TrainControls(self._change_paths, self._change_task, **start)  # type: ignore[arg-type]
         self.live, self.keeping = LiveRun(), KeepControls(self.keep)
-        self._equation, self._cost, self.table = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self._equation, self.cost, self.table = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._arrange()
         self._change_paths()
         self._change_task()
@@ -93,11 +94,9 @@ class TrainPanel(Panel):
         self.train_button.on_click(lambda _: self.train())
         self.pause_button.on_click(lambda _: self.pause_or_resume())
         self.stop_button.on_click(lambda _: self.stop())
-        buttons = widgets.HBox([self.train_button, self.pause_button, self.stop_button, self._cost])
-        self.body.children = [
-            *(self._equation, self.controls, buttons),
-            *(self.live, self.table, self.keeping),
-        ]
+        buttons = widgets.HBox([self.train_button, self.pause_button, self.stop_button, self.cost])
+        self.top.children = [self._equation, self.controls, buttons]
+        self.bottom.children = [self.live, self.table, self.keeping]
 
     @guarded
     def _change_paths(self) -> None:
@@ -108,17 +107,22 @@ class TrainPanel(Panel):
         except ValueError as refusal:
             self.budget = PathBudget(())
             self.say(refusal)
-        sums, inert = self.budget.by_path(), self.budget.inert()
+        sums, inert = self.budget.by_path(), self.budget.inert_everywhere()
         self._equation.value = equation(modes, inert)
         self.controls.modes.show_params({path: n for path, n in sums.items() if modes[path] != "none"}, inert)
         share = f", {self.budget.share:.1%} of the model's own" if self.budget.total else ""
-        self._cost.value = f"<b>{self.budget.total:,}</b> parameters to train{share}"
+        self.cost.value = f"<b>{self.budget.total:,}</b> parameters to train{share}"
 
     @guarded
     def _change_task(self) -> None:
-        self.stop()
+        if self._under_way() and self.session is not None:
+            self.session.stop()
+            self.wait()
         self.task = load_task(self.controls.task.value)
-        self.live.ask_frozen(self._base, Part(self.task.test.rows(slice(0, SHOWN_IMAGES))))
+        self._runs_before = len(self.runs)  # on other tasks, whose curves say nothing about this one
+        labels = self.task.test.labels.tolist()
+        one_of_each = torch.tensor([labels.index(label) for label in sorted(set(labels))[:SHOWN_IMAGES]])
+        self.live.ask_frozen(self._base, Part(self.task.test.rows(one_of_each)))
 
     @guarded
     def train(self) -> None:
@@ -128,14 +132,15 @@ class TrainPanel(Panel):
         controls = self.controls
         numbers = {"steps": controls.steps.value, "lr": controls.lr.value, "seed": controls.seed.value}
         try:
-            model = adapt(copy.deepcopy(self._base), self.config)
+            model = adapt(copy.deepcopy(self._base), self.config, seed=controls.seed.value)
             session = TrainSession(model, self.task, **numbers)
         except ValueError as refusal:
             self.say(refusal)
             return
-        self._run_name = _new_name(controls.run_name, self.runs)
+        name = f"{self.task.title}: {controls.run_name}"
+        self._run_name = _new_name(name if self._runs_before else controls.run_name, self.runs)
         self.model, self.session, self._recorded = model, session, False
-        earlier = {run.name: run.steps for run in self.runs[-EARLIER_RUNS:]}
+        earlier = {run.name: run.steps for run in self.runs[self._runs_before :][-EARLIER_RUNS:]}
         session.start()
         self.live.watch(session, model, self._run_name, earlier)
         self._show_buttons()

@@ -180,7 +180,7 @@ def test_other_types_load_as_peft_loads_them(tmp_path):
 
 
 def test_a_folder_without_an_adapter(tmp_path):
-    with pytest.raises(ValueError, match="adapter_config.json"):
+    with pytest.raises(ValueError, match=r"adapter_config\.json"):
         load_adapter(Net(), tmp_path)
 
 

@@ -98,7 +98,9 @@ def test_conv1d_keeps_its_weight_transposed_and_the_formula_stays(form):
         assert largest_difference(layer(x), expected) < 1e-12, named(choice)
 
 
-@pytest.mark.parametrize("settings, factor", [({"alpha": 12}, 12 / 3), ({"alpha": 12, "use_rslora": True}, 12 / 3**0.5)])
+@pytest.mark.parametrize(
+    "settings, factor", [({"alpha": 12}, 12 / 3), ({"alpha": 12, "use_rslora": True}, 12 / 3**0.5)]
+)
 @pytest.mark.parametrize("form", ["elementwise", "product"])
 def test_alpha_scales_the_low_rank_products_and_nothing_else(settings, factor, form):
     x = torch.randn(4, IN, dtype=torch.double)

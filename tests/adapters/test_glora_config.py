@@ -91,7 +91,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name, value", [(name, value) for name, values in REFUSED.items() for value in values], ids=str)
+@pytest.mark.parametrize(
+    "name, value", [(name, value) for name, values in REFUSED.items() for value in values], ids=str
+)
 def test_a_bad_setting_is_one_value_error_with_name_and_value(name, value):
     with pytest.raises(ValueError, match=f"^`{name}") as caught:
         GloraConfig(**{name: value})
@@ -102,12 +104,12 @@ def test_a_bad_setting_is_one_value_error_with_name_and_value(name, value):
 
 @pytest.mark.parametrize("pattern", ["(", 5, [5]])
 def test_a_bad_layers_pattern_beside_layers_to_transform(pattern):
-    with pytest.raises(ValueError, match="^`layers_pattern"):
+    with pytest.raises(ValueError, match=r"^`layers_pattern"):
         GloraConfig(target_modules=["q"], layers_to_transform=[0], layers_pattern=pattern)
 
 
 def test_layers_to_transform_needs_a_list_of_targets():
-    with pytest.raises(ValueError, match="^`layers_to_transform"):
+    with pytest.raises(ValueError, match=r"^`layers_to_transform"):
         GloraConfig(target_modules=".*q", layers_to_transform=[0])
 
 
@@ -160,7 +162,9 @@ def test_excluded_modules():
         "model.layers.0.self_attn.q_proj",
         "model.layers.1.self_attn.q_proj",
     }
-    assert all("layers.0" in name for name in llama_layers(target_modules=["q_proj"], exclude_modules=r".*layers\.1\..*"))
+    assert all(
+        "layers.0" in name for name in llama_layers(target_modules=["q_proj"], exclude_modules=r".*layers\.1\..*")
+    )
 
 
 @pytest.mark.parametrize("layers", [1, [1]])

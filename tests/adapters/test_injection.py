@@ -35,7 +35,15 @@ def fingerprint(model: nn.Module) -> dict[str, object]:
         state[f"{name}: module"] = (id(module), type(module), module.training)
         state[f"{name}: children"] = list(module._modules)
         state[f"{name}: hooks"] = (len(module._forward_hooks), len(module._forward_pre_hooks))
-        for attribute in ("_active_adapter", "_adapters", "_disable_adapters", "merged_adapters", "r", "scaling", "plans"):
+        for attribute in (
+            "_active_adapter",
+            "_adapters",
+            "_disable_adapters",
+            "merged_adapters",
+            "r",
+            "scaling",
+            "plans",
+        ):
             value = vars(module).get(attribute)
             state[f"{name}: {attribute}"] = value.copy() if isinstance(value, dict | list | set) else value
         for attribute in ("targeted_module_names", "active_adapter"):
@@ -59,7 +67,10 @@ FAILURES = {
     "no default for this model": ({"target_modules": None}, "target_modules"),
     "an embedding": ({"target_modules": ["encoder", "embedding"]}, r"embedding \(Embedding\)"),
     "a convolution": ({"target_modules": ["convolution", "decoder"]}, r"convolution \(Conv1d\)"),
-    "a linear layer that is more than linear": ({"target_modules": ["out_proj"]}, r"\(NonDynamicallyQuantizableLinear\)"),
+    "a linear layer that is more than linear": (
+        {"target_modules": ["out_proj"]},
+        r"\(NonDynamicallyQuantizableLinear\)",
+    ),
     "a container": ({"target_modules": ["blocks", "encoder"]}, r"blocks \(ModuleList\)"),
     "nothing to train": (ALL_OFF, "switched off: A, B, C, D, E"),
     "a setting assigned later": ({"r": 0}, "`r`"),

@@ -218,7 +218,7 @@ def test_initialisation_is_a_no_op_over_a_lora():
 
 def test_weight_of_the_inner_layer_as_a_matrix():
     layer = over_lora(EVERY_PATH)
-    weight, bias = effective(layer.base_layer)
+    weight, _ = effective(layer.base_layer)
     base = layer.frozen_base()
     assert largest_difference(base.matrix(), weight) < 1e-12
     assert largest_difference(base.product(X), F.linear(X, weight)) < 1e-12

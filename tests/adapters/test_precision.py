@@ -91,10 +91,8 @@ def test_a_small_delta_is_not_lost_against_a_large_base_where_peft_loses_it():
     def lost(layer: nn.Module) -> float:
         """The part of the added vector that does not arrive, measured before the output is rounded."""
         base_out = base(x)
-        if layer is ours:
-            arrived = ours._delta(x, base_out, "default").double()
-        else:
-            arrived = (layer(x) - base_out).double()
+        arrived = ours._delta(x, base_out, "default") if layer is ours else layer(x) - base_out
+        arrived = arrived.double()
         return ((arrived - added).pow(2).mean() / added.pow(2).mean()).sqrt().item()
 
     assert lost(ours) < 0.02

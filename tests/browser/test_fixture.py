@@ -74,9 +74,7 @@ def test_a_reader_presses_chooses_slides_and_looks(open_notebook: OpenNotebook, 
     ("gesture", "error"),
     [("press", "ZeroDivisionError"), ("thread.start()", "IndexError"), ("leave", "outside the server")],
 )
-def test_it_sees_errors_that_a_reader_would_not(
-    tab: NotebookPage, tmp_path: Path, gesture: str, error: str
-) -> None:
+def test_it_sees_errors_that_a_reader_would_not(tab: NotebookPage, tmp_path: Path, gesture: str, error: str) -> None:
     notebook = tab.open(write_notebook(tmp_path / "bad.ipynb", CONTROLS, BROKEN), f"bad_{error[:7]}")
     notebook.run_all()
     assert notebook.errors() == []

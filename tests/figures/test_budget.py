@@ -68,21 +68,21 @@ def test_a_path_that_is_inert_in_some_layers_only_is_not_struck() -> None:
 
 
 def test_sums_stand_at_the_end_of_the_bars() -> None:
-    texts = [
-        annotation.text for annotation in plot_path_budget([glora_budget(), lora_budget()]).layout.annotations
-    ]
+    texts = [annotation.text for annotation in plot_path_budget([glora_budget(), lora_budget()]).layout.annotations]
     assert texts[0].startswith("130 · 10.00%") and texts[1:3] == ["90", "40"]
     assert texts[3:] == ["60 · 4.62%", "40", "20"]
 
 
 def test_titles_say_the_finding() -> None:
-    assert (
-        plot_path_budget(glora_budget()).layout.title.text
-        == "<b>GLoRA</b> trains 130 parameters, 10.00% of tiny"
-    )
+    assert plot_path_budget(glora_budget()).layout.title.text == "<b>GLoRA</b> trains 130 parameters, 10.00% of tiny"
     two = plot_path_budget([glora_budget(), lora_budget()]).layout.title.text
     assert two == "Trainable parameters of tiny: <b>GLoRA</b> 130 and <b>LoRA</b> 60"
     assert plot_path_budget(PathBudget(())).layout.title.text == "<b>GLoRA</b>: nothing to train"
+
+
+def test_the_rows_keep_their_names_where_the_first_budget_is_empty() -> None:
+    layout = plot_path_budget([PathBudget(()), lora_budget()]).layout
+    assert (layout.yaxis2.showticklabels, layout.yaxis3.showticklabels) == (False, True)
 
 
 def test_equal_names_do_not_fall_on_one_bar() -> None:

@@ -62,8 +62,7 @@ def test_axes_carry_letter_and_word_and_o_counts_downwards() -> None:
 
 def test_titles_say_the_finding() -> None:
     assert (
-        plot_path_picture(picture()).layout.title.text
-        == "<b>encoder.0.query</b>: the weight moves by 9.9% of its size"
+        plot_path_picture(picture()).layout.title.text == "<b>encoder.0.query</b>: the weight moves by 9.9% of its size"
     )
     assert "nothing has changed yet" in plot_path_picture(fresh_picture()).layout.title.text
     record = picture()

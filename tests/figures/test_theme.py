@@ -75,9 +75,7 @@ def test_colours_that_are_compared_can_be_told_apart(group: str, vision: str) ->
 
 def test_signed_values_have_no_colour_at_zero() -> None:
     places, colors = zip(*theme.DIVERGING, strict=True)
-    assert places == pytest.approx(
-        [1 - p for p in reversed(places)]
-    )  # symmetric, so that zmid=0 is the middle
+    assert places == pytest.approx([1 - p for p in reversed(places)])  # symmetric, so that zmid=0 is the middle
     assert colors[places.index(0.5)] == "#F7F7F7"
 
 

@@ -1,0 +1,91 @@
+"""The slot shows the latest figure, replaces and never appends, ten times a second at most."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+
+import plotly.graph_objects as go
+import pytest
+
+from glora_lab.panels import figure_slot
+from glora_lab.panels.figure_slot import PLOTLY, FigureSlot, figure_data
+
+
+def figure(n: int) -> go.Figure:
+    return go.Figure(go.Scatter(y=[n]), layout={"title": {"text": f"figure {n}"}})
+
+
+def drawn(slot: FigureSlot) -> str:
+    """The title of what the browser was told to draw."""
+    (output,) = slot.children[0].outputs
+    return output["data"][PLOTLY]["layout"]["title"]["text"]
+
+
+def test_a_figure_is_plain_data_with_words() -> None:
+    slot = FigureSlot()
+    slot.show(figure(1), "it says <one>")
+    (output,) = slot.children[0].outputs
+    assert output["output_type"] == "display_data" and output["metadata"] == {}
+    assert set(output["data"]) == {PLOTLY, "text/plain"} and output["data"]["text/plain"] == "it says <one>"
+    json.dumps(output)  # what goes to the browser has no arrays left
+    assert "it says &lt;one&gt;" in slot.children[1].value
+
+
+def test_a_figure_replaces_the_one_before() -> None:
+    slot = FigureSlot()
+    slot.show(figure(1), "one")
+    slot.show(figure(2), "two")
+    assert drawn(slot) == "figure 2" and len(slot.children[0].outputs) == 1
+
+
+def test_a_burst_is_drawn_ten_times_a_second_and_ends_with_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def burst() -> tuple[int, str]:
+        slot, times = FigureSlot(), []
+        slot.children[0].observe(lambda _: times.append(1), "outputs")
+        for n in range(40):
+            slot.show(figure(n), str(n))
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(2 * figure_slot.SECONDS_BETWEEN)
+        return len(times), drawn(slot)
+
+    started = asyncio.run(timed(burst()))
+    (times, last), seconds = started
+    assert 2 <= times <= seconds / figure_slot.SECONDS_BETWEEN + 1
+    assert last == "figure 39"
+
+
+async def timed(work: object) -> tuple[object, float]:
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    return await work, loop.time() - start  # type: ignore[misc]
+
+
+def test_threads_may_show_too() -> None:
+    async def from_threads() -> str:
+        slot = FigureSlot()
+        threads = [threading.Thread(target=slot.show, args=(figure(n), str(n))) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        await asyncio.to_thread(lambda: [thread.join() for thread in threads])
+        slot.show(figure(99), "99")
+        await asyncio.sleep(2 * figure_slot.SECONDS_BETWEEN)
+        return drawn(slot)
+
+    assert asyncio.run(from_threads()) == "figure 99"
+
+
+def test_a_closed_slot_draws_nothing() -> None:
+    slot = FigureSlot()
+    slot.close()
+    slot.show(figure(1), "one")
+    assert slot.children[0].outputs == ()
+
+
+@pytest.mark.parametrize("variable", ["COLAB_RELEASE_TAG", "COLAB_NOTEBOOK_ID"])
+def test_in_colab_a_figure_is_html_that_brings_plotly(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "x")
+    data = figure_data(figure(1), "one")
+    assert set(data) == {"text/html", "text/plain"}
+    assert "cdn.plot.ly" in data["text/html"] and "figure 1" in data["text/html"]
