@@ -92,13 +92,16 @@ class MergingLayer(BaseTunerLayer):
             yield
             return
         leaf, inner = self.get_base_layer(), self._inner_merged()
-        weight, bias = leaf.weight.data, None if leaf.bias is None else leaf.bias.data
-        self._assign(*self._kept_like(weight))
+        merged = leaf.weight, leaf.bias
+        weight, bias = self._kept_like(leaf.weight)
+        # parameters of their own, not other data in the same ones: a backward pass may come after the exit
+        leaf.weight = nn.Parameter(weight, requires_grad=False)
+        leaf.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
         self._set_inner_merged(self.kept.inner_merged)
         try:
             yield
         finally:
-            self._assign(weight, bias)
+            leaf.weight, leaf.bias = merged
             self._set_inner_merged(inner)
 
     def _put_in(self, names: list[str], safe_merge: bool = False) -> None:

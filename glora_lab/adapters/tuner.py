@@ -75,7 +75,7 @@ class LabTuner(BaseTuner):
         config = _maybe_include_all_linear_layers(config, model)
         return {
             name: module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
-            for name, module in _outermost(model)
+            for name, module in _outside(model, BaseTunerLayer)
             if self._check_target_module_exists(config, name)
         }
 
@@ -106,12 +106,12 @@ class LabTuner(BaseTuner):
             yield
 
 
-def _outermost(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of every module, without what is inside an adapter's layers."""
+def _outside(model: nn.Module, *kinds: type) -> Iterator[tuple[str, nn.Module]]:
+    """Name and module of every module, without what is inside one of these kinds."""
     inside: tuple[str, ...] = ()
     for name, module in model.named_modules():
         if name and not (inside and name.startswith(inside)):
-            if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper):
+            if isinstance(module, kinds):
                 inside += (name + ".",)
             yield name, module
 
@@ -120,7 +120,8 @@ def _not_found(model: nn.Module, config: Any) -> str:
     """PEFT's own sentence, then what could have been meant and what else narrows the choice."""
     narrowing = ("exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern")
     others = [f"{name}={getattr(config, name)!r}" for name in narrowing if getattr(config, name)]
-    linear = {name.rpartition(".")[2] for name, m in _outermost(model) if isinstance(m, (*SUPPORTED, BaseTunerLayer))}
+    outside = _outside(model, BaseTunerLayer, AuxiliaryTrainingWrapper)
+    linear = {name.rpartition(".")[2] for name, m in outside if isinstance(m, (*SUPPORTED, BaseTunerLayer))}
     return (
         f"Target modules {config.target_modules} not found in the base model"
         + (f" (narrowed by {', '.join(others)})" if others else "")
