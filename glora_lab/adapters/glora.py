@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from .formula import Paths, bias_terms, build_path, init_path, output_delta, weight_terms
-from .frozen_base import FrozenBase, features
+from .formula import Paths, add, bias_terms, build_path, init_path, output_delta, weight_terms
+from .frozen_base import FrozenBase, features, frozen_base
 from .glora_config import GloraConfig
 from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
@@ -35,7 +35,7 @@ class GloraLayer(MergingLayer):
     def __init__(self, base_layer: nn.Module, layer_name: str = "") -> None:
         self.base_layer = base_layer
         self.layer_name = layer_name
-        self.in_features, self.out_features = features(self.get_base_layer())
+        self.in_features, self.out_features = features(self.leaf)
         for name in self.adapter_layer_names:
             setattr(self, name, nn.ModuleDict())
         self.glora_dropout = nn.ModuleDict()
@@ -71,7 +71,7 @@ class GloraLayer(MergingLayer):
     @property
     def has_bias(self) -> bool:
         """Whether the base has a bias of its own; one that merging added does not count."""
-        return (self.get_base_layer().bias if self.kept is None else self.kept.bias) is not None
+        return (self.leaf.bias if self.kept is None else self.kept.bias) is not None
 
     def carries(self, adapter_name: str) -> bool:
         return adapter_name in self.plans
@@ -82,7 +82,7 @@ class GloraLayer(MergingLayer):
         return {letter: modules[adapter_name] for letter, modules in every.items() if adapter_name in modules}
 
     def frozen_base(self, dtype: torch.dtype | None = None) -> FrozenBase:
-        return FrozenBase(self.base_layer, self.get_base_layer(), dtype)
+        return frozen_base(self.base_layer, self.leaf, dtype)
 
     def weight_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """{"A": W0⊙A, "B": B} as (out, in), for the paths that are on, from the original W0, merged or not."""
@@ -99,17 +99,17 @@ class GloraLayer(MergingLayer):
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         """What the adapter adds to the base's weight, in that weight's own layout and precision."""
-        weight = self.get_base_layer().weight
+        weight = self.leaf.weight
         delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
         return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
 
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         weights = [t for name in adapter_names for t in self.weight_terms(name, dtype).values()]
         biases = [t for name in adapter_names for t in self.bias_terms(name, dtype).values()]
-        weight = sum(weights[1:], start=weights[0]) if weights else None
-        if weight is not None and isinstance(self.get_base_layer(), Conv1D):
+        weight = add(weights) if weights else None
+        if weight is not None and isinstance(self.leaf, Conv1D):
             weight = weight.T
-        return weight, sum(biases[1:], start=biases[0]) if biases else None
+        return weight, add(biases) if biases else None
 
 
 class GloraLinear(nn.Module, GloraLayer):

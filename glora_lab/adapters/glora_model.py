@@ -26,11 +26,11 @@ class GloraModel(LabTuner):
 
     prefix = "glora_"
     tuner_layer_cls = GloraLayer
-    target_module_mapping = TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING
+    target_module_mapping = TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
 
     def _create_and_replace(
         self,
-        peft_config: GloraConfig,
+        peft_config: GloraConfig,  # type: ignore[override]
         adapter_name: str,
         target: nn.Module,
         target_name: str,

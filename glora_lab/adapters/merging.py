@@ -12,10 +12,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
+
+from .frozen_base import Leaf
 
 
 @dataclass
@@ -38,6 +41,11 @@ class MergingLayer(BaseTunerLayer):
     base_layer: nn.Module
     kept: KeptBase | None
 
+    @property
+    def leaf(self) -> Leaf:
+        """The innermost layer, whose weight and bias an adapter is merged into."""
+        return cast(Leaf, self.get_base_layer())
+
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
 
@@ -57,9 +65,9 @@ class MergingLayer(BaseTunerLayer):
         new = [name for name in check_adapters_to_merge(self, adapter_names) if self.carries(name)]
         if not new:
             return
-        had_bias = self.get_base_layer().bias is not None
+        had_bias = self.leaf.bias is not None
         self._put_in(self.merged_adapters + new, safe_merge)
-        if not had_bias and self.get_base_layer().bias is not None:
+        if not had_bias and self.leaf.bias is not None:
             warn_gained_bias(self.layer_name)
 
     def unmerge(self, adapter_names: list[str] | None = None) -> None:
@@ -91,12 +99,12 @@ class MergingLayer(BaseTunerLayer):
         if self.kept is None:
             yield
             return
-        leaf, inner = self.get_base_layer(), self._inner_merged()
+        leaf, inner = self.leaf, self._inner_merged()
         merged = leaf.weight, leaf.bias
         weight, bias = self._kept_like(leaf.weight)
         # parameters of their own, not other data in the same ones: a backward pass may come after the exit
         leaf.weight = nn.Parameter(weight, requires_grad=False)
-        leaf.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        leaf.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]
         self._set_inner_merged(self.kept.inner_merged)
         try:
             yield
@@ -110,7 +118,7 @@ class MergingLayer(BaseTunerLayer):
         if safe_merge:
             self._check_finite(weight, bias, names)
         if self.kept is None:
-            leaf = self.get_base_layer()
+            leaf = self.leaf
             kept_bias = None if leaf.bias is None else leaf.bias.data
             self.kept = KeptBase(leaf.weight.data, kept_bias, self._inner_merged())
         self._assign(weight, bias)
@@ -120,29 +128,28 @@ class MergingLayer(BaseTunerLayer):
     def _take_out(self) -> None:
         kept = self.kept
         assert kept is not None
-        self._assign(*self._kept_like(self.get_base_layer().weight))
+        self._assign(*self._kept_like(self.leaf.weight))
         self._redo_inner_merges(kept)
         self.kept, self.merged_adapters = None, []
 
     def _merged(self, names: list[str]) -> tuple[Tensor, Tensor | None]:
         """The base's weight and bias with these adapters in, summed in at least float32 and rounded once."""
-        leaf = self.get_base_layer()
+        leaf = self.leaf
         ordered = [name for name in self._all_available_adapter_names() if name in names]
         dtype = torch.promote_types(leaf.weight.dtype, torch.float32)
         with torch.no_grad():
             weight_delta, bias_delta = self.added(ordered, dtype)
             # tensors of their own also where nothing is added: inner adapters merge in place
-            weight = (leaf.weight.to(dtype) + (0 if weight_delta is None else weight_delta)).to(leaf.weight.dtype)
+            weight = _sum(leaf.weight, weight_delta, dtype)
             if leaf.bias is None:
                 return weight, None if bias_delta is None else bias_delta.to(weight.dtype)
-            bias = (leaf.bias.to(dtype) + (0 if bias_delta is None else bias_delta)).to(leaf.bias.dtype)
-        return weight, bias
+            return weight, _sum(leaf.bias, bias_delta, dtype)
 
     def _assign(self, weight: Tensor, bias: Tensor | None) -> None:
-        leaf = self.get_base_layer()
+        leaf = self.leaf
         leaf.weight.data = weight
         if bias is None:
-            leaf.bias = None
+            leaf.bias = None  # type: ignore[assignment]
         elif leaf.bias is None:
             leaf.bias = nn.Parameter(bias, requires_grad=False)
         else:
@@ -156,10 +163,11 @@ class MergingLayer(BaseTunerLayer):
             )
 
     def _inner_tuners(self) -> list[BaseTunerLayer]:
-        tuners, layer = [], self.base_layer
+        tuners: list[BaseTunerLayer] = []
+        layer = self.base_layer
         while isinstance(layer, BaseTunerLayer):
             tuners.append(layer)
-            layer = layer.base_layer
+            layer = cast(nn.Module, layer.base_layer)
         return tuners
 
     def _inner_merged(self) -> list[list[str]]:
@@ -182,13 +190,17 @@ class MergingLayer(BaseTunerLayer):
 
     def _kept_like(self, current: Tensor) -> tuple[Tensor, Tensor | None]:
         """The kept weight and bias; the model may have moved, or changed precision, while merged."""
-        kept, leaf = self.kept, self.get_base_layer()
+        kept, leaf = self.kept, self.leaf
         assert kept is not None
         weight = kept.weight.to(device=current.device, dtype=current.dtype)
         if kept.bias is None:
             return weight, None
         like = current if leaf.bias is None else leaf.bias
         return weight, kept.bias.to(device=like.device, dtype=like.dtype)
+
+
+def _sum(base: Tensor, delta: Tensor | None, dtype: torch.dtype) -> Tensor:
+    return (base.to(dtype) if delta is None else base.to(dtype) + delta).to(base.dtype, copy=True)
 
 
 def warn_gained_bias(layer_name: str) -> None:

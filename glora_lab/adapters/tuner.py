@@ -8,6 +8,7 @@ as `modules_to_save`) is rolled back.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from torch import nn
 from .frozen_base import SUPPORTED
 from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
+from .registry import PEFT_ASKS_THE_TUNER
 from .settings import refuse
 
 
@@ -31,7 +33,7 @@ class LabTuner(BaseTuner):
         try:
             super().__init__(model, *args, **kwargs)
         except BaseException:
-            if isinstance(held, dict):
+            if isinstance(held, dict) and before is not None:
                 held.clear()
                 held.update(before)
             raise
@@ -40,12 +42,14 @@ class LabTuner(BaseTuner):
         """As PEFT's; a ValueError, or any other error, leaves the model as it was."""
         before = _Snapshot(self, model)
         try:
-            config = self.peft_config[adapter_name]
+            config: Any = self.peft_config[adapter_name]
             config.validate()
             if kwargs.get("state_dict") is None:
                 self.check_targets(model, config)
             super().inject_adapter(model, adapter_name, *args, **kwargs)
             self.report(adapter_name)  # within, for a warning may be an error
+            if config.bias != "none" and not PEFT_ASKS_THE_TUNER:
+                warnings.warn(f"bias={config.bias!r}: this PEFT trains biases but does not save them; 0.21 does")
         except BaseException:
             before.restore()
             self.peft_config.pop(adapter_name)
@@ -85,10 +89,16 @@ class LabTuner(BaseTuner):
             self._check_all_mergeable(adapter_names)
         super().merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
 
-    def _unload_and_optionally_merge(self, merge: bool = True, safe_merge: bool = False, **kwargs: Any) -> nn.Module:
+    def _unload_and_optionally_merge(
+        self,
+        merge: bool = True,
+        progressbar: bool = False,
+        safe_merge: bool = False,
+        adapter_names: list[str] | None = None,
+    ) -> Any:
         if merge and safe_merge:
-            self._check_all_mergeable(kwargs.get("adapter_names"))
-        return super()._unload_and_optionally_merge(merge=merge, safe_merge=safe_merge, **kwargs)
+            self._check_all_mergeable(adapter_names)
+        return super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
 
     def _check_all_mergeable(self, adapter_names: list[str] | None) -> None:
         for module in self.model.modules():

@@ -31,9 +31,7 @@ def find_layer(model: nn.Module, layer: str) -> tuple[str, BaseTunerLayer]:
     if len(matches) == 1:
         return matches[0], layers[matches[0]]
     if matches:
-        raise ValueError(
-            f"`layer` (={layer!r}) is the end of {len(matches)} adapted layers: {', '.join(matches)}"
-        )
+        raise ValueError(f"`layer` (={layer!r}) is the end of {len(matches)} adapted layers: {', '.join(matches)}")
     raise ValueError(f"`layer` (={layer!r}) is no adapted layer; there are: {', '.join(layers) or 'none'}")
 
 

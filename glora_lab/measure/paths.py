@@ -29,14 +29,10 @@ def path_picture(model: nn.Module, layer: str, adapter_name: str | None = None) 
     """
     name, found = find_layer(model, layer)
     if not isinstance(found, GloraLayer):
-        raise ValueError(
-            f"`layer` (={layer!r}) carries {type(found).__module__}, and the five paths are GLoRA's alone"
-        )
+        raise ValueError(f"`layer` (={layer!r}) carries {type(found).__module__}, and the five paths are GLoRA's alone")
     adapter = found.active_adapters[0] if adapter_name is None else adapter_name
     if not found.carries(adapter):
-        raise ValueError(
-            f"`adapter_name` (={adapter!r}) is not on this layer, which carries {', '.join(found.plans)}"
-        )
+        raise ValueError(f"`adapter_name` (={adapter!r}) is not on this layer, which carries {', '.join(found.plans)}")
     plan = found.plans[adapter]
     with torch.no_grad(), found.original():
         base = found.frozen_base(torch.float64)

@@ -73,9 +73,7 @@ def _read(name: str, *, local: bool) -> PreTrainedModel:
 
     with _no_progress_bar():
         config = AutoConfig.from_pretrained(name, local_files_only=local)
-        model: PreTrainedModel = model_class(config).from_pretrained(
-            name, config=config, local_files_only=local
-        )
+        model: PreTrainedModel = model_class(config).from_pretrained(name, config=config, local_files_only=local)
     return model.eval()
 
 

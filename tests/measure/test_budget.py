@@ -65,9 +65,7 @@ def test_the_model_is_left_as_it_was():
         GloraConfig(r=3, target_modules=BOTH),
         GloraConfig.only(A="vector", E="constant", target_modules=BOTH),
         GloraConfig.only(C="lora", E="vector", bias_free="add", target_modules=BOTH),
-        GloraConfig.only(
-            A="lora", A_form="product", r=2, target_modules=["first"], modules_to_save=["second"]
-        ),
+        GloraConfig.only(A="lora", A_form="product", r=2, target_modules=["first"], modules_to_save=["second"]),
         StockGloraConfig(r=3, target_modules=BOTH),
         LoraConfig(r=3, target_modules=BOTH),
     ],
@@ -97,7 +95,7 @@ def test_a_model_with_an_adapter_is_budgeted_by_its_base():
 
 
 def test_errors_are_those_of_training():
-    with pytest.raises(ValueError, match="`target_modules`.*matches no layer"):
+    with pytest.raises(ValueError, match=r"`target_modules`.*matches no layer"):
         path_budget(Reader(), GloraConfig(target_modules=["third"]))
     with pytest.raises(ValueError, match="carries no adapter"):
         path_budget(Reader())
