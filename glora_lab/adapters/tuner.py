@@ -49,7 +49,8 @@ class LabTuner(BaseTuner):
             super().inject_adapter(model, adapter_name, *args, **kwargs)
             self.report(adapter_name)  # within, for a warning may be an error
             if config.bias != "none" and not PEFT_ASKS_THE_TUNER:
-                warnings.warn(f"bias={config.bias!r}: this PEFT trains biases but does not save them; 0.21 does")
+                message = f"bias={config.bias!r}: this PEFT trains biases but does not save them; 0.21 does"
+                warnings.warn(message, stacklevel=2)
         except BaseException:
             before.restore()
             self.peft_config.pop(adapter_name)

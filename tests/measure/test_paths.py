@@ -76,3 +76,12 @@ def test_errors_name_the_layer_and_the_choices():
     )
     with pytest.raises(ValueError, match=r"is the end of 2 adapted layers: a\.0, b\.0"):
         path_picture(two, "0")
+
+
+def test_the_rank_of_a_layer_that_is_too_large_is_not_asked():
+    """A reader moves a slider and waits: half a minute of decomposition is no answer."""
+    model, _ = adapted(nn.Linear(1025, 1026), config_A_B="vector", config_C="none")
+    picture = path_picture(model, "0")
+    assert (picture.rank_w0a, picture.rank_b) == (None, None)
+    model, _ = adapted(nn.Linear(1025, 4), config_A_B="vector", config_C="none")
+    assert (path_picture(model, "0").rank_w0a, path_picture(model, "0").rank_b) == (4, 1)
