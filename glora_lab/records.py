@@ -130,6 +130,14 @@ class PathBudget(Record):
         sums = self.by_path()
         return {path: reason for path, reason in self.inert().items() if not sums[path]}
 
+    def inert_layers(self) -> dict[str, int]:
+        """Path → the number of layers in which it is asked for and can do nothing."""
+        layers: dict[str, int] = {}
+        for row in self.rows:
+            if row.inert:
+                layers[row.path] = layers.get(row.path, 0) + 1
+        return layers
+
     def _sum_by_path(self, group: Mapping[str, str]) -> dict[str, dict[str, int]]:
         sums: dict[str, dict[str, int]] = {}
         for row in self.rows:

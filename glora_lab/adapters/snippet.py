@@ -26,12 +26,13 @@ STOCK_FIELDS = frozenset({"task_type", "r", "target_modules", "bias", "modules_t
 LORA_NAMES = {"glora_dropout": "lora_dropout", "alpha": "lora_alpha"}
 
 
-def config_snippet(config: GloraConfig, library: str = "glora_lab") -> str:
+def config_snippet(config: GloraConfig, library: str = "glora_lab", *, conv1d: bool = False) -> str:
     """Python that makes `config`, as a variable of that name.
 
     Args:
         config: the configuration; settings at their default are left out, the modes are always written.
         library: "glora_lab", or "peft" for code that needs nothing but PEFT.
+        conv1d: whether a layer that it adapts is a `Conv1D` (GPT-2), which PEFT's GLoRA does not take.
 
     Returns:
         Code that runs as it stands. Where PEFT cannot say the configuration: comment lines that tell why, and
@@ -45,7 +46,7 @@ def config_snippet(config: GloraConfig, library: str = "glora_lab") -> str:
     if library == "glora_lab":
         return _code("glora_lab", "GloraConfig", {**changed, **{f"config_{p}": config.modes[p] for p in PATHS}})
     lora = {path: mode for path, mode in config.modes.items() if mode != "none"} == {"B": "lora"}
-    reasons = list(_not_in_lora(config) if lora else _not_in_stock_glora(config))
+    reasons = list(_not_in_lora(config) if lora else _not_in_stock_glora(config, conv1d))
     if reasons:
         return "".join(f"# PEFT cannot say this: {reason}.\n" for reason in reasons)
     return _code("peft", "LoraConfig", _as_lora(config, changed)) if lora else _stock_glora(config, changed)
@@ -73,8 +74,10 @@ def _stock_glora(config: GloraConfig, changed: Mapping[str, Any]) -> str:
     return _code("peft", "GloraConfig", {**{k: v for k, v in changed.items() if k in STOCK_FIELDS}, **joint})
 
 
-def _not_in_stock_glora(config: GloraConfig) -> Iterator[str]:
+def _not_in_stock_glora(config: GloraConfig, conv1d: bool) -> Iterator[str]:
     modes = config.modes
+    if conv1d:
+        yield "its GLoRA takes nn.Linear alone, and this model has Conv1D layers"
     for one, other in ("AB", "DE"):
         if modes[one] != modes[other]:
             pair = f"config_{one}={modes[one]!r} with config_{other}={modes[other]!r}"

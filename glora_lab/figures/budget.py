@@ -55,9 +55,16 @@ def _describe(budget: PathBudget) -> str:
     model = f" of {budget.model}" if budget.model else ""
     share = f", {budget.share:.2%} of the frozen ones" if budget.model_params else ""
     paths = listed(f"{path} {count:,}" for path, count in budget.by_path().items() if count)
-    inert = "".join(f" {path} is inert: {reason}." for path, reason in budget.inert().items())
+    inert = "".join(f" {path} is inert{_in_some(budget, path)}: {reason}." for path, reason in budget.inert().items())
     where = f" in {len(budget.by_layer())} layers{model}: {paths}." if budget.rows else f" in no layer{model}."
     return f"{budget.method} trains {budget.total:,} parameters{share},{where}{inert}"
+
+
+def _in_some(budget: PathBudget, path: str) -> str:
+    """Nothing where a path is inert in every layer, else in how many of them."""
+    if path in budget.inert_everywhere():
+        return ""
+    return f" in {budget.inert_layers()[path]} of {len(budget.by_layer())} layers"
 
 
 def _title(budgets: Sequence[PathBudget]) -> str:
@@ -136,7 +143,8 @@ def _sums(budgets: Sequence[PathBudget], groups: Sequence[Groups]) -> list[dict[
     notes = []
     for n, (name, budget) in enumerate(zip(_names(budgets), budgets, strict=True)):
         share = f" · {budget.share:.2%}" if budget.model_params else ""
-        inert = f" · {', '.join(struck(path) for path in budget.inert())} inert" if budget.inert() else ""
+        dead = budget.inert_everywhere()
+        inert = f" · {', '.join(struck(path) for path in dead)} inert" if dead else ""
         notes.append({"x": budget.total, "y": name, "text": f"{budget.total:,}{share}{inert}"})
         axes = {"xref": f"x{n + 2}", "yref": f"y{n + 2}", "font": {"size": 11}}
         rows = ((label, sum(paths.values())) for label, paths in groups[n].items())

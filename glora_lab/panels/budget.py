@@ -128,7 +128,7 @@ class BudgetPanel(Panel):
         self._write_code()
 
     def _write_code(self) -> None:
-        self.snippet = config_snippet(self.config, self.library.value)
+        self.snippet = config_snippet(self.config, self.library.value, conv1d=self.targets.conv1d)
         box = "margin:0;padding:8px;line-height:1.35;border:1px solid rgba(128,128,128,.4);border-radius:4px"
         self._code.value = (
             f'<div><pre tabindex="0" aria-label="code" style="{box}">{html.escape(self.snippet)}</pre>'

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from glora_lab.panels.example import linear_layers
 
@@ -29,6 +30,7 @@ class TargetControls(widgets.VBox):
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
         self.boxes: dict[str, widgets.Checkbox] = {}
+        self._conv1d: set[str] = set()
         self._row = widgets.HBox(layout={"flex_flow": "row wrap"})
         super().__init__([widgets.HTML("target modules"), self._row])
 
@@ -36,8 +38,14 @@ class TargetControls(widgets.VBox):
     def targets(self) -> list[str]:
         return [name for name, box in self.boxes.items() if box.value]
 
+    @property
+    def conv1d(self) -> bool:
+        """Whether a ticked layer is a Conv1D."""
+        return any(name in self._conv1d for name in self.targets)
+
     def offer(self, model: nn.Module) -> None:
         """The boxes of another model, all ticked but the head's; calls nobody back."""
+        self._conv1d = {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, Conv1D)}
         for box in self.boxes.values():
             box.unobserve_all()
             box.close()

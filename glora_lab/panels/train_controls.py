@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import ipywidgets as widgets
 
 from glora_lab.adapters import GloraConfig
+from glora_lab.adapters.settings import check_choice, check_positive_int, check_positive_number, refuse
 from glora_lab.data import TASKS
 from glora_lab.figures.theme import modes_in_words
 from glora_lab.panels.example import glora_config
@@ -31,16 +33,18 @@ class TrainControls(widgets.VBox):
         steps: int,
         seed: int,
     ) -> None:
+        _check(task=task, preset=preset, rank=rank, lr=lr, steps=steps, seed=seed)
         self._on_paths = on_paths
         self.preset = _dropdown("preset", [OWN, *PRESETS], preset)
         self.task = _dropdown("task", [(recipe.title, name) for name, recipe in TASKS.items()], task)
         self.modes = ModeControls(PRESETS.get(preset, {}), self._modes_changed)
-        self.rank = widgets.IntSlider(rank, 1, 32, description="rank", continuous_update=False)
+        self.rank = widgets.IntSlider(rank, 1, max(32, rank), description="rank", continuous_update=False)
+        lowest, highest = min(-4, math.floor(math.log10(lr))), max(-1, math.ceil(math.log10(lr)))
         self.lr = widgets.FloatLogSlider(
-            lr, min=-4, max=-1, step=0.125, description="learning rate", readout_format=".2g", style=WIDE
+            lr, min=lowest, max=highest, step=0.125, description="learning rate", readout_format=".2g", style=WIDE
         )
         self.lr.continuous_update = False
-        self.steps = widgets.BoundedIntText(steps, min=1, max=10_000, description="steps")
+        self.steps = widgets.BoundedIntText(steps, min=1, max=max(10_000, steps), description="steps")
         self.seed = widgets.BoundedIntText(seed, min=0, max=2**31 - 1, description="seed")
         rows = [[self.preset, self.task], [self.rank, self.lr], [self.steps, self.seed]]
         boxes = [widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows]
@@ -67,6 +71,17 @@ class TrainControls(widgets.VBox):
         on = {path: mode for path, mode in self.modes.modes.items() if mode != "none"}
         self.preset.value = next((name for name, modes in PRESETS.items() if modes == on), OWN)
         self._on_paths()
+
+
+def _check(*, task: str, preset: str, rank: int, lr: float, steps: int, seed: int) -> None:
+    """A control would clamp what it cannot show, without a word."""
+    check_choice("task", task, TASKS)
+    check_choice("preset", preset, [OWN, *PRESETS])
+    check_positive_int("rank", rank)
+    check_positive_number("lr", lr)
+    check_positive_int("steps", steps)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise refuse("seed", seed, "must be an integer from 0 to 2**31 - 1")
 
 
 def _dropdown(description: str, options: list, value: str) -> widgets.Dropdown:

@@ -65,10 +65,10 @@ class TrainPanel(Panel):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self._base = load_model(model) if isinstance(model, str) else model
-        self._base_in_code = f'load_model("{model}")' if isinstance(model, str) else "your_model"
         self.model: PeftModel | None = None
         self.session: TrainSession | None = None
+        self._base = load_model(model) if isinstance(model, str) else model
+        self._base_in_code = f'load_model("{model}")' if isinstance(model, str) else "your_model"
         self.runs: list[Run] = []
         self._run_name, self._recorded = "", True
         start = {"task": task, "preset": preset, "rank": rank, "lr": lr, "steps": steps, "seed": seed}

@@ -148,6 +148,8 @@ def _is(value: object, kind: type) -> bool:
 
 
 def _check_task(model: nn.Module, task: Task) -> None:
+    if not isinstance(task, Task):
+        raise ValueError(f"`task` (={task!r}) must be a Task; load_task gives one by its name")
     for name in ("train", "validation"):
         if len(getattr(task, name)) == 0:
             raise ValueError(f"`task` (={task.name!r}) must have examples; its {name} part is empty")

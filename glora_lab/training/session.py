@@ -27,7 +27,7 @@ State: TypeAlias = Literal["ready", "running", "pausing", "paused", "stopping", 
 
 FINAL: frozenset[State] = frozenset({"stopped", "done", "failed"})
 BREATH_EVERY = 0.05  # seconds of training between two sleeps
-BREATH = 0.001  # seconds; without it a busy thread makes every widget lag (FACTS §4.2)
+BREATH = 0.001  # seconds; without it a busy thread makes every widget lag
 LONGEST_STEP = 60.0  # seconds that Python's end waits for the step under way
 
 _begun: weakref.WeakSet[TrainSession] = weakref.WeakSet()

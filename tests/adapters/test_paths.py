@@ -18,7 +18,7 @@ IN, OUT, R = 6, 5, 3
 
 
 def closed_form(choice: dict[str, str], form: str, *, has_bias: bool, bias_free: str) -> int:
-    """The counts of FACTS.md §1: A, B r(in+out) | out | 1; C r(in+1) | in; D, E out | 1."""
+    """The counts in parameters: A, B r(in+out) | out | 1; C r(in+1) | in; D, E out | 1."""
     rows_of_a = IN if form == "product" else OUT
     counts = {
         "A": {"lora": R * (IN + rows_of_a), "vector": rows_of_a, "constant": 1, "none": 0},

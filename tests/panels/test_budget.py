@@ -110,3 +110,22 @@ def test_the_boxes_of_another_model_replace_the_first(panel: BudgetPanel) -> Non
     assert "query" in panel.targets.boxes and "q_proj" not in panel.targets.boxes
     panel.model_choice.value = "digits-vit"
     assert "q_proj" in panel.targets.boxes and panel.errors == []
+
+
+def test_code_for_peft_says_that_its_glora_does_not_take_gpt2() -> None:
+    panel = BudgetPanel()
+    panel.model_choice.value = "GPT-2"
+    panel.library.value = "peft"
+    assert "takes nn.Linear alone" in panel.snippet and run(panel.snippet) is None
+    panel.modes.set_modes({"B": "lora"})
+    assert type(run(panel.snippet)) is peft.LoraConfig
+    panel.model_choice.value = "BERT-base"
+    panel.modes.set_modes({"A": "lora", "B": "lora"})
+    assert type(run(panel.snippet)) is peft.GloraConfig
+
+
+def test_paths_that_work_in_some_layers_are_not_struck() -> None:
+    panel = BudgetPanel()
+    panel.model_choice.value = "Qwen2.5-7B"
+    assert panel.budget.by_path()["C"] > 0 and panel.budget.inert_everywhere() == {}
+    assert f"C is inert in {28 * 4} of {28 * 7} layers" in panel.figure.summary

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -213,3 +215,25 @@ def test_closing_the_panel_stops_training() -> None:
     panel.close()
     session.wait(20)
     assert session.state == "stopped"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"task": "zzz"}, {"preset": "zzz"}, {"rank": 0}, {"lr": -1.0}, {"steps": 0}, {"seed": -1}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_wrong_start_is_refused_by_name_and_value(wrong: dict[str, object]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=re.escape(f"`{name}` (={value!r})")):
+        TrainPanel(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_start_beyond_the_usual_moves_the_ends_of_the_sliders() -> None:
+    controls = TrainPanel(rank=48, lr=0.5, steps=20_000).controls
+    assert (controls.rank.value, controls.lr.value, controls.steps.value) == (48, 0.5, 20_000)
+
+
+def test_a_panel_that_could_not_be_made_leaves_nothing_to_complain_of() -> None:
+    with pytest.raises(ValueError, match="`name_or_path`"):
+        TrainPanel("no-such-model")
+    gc.collect()  # an error in __del__ would be a warning, and warnings are errors here

@@ -296,3 +296,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(bad: float) -
         next(training)
     assert torch.equal(model.out.weight, weight)
     assert not model.training
+
+
+def test_a_task_by_name_is_refused_with_the_way_to_have_it() -> None:
+    with pytest.raises(ValueError, match=r"`task` \(='digits-turned'\) must be a Task; load_task"):
+        fit(reader(), "digits-turned", steps=1, lr=0.1, seed=0)  # type: ignore[arg-type]
