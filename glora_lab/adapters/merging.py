@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
+from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge, onload_layer
 from torch import Tensor, nn
 
 
@@ -44,6 +44,12 @@ class MergingLayer(BaseTunerLayer):
     def carries(self, adapter_name: str) -> bool:
         raise NotImplementedError(f"{type(self).__name__} does not say what it carries")
 
+    def get_delta_weight(self, adapter: str) -> Tensor:
+        """What the adapter adds to the base's weight, in that weight's own layout and precision."""
+        weight: Tensor = self.get_base_layer().weight  # type: ignore[assignment]
+        delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
+        return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
+
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put adapters into the base's weight and bias.
 
@@ -58,7 +64,8 @@ class MergingLayer(BaseTunerLayer):
         if not new:
             return
         had_bias = self.get_base_layer().bias is not None
-        self._put_in(self.merged_adapters + new, safe_merge)
+        with self._onloaded():
+            self._put_in(self.merged_adapters + new, safe_merge)
         if not had_bias and self.get_base_layer().bias is not None:
             warn_gained_bias(self.layer_name)
 
@@ -68,9 +75,10 @@ class MergingLayer(BaseTunerLayer):
         rest = [name for name in self.merged_adapters if name not in gone]
         if len(rest) == len(self.merged_adapters):
             return
-        self._take_out()
-        if rest:
-            self._put_in(rest)
+        with self._onloaded():
+            self._take_out()
+            if rest:
+                self._put_in(rest)
 
     def delete_adapter(self, adapter_name: str) -> None:
         """As PEFT's; an adapter that is merged is taken out of the base first."""
@@ -100,6 +108,11 @@ class MergingLayer(BaseTunerLayer):
         finally:
             self._assign(weight, bias)
             self._set_inner_merged(inner)
+
+    def _onloaded(self) -> AbstractContextManager[None]:
+        """Within, the base's tensors are at hand and will be kept, also where accelerate offloads them."""
+        offloaded = self.get_base_layer().weight.device.type == "meta"
+        return onload_layer(self) if offloaded else nullcontext()
 
     def _put_in(self, names: list[str], safe_merge: bool = False) -> None:
         with self.original():
