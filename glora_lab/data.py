@@ -156,9 +156,7 @@ def _split() -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " d"]]:
 def _part(rows: Int[np.ndarray, " n"], recipe: Recipe) -> Part:
     images, labels = _scans()
     changed = np.ascontiguousarray(recipe.change(images[rows]))
-    return Part(
-        {"pixel_values": torch.from_numpy(changed)[:, None], "labels": torch.from_numpy(labels[rows])}
-    )
+    return Part({"pixel_values": torch.from_numpy(changed)[:, None], "labels": torch.from_numpy(labels[rows])})
 
 
 @lru_cache(maxsize=1)

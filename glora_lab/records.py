@@ -150,7 +150,8 @@ class PathPicture(Record):
     """One GLoRA layer taken apart: W_eff = W0 + W0⊙A + B, b_eff = b0 + b0⊙D + E + W0·C.
 
     `w0a` is the whole A term (W0⊙A, or W0·A in the product form); `b0d`, `e` and `w0c` are the bias
-    terms. A path that is off or inert contributes zeros. Ranks are numerical ranks of the two weight terms.
+    terms. A path that is off or inert contributes zeros. Ranks are numerical ranks of the two weight terms,
+    None where the layer is too large to ask while a reader waits.
     """
 
     layer: str
@@ -167,8 +168,8 @@ class PathPicture(Record):
     e: Float[np.ndarray, " o"]
     w0c: Float[np.ndarray, " o"]
     b_eff: Float[np.ndarray, " o"]
-    rank_w0a: int
-    rank_b: int
+    rank_w0a: int | None
+    rank_b: int | None
 
     @property
     def total(self) -> int:

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "__init__": EVERYTHING_BELOW_PANELS,
     "records": set(),
     "adapters": {"records"},
-    "measure": {"records", "adapters"},
+    "measure": {"records", "adapters", "models"},  # a budget is counted on a model built without weights
     "figures": {"records"},
     "data": {"records"},
     "models": {"records", "data"},

@@ -11,7 +11,8 @@ all v gives v·Σx. Source: arXiv 2306.07967; authors' code Arnav0400/ViT-Slim, 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -50,14 +51,15 @@ class SinglePath(nn.Module):
         return self.X.reshape(-1)
 
 
-Paths = Mapping[str, nn.Module]  # path letter → its module; a path that is off is absent
+Path: TypeAlias = LowRankPath | SinglePath
+Paths: TypeAlias = Mapping[str, Path]  # by letter; a path that is off is absent
 
 
-def build_path(shapes: Shapes) -> nn.Module:
+def build_path(shapes: Shapes) -> Path:
     return LowRankPath(shapes) if "Xd" in shapes else SinglePath(shapes)
 
 
-def init_path(path: nn.Module, letter: str, form: str, in_features: int, *, no_op: bool) -> None:
+def init_path(path: Path, letter: str, form: str, in_features: int, *, no_op: bool) -> None:
     """Kaiming-uniform Xu and zeros elsewhere; without `no_op`, small random values of `EXAMPLE_SIZE`."""
     spread = math.sqrt(3) * EXAMPLE_SIZE  # a uniform on ±spread has standard deviation EXAMPLE_SIZE
     if isinstance(path, LowRankPath):
@@ -95,9 +97,13 @@ def output_delta(
             terms.append(_a_output(paths["A"], dropped, known, base, form, scaling))
         if "B" in paths:
             terms.append(_b_output(paths["B"], dropped, scaling))
-    bias = bias_terms(paths, base, scaling=scaling)
+    bias = list(bias_terms(paths, base, scaling=scaling).values())
     if bias:
-        terms.append(sum(bias.values()))  # type: ignore[arg-type]
+        terms.append(add(bias))  # first among themselves, for they are small
+    return add(terms)
+
+
+def add(terms: Sequence[Tensor]) -> Tensor:
     return sum(terms[1:], start=terms[0])
 
 
@@ -105,7 +111,7 @@ def _drops(dropout: nn.Module) -> bool:
     return isinstance(dropout, nn.Dropout) and dropout.training
 
 
-def _a_output(path: nn.Module, x: Tensor, result: Tensor | None, base: FrozenBase, form: str, scaling: float) -> Tensor:
+def _a_output(path: Path, x: Tensor, result: Tensor | None, base: FrozenBase, form: str, scaling: float) -> Tensor:
     """(W0⊙A)·x or W0·A·x; `result` is base(x), None where dropout has changed x since the base saw it."""
     if isinstance(path, SinglePath):
         if form == "product" and path.X.numel() > 1:
@@ -114,7 +120,6 @@ def _a_output(path: nn.Module, x: Tensor, result: Tensor | None, base: FrozenBas
             return path.values * base.product(x)
         result = result.to(path.X.dtype)  # first, or taking b0 away would round a second time
         return path.values * (result if base.bias is None else result - base.bias)
-    assert isinstance(path, LowRankPath)
     x = x.to(path.Xd.dtype)
     if form == "product":
         reduced = base.product(path.Xd.T)  # (r, o): W0·Xd, so that W0 is read once per step, not per token
@@ -122,10 +127,9 @@ def _a_output(path: nn.Module, x: Tensor, result: Tensor | None, base: FrozenBas
     return F.linear(x, base.matrix() * path.matrix()) * scaling
 
 
-def _b_output(path: nn.Module, x: Tensor, scaling: float) -> Tensor:
+def _b_output(path: Path, x: Tensor, scaling: float) -> Tensor:
     if isinstance(path, SinglePath):
         return x.sum(-1, keepdim=True, dtype=path.X.dtype) * path.values
-    assert isinstance(path, LowRankPath)
     return F.linear(F.linear(x.to(path.Xd.dtype), path.Xu), path.Xd) * scaling
 
 
@@ -134,13 +138,19 @@ def bias_terms(paths: Paths, base: FrozenBase, *, scaling: float) -> dict[str, T
     terms = {}
     if "C" in paths:
         path = paths["C"]
-        c = path.matrix(base.dtype).reshape(-1) * scaling if isinstance(path, LowRankPath) else path.values  # type: ignore[union-attr]
+        c = path.matrix(base.dtype).reshape(-1) * scaling if isinstance(path, LowRankPath) else path.values
         terms["C"] = base.product(c).to(c.dtype)
     if "D" in paths:
-        terms["D"] = base.bias * paths["D"].values  # type: ignore[operator]
+        assert base.bias is not None  # without a bias D is inert, and its path absent
+        terms["D"] = base.bias * _values(paths["D"])
     if "E" in paths:
-        terms["E"] = paths["E"].values  # type: ignore[assignment]
+        terms["E"] = _values(paths["E"])
     return terms
+
+
+def _values(path: Path) -> Tensor:
+    assert isinstance(path, SinglePath)  # D and E have no mode lora
+    return path.values
 
 
 def weight_terms(paths: Paths, base: FrozenBase, *, form: str, scaling: float) -> dict[str, Tensor]:
@@ -150,13 +160,12 @@ def weight_terms(paths: Paths, base: FrozenBase, *, form: str, scaling: float) -
         terms["A"] = _a_weight(paths["A"], base.matrix(), form, scaling)
     if "B" in paths:
         b = paths["B"]
-        terms["B"] = b.matrix(base.dtype) * scaling if isinstance(b, LowRankPath) else b.values[:, None]  # type: ignore[operator]
+        terms["B"] = b.matrix(base.dtype) * scaling if isinstance(b, LowRankPath) else b.values[:, None]
     return terms
 
 
-def _a_weight(path: nn.Module, w0: Tensor, form: str, scaling: float) -> Tensor:
+def _a_weight(path: Path, w0: Tensor, form: str, scaling: float) -> Tensor:
     if isinstance(path, LowRankPath):
         a = path.matrix(w0.dtype) * scaling
         return w0 @ a if form == "product" else w0 * a
-    assert isinstance(path, SinglePath)
     return w0 * (path.values if form == "product" else path.values[:, None])

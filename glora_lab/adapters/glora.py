@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from .formula import Paths, bias_terms, build_path, init_path, output_delta, weight_terms
-from .frozen_base import FrozenBase
+from .formula import Paths, add, bias_terms, build_path, init_path, output_delta, weight_terms
+from .frozen_base import FrozenBase, frozen_base
 from .glora_config import GloraConfig
 from .lab_layer import LabLayer
 from .paths import PATHS, LayerPlan
@@ -59,7 +59,7 @@ class GloraLayer(LabLayer):
     @property
     def has_bias(self) -> bool:
         """Whether the base has a bias of its own; one that merging added does not count."""
-        return (self.get_base_layer().bias if self.kept is None else self.kept.bias) is not None
+        return (self.leaf.bias if self.kept is None else self.kept.bias) is not None
 
     def carries(self, adapter_name: str) -> bool:
         return adapter_name in self.plans
@@ -87,7 +87,7 @@ class GloraLayer(LabLayer):
         return {letter: modules[adapter_name] for letter, modules in every.items() if adapter_name in modules}
 
     def frozen_base(self, dtype: torch.dtype | None = None) -> FrozenBase:
-        return FrozenBase(self.base_layer, self.get_base_layer(), dtype)
+        return frozen_base(self.base_layer, self.leaf, dtype)
 
     def weight_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """{"A": W0⊙A, "B": B} as (out, in), for the paths that are on, from the original W0, merged or not."""
@@ -105,10 +105,10 @@ class GloraLayer(LabLayer):
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         weights = [t for name in adapter_names for t in self.weight_terms(name, dtype).values()]
         biases = [t for name in adapter_names for t in self.bias_terms(name, dtype).values()]
-        weight = sum(weights[1:], start=weights[0]) if weights else None
-        if weight is not None and isinstance(self.get_base_layer(), Conv1D):
+        weight = add(weights) if weights else None
+        if weight is not None and isinstance(self.leaf, Conv1D):
             weight = weight.T
-        return weight, sum(biases[1:], start=biases[0]) if biases else None
+        return weight, add(biases) if biases else None
 
 
 class GloraLinear(nn.Module, GloraLayer):

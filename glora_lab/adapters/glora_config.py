@@ -77,7 +77,7 @@ class GloraConfig(PeftConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.peft_type = LabPeftType.GLORA_LAB  # type: ignore[assignment]
+        self.peft_type = LabPeftType.GLORA_LAB
         self.validate()
         for name in ("target_modules", "exclude_modules"):
             value = getattr(self, name)

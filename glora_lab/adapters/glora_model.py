@@ -26,11 +26,11 @@ class GloraModel(LabTuner):
 
     prefix = "glora_"
     tuner_layer_cls = GloraLayer
-    target_module_mapping = TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING
+    target_module_mapping = TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
 
     def _create_and_replace(
         self,
-        peft_config: GloraConfig,
+        peft_config: GloraConfig,  # type: ignore[override]
         adapter_name: str,
         target: nn.Module,
         target_name: str,
@@ -39,13 +39,10 @@ class GloraModel(LabTuner):
         **kwargs: Any,
     ) -> None:
         if isinstance(target, GloraLinear):
-            layer = target
-            layer.update_layer(adapter_name, peft_config)
+            target.update_layer(adapter_name, peft_config)
         else:
             layer = GloraLinear(target, adapter_name, peft_config, current_key)
             self._replace_module(parent, target_name, layer, target)
-        if adapter_name not in self.active_adapters:
-            layer.set_requires_grad(adapter_name, False)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GloraConfig) -> None:
         plans = [_plan(config, name, leaf) for name, leaf in targets.items()]

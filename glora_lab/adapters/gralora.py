@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from .block_formula import Factor, Factors, block_delta, block_output, init_blocks, init_outer
 from .block_plan import BlockPlan, check_fit
+from .formula import add
 from .gralora_config import GraloraConfig
 from .lab_layer import LabLayer
 
@@ -111,8 +112,8 @@ class GraloraLayer(LabLayer):
         deltas = [self.weight_delta(name, dtype) for name in adapter_names]
         if not deltas:
             return None, None
-        delta = sum(deltas[1:], start=deltas[0])
-        return (delta.T if isinstance(self.get_base_layer(), Conv1D) else delta), None
+        delta = add(deltas)
+        return (delta.T if isinstance(self.leaf, Conv1D) else delta), None
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
         return True

@@ -33,5 +33,4 @@ def load_adapter(model: nn.Module, path: str | PathLike[str], adapter_name: str 
     """
     peft_type = PeftConfig._get_peft_type(str(path))
     config = OURS.get(peft_type, PeftConfig).from_pretrained(str(path))
-    config.inference_mode = True
     return PeftModel.from_pretrained(model, str(path), adapter_name=adapter_name, config=config)

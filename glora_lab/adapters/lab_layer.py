@@ -28,7 +28,7 @@ class LabLayer(MergingLayer):
         """The state that every layer starts with, over `base_layer` and without an adapter."""
         self.base_layer = base_layer
         self.layer_name = layer_name
-        self.in_features, self.out_features = features(self.get_base_layer())
+        self.in_features, self.out_features = features(self.leaf)
         self.r: dict[str, int] = {}
         self.scaling: dict[str, float] = {}
         self.merged_adapters: list[str] = []
@@ -76,7 +76,7 @@ class LabLayer(MergingLayer):
 
         PEFT would put it on the meta device with the base, where its values are lost.
         """
-        hook: Any = getattr(self.get_base_layer(), "_hf_hook", None)
+        hook: Any = getattr(self.leaf, "_hf_hook", None)
         device = hook.execution_device if getattr(hook, "offload", False) else None
         self._move_adapter_to_device_of_base_layer(adapter_name, None if device is None else torch.device(device))
 

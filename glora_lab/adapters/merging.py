@@ -12,10 +12,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge, onload_layer
 from torch import Tensor, nn
+
+from .frozen_base import Leaf
 
 
 @dataclass
@@ -38,6 +41,11 @@ class MergingLayer(BaseTunerLayer):
     base_layer: nn.Module
     kept: KeptBase | None
 
+    @property
+    def leaf(self) -> Leaf:
+        """The innermost layer, whose weight and bias an adapter is merged into."""
+        return cast(Leaf, self.get_base_layer())
+
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
 
@@ -46,7 +54,7 @@ class MergingLayer(BaseTunerLayer):
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         """What the adapter adds to the base's weight, in that weight's own layout and precision."""
-        weight: Tensor = self.get_base_layer().weight  # type: ignore[assignment]
+        weight = self.leaf.weight
         delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
         return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
 
@@ -58,15 +66,16 @@ class MergingLayer(BaseTunerLayer):
             adapter_names: which adapters; None for the active ones.
 
         Raises:
-            ValueError: under `safe_merge`, naming the layer and the adapters.
+            ValueError: under `safe_merge`, naming the layer and the adapters; or over another layer of this library.
         """
         new = [name for name in check_adapters_to_merge(self, adapter_names) if self.carries(name)]
         if not new:
             return
-        had_bias = self.get_base_layer().bias is not None
+        self._check_inner()
+        had_bias = self.leaf.bias is not None
         with self._onloaded():
             self._put_in(self.merged_adapters + new, safe_merge)
-        if not had_bias and self.get_base_layer().bias is not None:
+        if not had_bias and self.leaf.bias is not None:
             warn_gained_bias(self.layer_name)
 
     def unmerge(self, adapter_names: list[str] | None = None) -> None:
@@ -99,19 +108,22 @@ class MergingLayer(BaseTunerLayer):
         if self.kept is None:
             yield
             return
-        leaf, inner = self.get_base_layer(), self._inner_merged()
-        weight, bias = leaf.weight.data, None if leaf.bias is None else leaf.bias.data
-        self._assign(*self._kept_like(weight))
+        leaf, inner = self.leaf, self._inner_merged()
+        merged = leaf.weight, leaf.bias
+        weight, bias = self._kept_like(leaf.weight)
+        # parameters of their own, not other data in the same ones: a backward pass may come after the exit
+        leaf.weight = nn.Parameter(weight, requires_grad=False)
+        leaf.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]
         self._set_inner_merged(self.kept.inner_merged)
         try:
             yield
         finally:
-            self._assign(weight, bias)
+            leaf.weight, leaf.bias = merged
             self._set_inner_merged(inner)
 
     def _onloaded(self) -> AbstractContextManager[None]:
         """Within, the base's tensors are at hand and will be kept, also where accelerate offloads them."""
-        offloaded = self.get_base_layer().weight.device.type == "meta"
+        offloaded = self.leaf.weight.device.type == "meta"
         return onload_layer(self) if offloaded else nullcontext()
 
     def _put_in(self, names: list[str], safe_merge: bool = False) -> None:
@@ -120,7 +132,7 @@ class MergingLayer(BaseTunerLayer):
         if safe_merge:
             self._check_finite(weight, bias, names)
         if self.kept is None:
-            leaf = self.get_base_layer()
+            leaf = self.leaf
             kept_bias = None if leaf.bias is None else leaf.bias.data
             self.kept = KeptBase(leaf.weight.data, kept_bias, self._inner_merged())
         self._assign(weight, bias)
@@ -130,33 +142,41 @@ class MergingLayer(BaseTunerLayer):
     def _take_out(self) -> None:
         kept = self.kept
         assert kept is not None
-        self._assign(*self._kept_like(self.get_base_layer().weight))
+        self._assign(*self._kept_like(self.leaf.weight))
         self._redo_inner_merges(kept)
         self.kept, self.merged_adapters = None, []
 
     def _merged(self, names: list[str]) -> tuple[Tensor, Tensor | None]:
         """The base's weight and bias with these adapters in, summed in at least float32 and rounded once."""
-        leaf = self.get_base_layer()
+        leaf = self.leaf
         ordered = [name for name in self._all_available_adapter_names() if name in names]
         dtype = torch.promote_types(leaf.weight.dtype, torch.float32)
         with torch.no_grad():
             weight_delta, bias_delta = self.added(ordered, dtype)
             # tensors of their own also where nothing is added: inner adapters merge in place
-            weight = (leaf.weight.to(dtype) + (0 if weight_delta is None else weight_delta)).to(leaf.weight.dtype)
+            weight = _sum(leaf.weight, weight_delta, dtype)
             if leaf.bias is None:
                 return weight, None if bias_delta is None else bias_delta.to(weight.dtype)
-            bias = (leaf.bias.to(dtype) + (0 if bias_delta is None else bias_delta)).to(leaf.bias.dtype)
-        return weight, bias
+            return weight, _sum(leaf.bias, bias_delta, dtype)
 
     def _assign(self, weight: Tensor, bias: Tensor | None) -> None:
-        leaf = self.get_base_layer()
+        leaf = self.leaf
         leaf.weight.data = weight
         if bias is None:
-            leaf.bias = None
+            leaf.bias = None  # type: ignore[assignment]
         elif leaf.bias is None:
             leaf.bias = nn.Parameter(bias, requires_grad=False)
         else:
             leaf.bias.data = bias
+
+    def _check_inner(self) -> None:
+        """Two layers that each keep the base aside would put back each other's weight: refused, not corrupted."""
+        for inner in self._inner_tuners():
+            if isinstance(inner, MergingLayer):
+                raise ValueError(
+                    f"Layer {self.layer_name!r} carries {type(self).__name__} over {type(inner).__name__}, which runs "
+                    "and trains, but cannot be merged: use `merge_and_unload` on the inner one before adding the outer."
+                )
 
     def _check_finite(self, weight: Tensor, bias: Tensor | None, names: list[str]) -> None:
         if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
@@ -166,10 +186,11 @@ class MergingLayer(BaseTunerLayer):
             )
 
     def _inner_tuners(self) -> list[BaseTunerLayer]:
-        tuners, layer = [], self.base_layer
+        tuners: list[BaseTunerLayer] = []
+        layer = self.base_layer
         while isinstance(layer, BaseTunerLayer):
             tuners.append(layer)
-            layer = layer.base_layer
+            layer = cast(nn.Module, layer.base_layer)
         return tuners
 
     def _inner_merged(self) -> list[list[str]]:
@@ -192,13 +213,17 @@ class MergingLayer(BaseTunerLayer):
 
     def _kept_like(self, current: Tensor) -> tuple[Tensor, Tensor | None]:
         """The kept weight and bias; the model may have moved, or changed precision, while merged."""
-        kept, leaf = self.kept, self.get_base_layer()
+        kept, leaf = self.kept, self.leaf
         assert kept is not None
         weight = kept.weight.to(device=current.device, dtype=current.dtype)
         if kept.bias is None:
             return weight, None
         like = current if leaf.bias is None else leaf.bias
         return weight, kept.bias.to(device=like.device, dtype=like.dtype)
+
+
+def _sum(base: Tensor, delta: Tensor | None, dtype: torch.dtype) -> Tensor:
+    return (base.to(dtype) if delta is None else base.to(dtype) + delta).to(base.dtype, copy=True)
 
 
 def warn_gained_bias(layer_name: str) -> None:

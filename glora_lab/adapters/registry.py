@@ -20,11 +20,15 @@ class LabPeftType(str, Enum):
     GRALORA_LAB = "GRALORA_LAB"
 
 
+# PEFT 0.20 saves and loads only types that are members of its own enumeration, and our types' biases not at all;
+# later ones ask the tuner.
+PEFT_ASKS_THE_TUNER = hasattr(BaseTuner, "_get_adapter_state_dict")
+
+
 def _join_peft_types() -> None:
-    """PEFT 0.20 saves and loads only types that are members of its own enumeration; later ones ask the tuner."""
-    if not hasattr(BaseTuner, "_get_adapter_state_dict"):
+    if not PEFT_ASKS_THE_TUNER:
         for member in LabPeftType:
-            PeftType._member_map_[member.name] = member  # type: ignore[index]
+            PeftType._member_map_[member.name] = member
             PeftType._member_names_.append(member.name)
 
 

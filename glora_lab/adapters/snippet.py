@@ -19,9 +19,7 @@ from .settings import check_choice
 
 LIBRARIES = ("glora_lab", "peft")
 USE = "# from peft import get_peft_model\n# model = get_peft_model(model, config)\n"
-MODE_FIELDS = frozenset(
-    {"config_A_B", "config_C", "config_D_E", "config_A", "config_B", "config_D", "config_E"}
-)
+MODE_FIELDS = frozenset({"config_A_B", "config_C", "config_D_E", "config_A", "config_B", "config_D", "config_E"})
 # What PEFT knows about the run and not about the adapter; `task_type` is the one that a reader sets.
 RUN_FIELDS = frozenset(field.name for field in fields(PeftConfig)) - {"task_type"}
 STOCK_FIELDS = frozenset({"task_type", "r", "target_modules", "bias", "modules_to_save"})
@@ -45,9 +43,7 @@ def config_snippet(config: GloraConfig, library: str = "glora_lab") -> str:
     check_choice("library", library, LIBRARIES)
     changed = _changed(config)
     if library == "glora_lab":
-        return _code(
-            "glora_lab", "GloraConfig", {**changed, **{f"config_{p}": config.modes[p] for p in PATHS}}
-        )
+        return _code("glora_lab", "GloraConfig", {**changed, **{f"config_{p}": config.modes[p] for p in PATHS}})
     lora = {path: mode for path, mode in config.modes.items() if mode != "none"} == {"B": "lora"}
     reasons = list(_not_in_lora(config) if lora else _not_in_stock_glora(config))
     if reasons:

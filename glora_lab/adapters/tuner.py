@@ -8,6 +8,7 @@ as `modules_to_save`) is rolled back.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from torch import nn
 from .frozen_base import SUPPORTED
 from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
+from .registry import PEFT_ASKS_THE_TUNER
 from .settings import refuse
 
 
@@ -31,7 +33,7 @@ class LabTuner(BaseTuner):
         try:
             super().__init__(model, *args, **kwargs)
         except BaseException:
-            if isinstance(held, dict):
+            if isinstance(held, dict) and before is not None:
                 held.clear()
                 held.update(before)
             raise
@@ -40,12 +42,15 @@ class LabTuner(BaseTuner):
         """As PEFT's; a ValueError, or any other error, leaves the model as it was."""
         before = _Snapshot(self, model)
         try:
-            config = self.peft_config[adapter_name]
+            config: Any = self.peft_config[adapter_name]
             config.validate()
             if kwargs.get("state_dict") is None:
                 self.check_targets(model, config)
             super().inject_adapter(model, adapter_name, *args, **kwargs)
             self.report(adapter_name)  # within, for a warning may be an error
+            if config.bias != "none" and not PEFT_ASKS_THE_TUNER:
+                message = f"bias={config.bias!r}: this PEFT trains biases but does not save them; 0.21 does"
+                warnings.warn(message, stacklevel=2)
         except BaseException:
             before.restore()
             self.peft_config.pop(adapter_name)
@@ -86,7 +91,7 @@ class LabTuner(BaseTuner):
         config = _maybe_include_all_linear_layers(config, model)
         return {
             name: module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
-            for name, module in _outermost(model)
+            for name, module in _outside(model, BaseTunerLayer)
             if self._check_target_module_exists(config, name)
         }
 
@@ -96,10 +101,16 @@ class LabTuner(BaseTuner):
             self._check_all_mergeable(adapter_names)
         super().merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
 
-    def _unload_and_optionally_merge(self, merge: bool = True, safe_merge: bool = False, **kwargs: Any) -> nn.Module:
+    def _unload_and_optionally_merge(
+        self,
+        merge: bool = True,
+        progressbar: bool = False,
+        safe_merge: bool = False,
+        adapter_names: list[str] | None = None,
+    ) -> Any:
         if merge and safe_merge:
-            self._check_all_mergeable(kwargs.get("adapter_names"))
-        return super()._unload_and_optionally_merge(merge=merge, safe_merge=safe_merge, **kwargs)
+            self._check_all_mergeable(adapter_names)
+        return super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
 
     def _check_all_mergeable(self, adapter_names: list[str] | None) -> None:
         for module in self.model.modules():
@@ -117,12 +128,12 @@ class LabTuner(BaseTuner):
             yield
 
 
-def _outermost(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of every module, without what is inside an adapter's layers."""
+def _outside(model: nn.Module, *kinds: type) -> Iterator[tuple[str, nn.Module]]:
+    """Name and module of every module, without what is inside one of these kinds."""
     inside: tuple[str, ...] = ()
     for name, module in model.named_modules():
         if name and not (inside and name.startswith(inside)):
-            if isinstance(module, BaseTunerLayer | AuxiliaryTrainingWrapper):
+            if isinstance(module, kinds):
                 inside += (name + ".",)
             yield name, module
 
@@ -131,7 +142,8 @@ def _not_found(model: nn.Module, config: Any) -> str:
     """PEFT's own sentence, then what could have been meant and what else narrows the choice."""
     narrowing = ("exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern")
     others = [f"{name}={getattr(config, name)!r}" for name in narrowing if getattr(config, name)]
-    linear = {name.rpartition(".")[2] for name, m in _outermost(model) if isinstance(m, (*SUPPORTED, BaseTunerLayer))}
+    outside = _outside(model, BaseTunerLayer, AuxiliaryTrainingWrapper)
+    linear = {name.rpartition(".")[2] for name, m in outside if isinstance(m, (*SUPPORTED, BaseTunerLayer))}
     return (
         f"Target modules {config.target_modules} not found in the base model"
         + (f" (narrowed by {', '.join(others)})" if others else "")

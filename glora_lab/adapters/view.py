@@ -146,8 +146,7 @@ def _lora_delta(layer: Any, adapter: str) -> Tensor:
 def _stock_weight(layer: Any) -> Tensor:
     if layer.merged:
         raise ValueError("`layer` has an adapter merged into its weight, and PEFT keeps no original: unmerge it first")
-    leaf = layer.get_base_layer()
-    return FrozenBase(leaf, leaf, torch.float64).matrix()
+    return FrozenBase(layer.get_base_layer(), torch.float64).matrix()
 
 
 # a layer's class → the container that knows its adapters, and ΔW of one of them

@@ -40,7 +40,7 @@ def equation(modes: Mapping[str, str], inert: Mapping[str, str] | None = None, f
     bias = f"{_still('b<sub>eff</sub>')}{_sign('=')}{_still(_B0)}{plus}{shown['D']}{plus}{shown['E']}{plus}{shown['C']}"
     said = html.escape(describe_equation(modes, inert, form), quote=True)
     reasons = "".join(
-        f'<div style="font-size:.85em">{_LETTER[path]} is inert: {html.escape(inert[path])}.</div>'
+        f'<div style="font-size:.85em;line-height:1.5">{_LETTER[path]} is inert: {html.escape(inert[path])}.</div>'
         for path in PATHS
         if path in inert
     )

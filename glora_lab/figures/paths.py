@@ -73,10 +73,10 @@ def _title(picture: PathPicture) -> str:
 def _weight_finding(picture: PathPicture) -> str:
     if not picture.weight_change:
         return "W_eff equals W0."
-    return (
-        f"W_eff differs from W0 by {picture.weight_change:.1%} of its size; "
-        f"the A term has rank {picture.rank_w0a}, B has rank {picture.rank_b}."
-    )
+    moved = f"W_eff differs from W0 by {picture.weight_change:.1%} of its size"
+    if picture.rank_w0a is None or picture.rank_b is None:
+        return f"{moved}."
+    return f"{moved}; the A term has rank {picture.rank_w0a}, B has rank {picture.rank_b}."
 
 
 def _bias_finding(picture: PathPicture) -> str:
@@ -119,11 +119,15 @@ def _weights(picture: PathPicture) -> tuple[list[Layout], list[Layout], Layout]:
     return traces, notes, axes
 
 
-def _note(picture: PathPicture, path: str, rank: int) -> str:
+def _note(picture: PathPicture, path: str, rank: int | None) -> str:
     mode = picture.modes.get(path, "none")
     if path in picture.inert:
         return "inert"
-    return "off" if mode == "none" else f"{mode}, rank {rank}" if rank else f"{mode}, still zero"
+    if mode == "none":
+        return "off"
+    if rank is None:
+        return mode
+    return f"{mode}, rank {rank}" if rank else f"{mode}, still zero"
 
 
 def _heatmap(values: np.ndarray, n: int, name: str) -> Layout:

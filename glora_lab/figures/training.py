@@ -18,6 +18,10 @@ from glora_lab.records import Run, Step
 
 Steps = Sequence[Step]
 
+# Names of runs that end close together, in decades of parameters and in accuracy, stand on different sides.
+NEAR = (0.35, 0.08)
+SIDES = ("top center", "bottom center", "middle right", "middle left")
+
 
 def plot_training(steps: Steps | Mapping[str, Steps], *, total: int | None = None) -> go.Figure:
     """Loss (left) and validation accuracy (right) over steps, one colour per run.
@@ -59,17 +63,20 @@ def plot_runs(runs: Sequence[Run]) -> go.Figure:
     colors = run_colors(names)
     place = _places([run.params for run in runs])
     traces = []
-    for n, name in enumerate(names):
+    labels: list[tuple[float, float]] = []
+    for name in names:
         points = sorted((run for run in runs if run.name == name), key=lambda run: run.metric)
-        below = n % 2 == 1 and len(points) == 1  # neighbours seldom say their names over one another
-        traces.append(_points(name, points, place, colors[name], "bottom center" if below else "top center"))
+        label = log10(place[points[-1].params]), points[-1].metric
+        neighbours = sum(abs(label[0] - x) < NEAR[0] and abs(label[1] - y) < NEAR[1] for x, y in labels)
+        labels.append(label)
+        traces.append(_points(name, points, place, colors[name], SIDES[neighbours % len(SIDES)]))
     accuracy = {
         "title": {"text": "test accuracy"},
         "tickformat": ".0%",
         **({} if runs else {"range": (0, 1)}),
     }
     parameters = {"type": "log", "title": {"text": "trained parameters (log scale)"}, **_ticks(place)}
-    margin = {"t": 60, "r": 40}
+    margin = {"t": 60, "r": 130}  # a name may stand to the right of the last point
     return draw(traces, _runs_title(runs), height=380, margin=margin, xaxis=parameters, yaxis=accuracy)
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from glora_lab.adapters.glora import GloraLayer
+from glora_lab.adapters.gralora import GraloraLayer
 from glora_lab.adapters.paths import PATHS
 from glora_lab.adapters.view import adapted_layers, adapter_parameters
 from glora_lab.records import PathBudget, PathCount
@@ -31,9 +32,7 @@ METHODS = {
 }
 
 
-def path_budget(
-    model_or_config: nn.Module | PretrainedConfig, adapter_config: PeftConfig | None = None
-) -> PathBudget:
+def path_budget(model_or_config: nn.Module | PretrainedConfig, adapter_config: PeftConfig | None = None) -> PathBudget:
     """Trainable parameters that an adapter has on a model.
 
     Args:
@@ -51,19 +50,17 @@ def path_budget(
     if adapter_config is None:
         model = model_or_config
         if isinstance(model, PretrainedConfig) or not hasattr(model, "peft_config"):
-            raise ValueError(
-                "`adapter_config` (=None) counts what the model carries, but this one carries no adapter"
-            )
+            raise ValueError("`adapter_config` (=None) counts what the model carries, but this one carries no adapter")
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a budget shows inert paths in its rows
-            model = get_peft_model(skeleton(model_or_config), copy.deepcopy(adapter_config))  # type: ignore[arg-type]
-    return _carried(model)  # type: ignore[arg-type]
+            model = get_peft_model(skeleton(model_or_config), copy.deepcopy(adapter_config))
+    return _carried(model)
 
 
 def _carried(model: nn.Module) -> PathBudget:
     layers = adapted_layers(model)
-    config = next(iter(model.peft_config.values()))  # type: ignore[union-attr,operator]
+    config = next(iter(model.peft_config.values()))  # type: ignore[operator]
     rows = [row for name, layer in layers.items() for row in _layer_rows(name, layer)] + _whole_modules(model)
     adapters = sum(p.numel() for layer in layers.values() for p in _all_adapter_parameters(layer))
     kind = str(getattr(config.peft_type, "value", config.peft_type))
@@ -87,7 +84,8 @@ def _layer_rows(name: str, layer: BaseTunerLayer) -> list[PathCount]:
         elif hasattr(layer, "glora_A"):
             rows += _stock_glora_rows(name, layer, adapter, counts)
         elif counts:
-            rows.append(PathCount(name, "B", type(layer).__module__.split(".")[-2], counts["B"]))
+            mode = "gralora" if isinstance(layer, GraloraLayer) else type(layer).__module__.split(".")[-2]
+            rows.append(PathCount(name, "B", mode, counts["B"]))
     return rows
 
 
@@ -98,9 +96,7 @@ def _glora_rows(name: str, layer: GloraLayer, adapter: str, counts: dict[str, in
     return [PathCount(name, p, plan.asked[p], counts.get(p, 0), plan.inert.get(p, "")) for p in PATHS]
 
 
-def _stock_glora_rows(
-    name: str, layer: BaseTunerLayer, adapter: str, counts: dict[str, int]
-) -> list[PathCount]:
+def _stock_glora_rows(name: str, layer: BaseTunerLayer, adapter: str, counts: dict[str, int]) -> list[PathCount]:
     """Stock PEFT says nothing about paths that it dropped; they are known by the bias that is not there."""
     bias_free = layer.get_base_layer().bias is None
     modes = {
@@ -112,9 +108,7 @@ def _stock_glora_rows(
     rows = []
     for path in PATHS:
         mode = modes[type(getattr(layer, f"glora_{path}")[adapter]).__name__]
-        inert = (
-            "stock PEFT drops it without a word: the layer has no bias" if bias_free and path in "CDE" else ""
-        )
+        inert = "stock PEFT drops it without a word: the layer has no bias" if bias_free and path in "CDE" else ""
         rows.append(PathCount(name, path, mode, counts.get(path, 0), inert))
     return rows
 
@@ -122,9 +116,7 @@ def _stock_glora_rows(
 def _whole_modules(model: nn.Module) -> list[PathCount]:
     wrappers = {n: m for n, m in model.named_modules() if isinstance(m, AuxiliaryTrainingWrapper)}
     counts = {n: sum(p.numel() for p in m.parameters() if p.requires_grad) for n, m in wrappers.items()}
-    return [
-        PathCount(n.removeprefix("base_model.model."), "whole", "full", c) for n, c in counts.items() if c
-    ]
+    return [PathCount(n.removeprefix("base_model.model."), "whole", "full", c) for n, c in counts.items() if c]
 
 
 def _all_adapter_parameters(layer: BaseTunerLayer) -> list[nn.Parameter]:

@@ -11,6 +11,8 @@ from glora_lab.adapters.paths import PATHS
 from glora_lab.adapters.view import find_layer
 from glora_lab.records import PathPicture
 
+LARGEST_RANK_ASKED = 1024  # a decomposition of 1024 × 4096 takes about a second, of 4096 × 4096 half a minute
+
 
 def path_picture(model: nn.Module, layer: str, adapter_name: str | None = None) -> PathPicture:
     """The terms of W_eff and b_eff that one adapter has on one layer, from the layer itself.
@@ -22,21 +24,18 @@ def path_picture(model: nn.Module, layer: str, adapter_name: str | None = None) 
 
     Returns:
         Terms as (out, in) and (out,) arrays in float64; paths that are off or inert are zeros. `rank_w0a` and
-        `rank_b` are numerical ranks: singular values above those that rounding alone would leave.
+        `rank_b` are numerical ranks: singular values above those that rounding alone would leave; None where
+        both sides of the layer are above 1,024.
 
     Raises:
         ValueError: where the layer or the adapter is not there, or the layer carries another method.
     """
     name, found = find_layer(model, layer)
     if not isinstance(found, GloraLayer):
-        raise ValueError(
-            f"`layer` (={layer!r}) carries {type(found).__module__}, and the five paths are GLoRA's alone"
-        )
+        raise ValueError(f"`layer` (={layer!r}) carries {type(found).__module__}, and the five paths are GLoRA's alone")
     adapter = found.active_adapters[0] if adapter_name is None else adapter_name
     if not found.carries(adapter):
-        raise ValueError(
-            f"`adapter_name` (={adapter!r}) is not on this layer, which carries {', '.join(found.plans)}"
-        )
+        raise ValueError(f"`adapter_name` (={adapter!r}) is not on this layer, which carries {', '.join(found.plans)}")
     plan = found.plans[adapter]
     with torch.no_grad(), found.original():
         base = found.frozen_base(torch.float64)
@@ -61,9 +60,13 @@ def path_picture(model: nn.Module, layer: str, adapter_name: str | None = None) 
         e=bias["E"],
         w0c=bias["C"],
         b_eff=b0_array + bias["D"] + bias["E"] + bias["C"],
-        rank_w0a=int(np.linalg.matrix_rank(weight["A"])),
-        rank_b=int(np.linalg.matrix_rank(weight["B"])),
+        rank_w0a=_rank(weight["A"]),
+        rank_b=_rank(weight["B"]),
     )
+
+
+def _rank(term: np.ndarray) -> int | None:
+    return int(np.linalg.matrix_rank(term)) if min(term.shape) <= LARGEST_RANK_ASKED else None
 
 
 def _array(tensor: Tensor) -> np.ndarray:

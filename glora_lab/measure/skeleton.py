@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 from transformers import PretrainedConfig
 
@@ -20,11 +23,9 @@ def skeleton(model_or_config: nn.Module | PretrainedConfig) -> nn.Module:
     # deepcopy takes what it finds in its memo for a copy already made
     memo = {id(t): _meta(t) for t in tensors}
     twin = copy.deepcopy(model, memo)
-    return twin.unload() if hasattr(twin, "peft_config") and hasattr(twin, "unload") else twin
+    return cast(BaseTuner, twin.base_model).unload() if isinstance(twin, PeftModel) else twin
 
 
 def _meta(tensor: torch.Tensor) -> torch.Tensor:
     empty = torch.empty_like(tensor, device="meta")
-    return (
-        nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    )
+    return nn.Parameter(empty, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty

@@ -31,7 +31,10 @@ def load_model(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
     name = os.fspath(name_or_path)
     if name in SHIPPED:
         with resources.as_file(resources.files("glora_lab.models") / SHIPPED[name]) as folder:
-            return _read(str(folder), local=True)
+            model = _read(str(folder), local=True)
+        # PEFT writes where the base came from into every adapter, and asks the hub for it: not this folder
+        model.name_or_path, model.config.name_or_path = "", name
+        return model
     folder = Path(name).expanduser()
     if folder.is_dir():
         return _read_directory(name, folder)
@@ -73,9 +76,7 @@ def _read(name: str, *, local: bool) -> PreTrainedModel:
 
     with _no_progress_bar():
         config = AutoConfig.from_pretrained(name, local_files_only=local)
-        model: PreTrainedModel = model_class(config).from_pretrained(
-            name, config=config, local_files_only=local
-        )
+        model: PreTrainedModel = model_class(config).from_pretrained(name, config=config, local_files_only=local)
     return model.eval()
 
 

@@ -90,9 +90,7 @@ def shifted(images: Float[Tensor, "n 1 h w"], generator: torch.Generator) -> Flo
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m glora_lab.models.pretrain", description=__doc__)
     shipped = Path(__file__).parent / "digits_vit"
-    parser.add_argument(
-        "--out", type=Path, default=shipped, help="where to write the model (default: %(default)s)"
-    )
+    parser.add_argument("--out", type=Path, default=shipped, help="where to write the model (default: %(default)s)")
     out = parser.parse_args(arguments).out
     torch.set_num_threads(1)
     model = pretrain()

@@ -104,23 +104,23 @@ class BudgetPanel(Panel):
             modes = {**self.modes.modes, "B": "constant"}  # one that always trains, to ask about the others
             asked = self._count(glora_config(self.targets.targets, modes, bias_free=self.bias_free.value))
         except ValueError:
-            return PathBudget((), model=self._model_name)
+            return PathBudget((), model=self._counted_name)
         return replace(asked, rows=tuple(row for row in asked.rows if row.path != "B"))
 
     def _count_lora(self, config: LoraConfig) -> PathBudget:
-        key = (self._model_name, config.r, *sorted(config.target_modules))
+        key = (self._counted_name, config.r, *sorted(self.targets.targets))
         if key not in self._loras:
             try:
                 self._loras[key] = self._count(config)
             except ValueError:  # no target: said for GLoRA
-                self._loras[key] = PathBudget((), method="LoRA", model=self._model_name)
+                self._loras[key] = PathBudget((), method="LoRA", model=self._counted_name)
         return self._loras[key]
 
     def _count(self, config: GloraConfig | LoraConfig) -> PathBudget:
-        return replace(path_budget(self._counted, config), model=self._model_name)
+        return replace(path_budget(self._counted, config), model=self._counted_name)
 
     @property
-    def _model_name(self) -> str:
+    def _counted_name(self) -> str:
         return type(self._given).__name__ if self.model_choice.value == GIVEN else self.model_choice.value
 
     @guarded

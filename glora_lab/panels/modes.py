@@ -56,20 +56,23 @@ class ModeControls(widgets.VBox):
         self._on_change()
 
     def show_params(self, params: Mapping[str, int], inert: Mapping[str, str]) -> None:
-        """Write beside each path how many parameters it has, or why it can do nothing."""
+        """Write beside each path how many parameters it has, or that it can do nothing (the equation says why)."""
         for path, note in self._notes.items():
             term, does = TERMS[path]
-            count = f"<b>{params[path]:,}</b> parameters" if path in params else ""
-            if path in inert:
-                count = f"<b>inert</b>: {html.escape(inert[path])}"
-            chip = f"display:inline-block;min-width:64px;color:{PATH_COLORS[path]};font-weight:bold"
-            says = f'<span style="{chip}">{term}</span> {does}{" · " + count if count else ""}'
-            note.value = f'<div style="line-height:28px">{says}</div>'
+            count = f"<b>{params[path]:,}</b>" if path in params else ""
+            why = f' title="{html.escape(inert[path], quote=True)}"' if path in inert else ""
+            cells = (
+                (f"min-width:56px;color:{PATH_COLORS[path]};font-weight:bold", term),
+                ("min-width:84px;text-align:right;margin-right:14px", "<b>inert</b>" if why else count),
+                ("", does),
+            )
+            spans = "".join(f'<span style="display:inline-block;{look}">{text}</span>' for look, text in cells)
+            note.value = f'<div style="line-height:28px"{why}>{spans}</div>'
 
     def _buttons(self, path: str, mode: str) -> widgets.ToggleButtons:
-        row = choice(path, MODES[path], button_width=88, label_width=24)
+        row = choice(path, MODES[path], button_width=84, label_width=24)
         row.value = mode
-        row.layout.min_width = "412px"
+        row.layout.min_width = "396px"
         row.observe(self._changed, "value")
         return row
 

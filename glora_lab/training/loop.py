@@ -71,9 +71,7 @@ def fit(
     draws = randomness.is_drawn_by(lambda: _try_out(model, task, train, mode))
     update = OPTIMIZERS[optimizer](parameters, lr=lr, weight_decay=weight_decay, fused=True)  # type: ignore[call-arg]
     advance = _Advance(model, update, mode, randomness if draws else None)
-    return _run(
-        advance, _batches(train, batch_size, seed), steps, lambda: metric(model, task.validation), eval_every
-    )
+    return _run(advance, _batches(train, batch_size, seed), steps, lambda: metric(model, task.validation), eval_every)
 
 
 def _run(
@@ -132,9 +130,7 @@ def _batches(part: Part, batch_size: int, seed: int) -> Iterator[dict[str, Tenso
             yield part.rows(index)
 
 
-def _check_numbers(
-    steps: int, lr: float, seed: int, batch_size: int, weight_decay: float, eval_every: int
-) -> None:
+def _check_numbers(steps: int, lr: float, seed: int, batch_size: int, weight_decay: float, eval_every: int) -> None:
     counts = {"steps": steps, "batch_size": batch_size, "eval_every": eval_every}
     for name, count in counts.items():
         if not _is(count, Integral) or count < 1:

@@ -108,9 +108,7 @@ class TrainSession:
         """Begin. RuntimeError if the session was started or stopped before."""
         with self._changed:
             if self._state != "ready":
-                raise RuntimeError(
-                    f"this session is {self._state} and starts only once: make a new TrainSession"
-                )
+                raise RuntimeError(f"this session is {self._state} and starts only once: make a new TrainSession")
             self._set("running")
             _begun.add(self)
             self._thread.start()
@@ -148,9 +146,7 @@ class TrainSession:
             if timeout is None and self._state in ("pausing", "paused"):
                 raise RuntimeError("this session is paused: resume() or stop() it before you wait()")
             if not self._changed.wait_for(lambda: self.finished, timeout):
-                raise TimeoutError(
-                    f"after {timeout} s the session is {self._state} at step {len(self._steps)}"
-                )
+                raise TimeoutError(f"after {timeout} s the session is {self._state} at step {len(self._steps)}")
         if self._thread.ident is not None:
             self._thread.join()
         if self._error is not None:

@@ -40,7 +40,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name, value", [(name, value) for name, values in REFUSED.items() for value in values], ids=str)
+@pytest.mark.parametrize("name, value", [(name, v) for name, values in REFUSED.items() for v in values], ids=str)
 def test_a_bad_setting_is_one_value_error_with_name_and_value(name, value):
     with pytest.raises(ValueError, match=f"^`{name}") as caught:
         GraloraConfig(**{name: value})
@@ -221,7 +221,7 @@ def test_the_users_configuration_is_not_changed():
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"k_pattern": {"a": 4}, "rank_pattern": {"a": 8}, "use_rslora": True, "on_indivisible": "skip", "hybrid_r": 2}],
+    [{}, {"k_pattern": {"a": 4}, "rank_pattern": {"a": 8}, "use_rslora": True, "on_indivisible": "skip"}],
 )
 def test_a_configuration_survives_saving(tmp_path, settings):
     given_config = config(**settings)

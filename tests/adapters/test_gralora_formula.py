@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from glora_lab.adapters.block_formula import block_delta, block_output
 from glora_lab.adapters.view import blocks
 
-from .block_models import BASES, KS, R, BlockNet, encoder, gralora_layer, gralora_model, stock_and_ours
+from .block_models import BASES, KS, BlockNet, R, encoder, gralora_layer, gralora_model, stock_and_ours
 from .small_models import gpt2, largest_difference
 
 

@@ -9,12 +9,13 @@ import pickle
 import peft
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glora_lab.adapters import GloraConfig, GraloraConfig, GraloraLinear
+from glora_lab.adapters import GloraConfig, GraloraLinear
 
 from .block_models import BASES, KS, BlockNet, add, config, encoder, gralora_layer, gralora_model, stock_model
-from .small_models import MERGED_ALREADY, SECOND_TUNER, bits, expecting, gpt2, largest_difference
+from .small_models import MERGED_ALREADY, SECOND_TUNER, bits, expecting, largest_difference, same_bits
 
 NAMES = ("default", "second", "third")
 X = torch.randn(4, 24, dtype=torch.double, generator=torch.Generator().manual_seed(2))
@@ -241,17 +242,26 @@ def test_merging_over_a_lora_in_both_orders(merges, unmerges):
     assert largest_difference(layer.get_base_layer().weight, weight) < 1e-14  # LoRA takes out to rounding
 
 
-def test_beneath_glora():
-    """GLoRA's paths act on W0 with our blocks in it; both merge, and the bits of both passes come back."""
-    ids = torch.arange(3, 9)[None]
-    inner = gralora_model(gpt2().double(), r=8, gralora_k=2, target_modules=["c_attn"]).base_model.model
+@pytest.mark.parametrize("outer", ["GLoRA", "GraLoRA"])
+def test_our_two_adapters_on_one_layer_run_and_train_but_refuse_to_merge(outer):
+    glora = GloraConfig.only(A="vector", B="lora", r=3, target_modules=["encoder"], init_weights=False)
+    first, second = (config(), glora) if outer == "GLoRA" else (glora, config())
+    inner = peft.get_peft_model(BlockNet().double(), first).eval().base_model.model
     with expecting(SECOND_TUNER, TWICE):
-        model = peft.get_peft_model(inner, GloraConfig(r=3, target_modules=["c_attn"], init_weights=False)).eval()
-    expected = model(ids).logits
-    model.merge_adapter()
-    assert largest_difference(model(ids).logits, expected) < 1e-11
-    model.unmerge_adapter()
-    assert largest_difference(model(ids).logits, expected) < 1e-11
+        model = peft.get_peft_model(inner, second).eval()
+    layer = encoder(model)
+    w0 = layer.get_base_layer().weight
+    if outer == "GLoRA":
+        w0 = w0 + layer.base_layer.weight_delta("default")
+        added = sum(layer.weight_terms("default").values())
+    else:
+        w0 = w0 + sum(layer.base_layer.weight_terms("default").values())
+        added = layer.weight_delta("default")
+    expected, before = F.linear(X, w0 + added, layer.get_base_layer().bias), bits(model)
+    assert largest_difference(layer(X), expected) < 1e-12
+    with pytest.raises(ValueError, match=r"'encoder' carries G.*Linear over G.*Linear"):
+        model.merge_adapter()
+    assert same_bits(model, before) and not layer.merged and not layer.base_layer.merged
 
 
 def test_unloading_leaves_the_inner_adapter():

@@ -222,6 +222,19 @@ def test_terms_are_those_of_the_original_weight_while_merged():
     assert same_base(layer, merged)
 
 
+def test_gradients_of_the_terms_are_those_of_the_original_weight_while_merged():
+    layer = glora_layer(nn.Linear(6, 5).double(), EVERY_PATH)
+    trained = [p for name, p in layer.named_parameters() if "glora_" in name]
+
+    def gradients() -> tuple[torch.Tensor, ...]:
+        terms = {**layer.weight_terms("default"), **layer.bias_terms("default")}
+        return torch.autograd.grad(sum(term.sum() for term in terms.values()), trained)
+
+    before = gradients()
+    layer.merge()
+    assert all(torch.equal(a, b) for a, b in zip(before, gradients(), strict=True))
+
+
 @pytest.mark.parametrize("kind", [nn.Linear, conv1d])
 def test_delta_weight_is_what_merging_adds(kind):
     layer = glora_layer(kind(6, 5).double(), EVERY_PATH)

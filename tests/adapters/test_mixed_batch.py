@@ -58,6 +58,15 @@ def test_the_active_adapter_does_not_matter():
     assert torch.equal(model(x, adapter_names=NAMES), mixed)
 
 
+def test_the_output_of_the_base_is_not_written_to():
+    model, x = two_adapters(Net()), torch.randn(4, 6)
+    base, said = model.base_model.model.encoder.base_layer, []
+    expected = base(x)
+    base.register_forward_hook(lambda module, args, out: said.append(out))
+    model(x, adapter_names=NAMES)
+    assert torch.equal(said[0], expected)
+
+
 def test_an_adapter_on_some_layers_only():
     model, x = glora_model(Net().double()), torch.randn(4, 6, dtype=torch.double)
     add(model, "second", target_modules=["head"])

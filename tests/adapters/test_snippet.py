@@ -73,18 +73,14 @@ def same_function(one: peft.PeftConfig, other: peft.PeftConfig) -> bool:
 
 def sorted_trainable(model: nn.Module) -> list[nn.Parameter]:
     """Up before down in both libraries: PEFT's lora_A is our Xu, its lora_B our Xd."""
-    return [
-        p for _, p in sorted(model.named_parameters(), key=lambda item: order(item[0])) if p.requires_grad
-    ]
+    return [p for _, p in sorted(model.named_parameters(), key=lambda item: order(item[0])) if p.requires_grad]
 
 
 def order(name: str) -> str:
     return name.replace("lora_A.default.weight", "1").replace("glora_B.default.Xu", "1")
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, RICH, *({key: value} for key, value in RICH.items() if "rslora" not in key)]
-)
+@pytest.mark.parametrize("settings", [{}, RICH, *({key: value} for key, value in RICH.items() if "rslora" not in key)])
 def test_ours_comes_back_whole(settings: dict[str, Any]) -> None:
     if {"layers_to_transform", "layers_pattern"} & settings.keys():
         settings = {"target_modules": ["q"], "layers_to_transform": [0], **settings}

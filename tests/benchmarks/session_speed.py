@@ -29,9 +29,7 @@ TASK = load_task("digits-turned")
 def adapted() -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        return get_peft_model(
-            load_model("digits-vit"), LoraConfig(r=4, lora_alpha=4, target_modules="all-linear")
-        )
+        return get_peft_model(load_model("digits-vit"), LoraConfig(r=4, lora_alpha=4, target_modules="all-linear"))
 
 
 def bare(steps: int) -> None:
@@ -51,9 +49,7 @@ def polled(steps: int) -> None:
     while not session.finished:
         with contextlib.suppress(TimeoutError):  # so the end is seen at once, as the bare loop's is
             session.wait(0.1)
-        json.dumps(
-            [session.state, session.seconds_left, [row for step in session.steps for row in step.to_dicts()]]
-        )
+        json.dumps([session.state, session.seconds_left, [row for step in session.steps for row in step.to_dicts()]])
 
 
 def speed(way: Callable[[int], None], steps: int) -> float:

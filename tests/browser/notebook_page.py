@@ -76,6 +76,7 @@ class NotebookPage:
     def choose(self, label: str, option: str, nth: int = 0) -> None:
         """Pick an option of a dropdown, or of a row of toggle buttons."""
         control = self.control(label).nth(nth)
+        control.wait_for()
         if control.locator("select").count():
             control.locator("select").select_option(option)
         else:

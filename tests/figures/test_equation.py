@@ -67,6 +67,7 @@ def test_the_order_is_the_formula() -> None:
 def test_it_is_escaped_balanced_and_has_a_label() -> None:
     terms = Terms(equation(MODES, {"C": '"><script>alert(1)</script>'}))
     assert terms.depth == 0
+    assert terms.paths["C"]["title"] == 'C is inert: "><script>alert(1)</script>'
     assert "<script>" not in equation(MODES, {"C": "<script>"})
     assert terms.label == describe_equation(MODES, {"C": '"><script>alert(1)</script>'})
 

@@ -113,3 +113,10 @@ def test_in_words() -> None:
     )
     assert "W_eff equals W0. b_eff equals b0." in describe_path_picture(fresh_picture())
     assert "not zero where b0 was" in describe_path_picture(picture(b0=np.zeros(2)))
+
+
+def test_a_rank_that_was_not_asked_is_not_told() -> None:
+    unasked = picture(rank_w0a=None, rank_b=None)
+    assert "rank" not in describe_path_picture(unasked)
+    notes = [note.text for note in plot_path_picture(unasked).layout.annotations]
+    assert not any("rank" in text for text in notes) and any("constant" in text for text in notes)

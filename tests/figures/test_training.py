@@ -6,6 +6,7 @@ import pytest
 
 from glora_lab.figures import describe_runs, describe_training, plot_runs, plot_training
 from glora_lab.figures.theme import METHOD_COLORS, PATH_COLORS
+from glora_lab.records import Run
 from tests.figures.literal import RUNS, STEPS
 
 
@@ -48,6 +49,13 @@ def test_runs_stand_at_their_parameters_and_accuracy() -> None:
     assert (tuple(lora.x), tuple(lora.y)) == ((7000, 7000), (0.70, 0.76))
     assert (tuple(both.x), tuple(both.y)) == ((19000,), (0.75,))
     assert tuple(probe.customdata[0]) == (0, 1.0)
+
+
+def test_names_of_neighbours_stand_on_different_sides() -> None:
+    close = [Run(name, 20_000 + n, 0.80 + n / 100, 1.0) for n, name in enumerate("abc")]
+    apart = Run("far", 200, 0.2, 1.0)
+    sides = [trace.textposition for trace in plot_runs([*close, apart]).data]
+    assert sides == ["top center", "bottom center", "middle right", "top center"]
 
 
 def test_seeds_of_one_name_are_joined_and_labelled_once() -> None:

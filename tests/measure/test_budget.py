@@ -9,7 +9,7 @@ from peft import GloraConfig as StockGloraConfig
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from glora_lab.adapters import GloraConfig
+from glora_lab.adapters import GloraConfig, GraloraConfig
 from glora_lab.measure import path_budget
 from glora_lab.models.architectures import architecture
 from glora_lab.records import PathCount
@@ -65,9 +65,7 @@ def test_the_model_is_left_as_it_was():
         GloraConfig(r=3, target_modules=BOTH),
         GloraConfig.only(A="vector", E="constant", target_modules=BOTH),
         GloraConfig.only(C="lora", E="vector", bias_free="add", target_modules=BOTH),
-        GloraConfig.only(
-            A="lora", A_form="product", r=2, target_modules=["first"], modules_to_save=["second"]
-        ),
+        GloraConfig.only(A="lora", A_form="product", r=2, target_modules=["first"], modules_to_save=["second"]),
         StockGloraConfig(r=3, target_modules=BOTH),
         LoraConfig(r=3, target_modules=BOTH),
     ],
@@ -85,6 +83,12 @@ def test_lora_is_a_row_of_path_b():
     assert budget.method == "LoRA"
 
 
+def test_gralora_costs_what_lora_of_its_rank_does():
+    budget = path_budget(Reader(), GraloraConfig(r=2, gralora_k=1, target_modules=["first"]))
+    assert budget.rows == (PathCount("first", "B", "gralora", 22),)
+    assert budget.method == "GraLoRA"
+
+
 def test_stock_glora_drops_three_paths_and_we_say_so():
     budget = path_budget(Reader(), StockGloraConfig(r=2, target_modules=["second"]))
     assert budget.by_path() == {"A": 18, "B": 18, "C": 0, "D": 0, "E": 0}
@@ -97,7 +101,7 @@ def test_a_model_with_an_adapter_is_budgeted_by_its_base():
 
 
 def test_errors_are_those_of_training():
-    with pytest.raises(ValueError, match="`target_modules`.*matches no layer"):
+    with pytest.raises(ValueError, match=r"`target_modules`.*matches no layer"):
         path_budget(Reader(), GloraConfig(target_modules=["third"]))
     with pytest.raises(ValueError, match="carries no adapter"):
         path_budget(Reader())

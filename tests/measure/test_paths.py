@@ -14,9 +14,7 @@ from glora_lab.measure import path_picture
 
 def adapted(base, **settings):
     torch.manual_seed(0)
-    model = get_peft_model(
-        nn.Sequential(base), GloraConfig(target_modules=["0"], init_weights=False, **settings)
-    )
+    model = get_peft_model(nn.Sequential(base), GloraConfig(target_modules=["0"], init_weights=False, **settings))
     return model, model.base_model.model[0]
 
 
@@ -24,9 +22,7 @@ def adapted(base, **settings):
 @pytest.mark.parametrize("mode", ["lora", "vector"])
 @pytest.mark.parametrize("base", [nn.Linear(6, 5), Conv1D(5, 6)], ids=["Linear", "Conv1D"])
 def test_the_picture_computes_what_the_layer_computes(base, mode, form):
-    model, layer = adapted(
-        base.double(), config_A_B=mode, config_C=mode, config_D_E="vector", A_form=form, r=2
-    )
+    model, layer = adapted(base.double(), config_A_B=mode, config_C=mode, config_D_E="vector", A_form=form, r=2)
     picture = path_picture(model, "0")
     x = torch.randn(7, 6, dtype=torch.float64)
     pictured = F.linear(x, torch.from_numpy(picture.w_eff), torch.from_numpy(picture.b_eff))
@@ -78,5 +74,14 @@ def test_errors_name_the_layer_and_the_choices():
         nn.ModuleDict({"a": nn.Sequential(nn.Linear(3, 3)), "b": nn.Sequential(nn.Linear(3, 3))}),
         GloraConfig(target_modules=["0"]),
     )
-    with pytest.raises(ValueError, match="is the end of 2 adapted layers: a.0, b.0"):
+    with pytest.raises(ValueError, match=r"is the end of 2 adapted layers: a\.0, b\.0"):
         path_picture(two, "0")
+
+
+def test_the_rank_of_a_layer_that_is_too_large_is_not_asked():
+    """A reader moves a slider and waits: half a minute of decomposition is no answer."""
+    model, _ = adapted(nn.Linear(1025, 1026), config_A_B="vector", config_C="none")
+    picture = path_picture(model, "0")
+    assert (picture.rank_w0a, picture.rank_b) == (None, None)
+    model, _ = adapted(nn.Linear(1025, 4), config_A_B="vector", config_C="none")
+    assert (path_picture(model, "0").rank_w0a, path_picture(model, "0").rank_b) == (4, 1)

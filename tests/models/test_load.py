@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, PeftConfig, get_peft_model
 from transformers import BertModel, GPT2LMHeadModel, PreTrainedModel, ViTForImageClassification
 
+import glora_lab
 from glora_lab.data import TASKS, Part, load_task
 from glora_lab.models import DIGITS_VIT_ACCURACY, load_model
 from glora_lab.models.pretrain import digits_vit_config
@@ -107,3 +109,13 @@ def test_a_directory_without_a_model_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such-type"}))
     with pytest.raises(ValueError, match=r"cannot be read as a model.*no-such-type"):
         load_model(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+def test_a_shipped_model_goes_by_its_name_and_not_by_a_folder_of_this_machine(tmp_path: Path) -> None:
+    model = load_model("digits-vit")
+    assert model.config.name_or_path == "digits-vit"
+    adapted = get_peft_model(model, LoraConfig(target_modules=["q_proj"]))
+    adapted.save_pretrained(tmp_path)
+    assert PeftConfig.from_pretrained(tmp_path).base_model_name_or_path is None  # or PEFT asks the hub for it
+    assert str(Path(glora_lab.__file__).parent) not in (tmp_path / "adapter_config.json").read_text()

@@ -27,8 +27,8 @@ def test_rows_tell_parameters_and_why_a_path_is_inert() -> None:
     controls = ModeControls({}, lambda: None)
     controls.show_params({"A": 1234}, {"D": "no <bias>"})
     notes = [row.children[1].value for row in controls.children]
-    assert "<b>1,234</b> parameters" in notes[0] and "parameters" not in notes[1]
-    assert "<b>inert</b>: no &lt;bias&gt;" in notes[3]
+    assert "<b>1,234</b>" in notes[0] and "1,234" not in notes[1]
+    assert "<b>inert</b>" in notes[3] and 'title="no &lt;bias&gt;"' in notes[3] and "inert" not in notes[4]
 
 
 def test_presets_are_settings_of_the_five_paths() -> None:

@@ -8,6 +8,7 @@ import ipywidgets as widgets
 import pytest
 from ipywidgets.widgets.widget import _instances
 
+from glora_lab import panels
 from glora_lab.panels import Panel, check_panels, panel_errors
 from glora_lab.panels.panel import guarded
 
@@ -93,3 +94,10 @@ def test_closing_a_panel_closes_every_widget_in_it() -> None:
     assert len(inside) > 5
     panel.close()
     assert not inside & set(_instances)
+
+
+@pytest.mark.parametrize("name", [name for name in panels.__all__ if name.endswith("Panel")])
+def test_no_panel_takes_a_name_that_ipywidgets_sends_to_the_page(name: str) -> None:
+    """A property called `_model_name` made a panel that worked in Python and could not be shown."""
+    own = {name for kind in getattr(panels, name).__mro__ if issubclass(kind, Panel) for name in vars(kind)}
+    assert own & set(widgets.VBox.class_trait_names()) == set()

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from glora_lab.adapters import load_adapter
+from glora_lab.adapters.view import adapted_layers
 from glora_lab.models import load_model
-from glora_lab.panels import TrainPanel
-from glora_lab.training import evaluate
+from glora_lab.panels import TrainPanel, live_run
+from glora_lab.records import Predictions
+from glora_lab.training import evaluate, predict
 
 FEW = {"preset": "LoRA (B alone)", "rank": 1, "steps": 6}
 
@@ -62,6 +64,29 @@ def test_the_same_seed_gives_the_same_run_and_the_base_stays() -> None:
     panel.controls.seed.value = 1
     panel.train()
     assert [step.loss for step in panel.wait()] != losses[0]
+
+
+def test_the_model_that_is_given_is_left_alone() -> None:
+    base = load_model("digits-vit")
+    weights = {name: tensor.clone() for name, tensor in base.state_dict().items()}
+    panel = TrainPanel(base, **FEW)
+    panel.train()
+    panel.wait()
+    assert adapted_layers(base) == {} and len(adapted_layers(panel.model)) > 0
+    torch.testing.assert_close(base.state_dict(), weights, rtol=0, atol=0)
+
+
+def test_the_model_rests_while_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel, rested = TrainPanel(**FEW), []
+
+    def asked(*arguments: object) -> Predictions:
+        rested.append(panel.session._model_in_use.locked())
+        return predict(*arguments)
+
+    monkeypatch.setattr(live_run, "predict", asked)
+    panel.train()
+    panel.wait()
+    assert rested and all(rested)
 
 
 def test_pause_rests_and_resume_goes_on_and_stop_ends() -> None:

@@ -28,9 +28,7 @@ RUN = {"steps": 12, "lr": 0.05, "seed": 0, "batch_size": 8}
 def lora_digits_vit() -> nn.Module:
     with warnings.catch_warnings():  # PEFT calls a deprecated name of transformers
         warnings.simplefilter("ignore", FutureWarning)
-        return get_peft_model(
-            load_model("digits-vit"), LoraConfig(r=2, lora_alpha=2, target_modules="all-linear")
-        )
+        return get_peft_model(load_model("digits-vit"), LoraConfig(r=2, lora_alpha=2, target_modules="all-linear"))
 
 
 def numbers(steps: list[Step]) -> list[tuple[int, float, float, bool]]:
@@ -187,9 +185,7 @@ class HalfFrozen(Reader):
 
 def watch_modes(model: Reader) -> list[tuple[bool, bool]]:
     modes: list[tuple[bool, bool]] = []
-    model.each_loss = lambda loss, step: (modes.append((model.dropout.training, model.norm.training)), loss)[
-        1
-    ]
+    model.each_loss = lambda loss, step: (modes.append((model.dropout.training, model.norm.training)), loss)[1]
     return modes
 
 
@@ -296,9 +292,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(bad: float) -
     training = fit(model, brightest(), **RUN)
     next(training), next(training)
     weight = model.out.weight.clone()
-    with pytest.raises(
-        FloatingPointError, match=r"loss of step 3 is (nan|inf).*after step 2.*`lr` \(=0.05\)"
-    ):
+    with pytest.raises(FloatingPointError, match=r"loss of step 3 is (nan|inf).*after step 2.*`lr` \(=0.05\)"):
         next(training)
     assert torch.equal(model.out.weight, weight)
     assert not model.training

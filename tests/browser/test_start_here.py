@@ -1,0 +1,72 @@
+"""The first notebook, as a newcomer goes through it: change a path, train, stop, and no error anywhere.
+
+`paths` and `lab` are the notebook's two panels, the second below the first. Set README_PICTURE to a file to have
+the picture of the README taken.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import Locator
+
+from tests.browser.conftest import OpenNotebook
+from tests.browser.notebook_page import NotebookPage
+from tests.source import ROOT
+
+SECOND = "all paths, rank 1 (2)"  # the notebook itself has made the first run
+SAVED = 8 * (64 + 128) - 128  # parameters of A in mode lora, rank 8, less those of a vector
+POINTS = f'lab.plots().flatMap(plot => plot.traces).find(trace => trace.name === "{SECOND}")?.y.length'
+
+
+def test_a_newcomer_changes_a_path_and_trains(open_notebook: OpenNotebook) -> None:
+    notebook = open_notebook(ROOT / "notebooks/00_start_here.ipynb")
+    notebook.run_all()
+    assert notebook.evaluate("lab.runs[-1].metric - frozen.accuracy") > 0.4
+
+    take_picture(notebook)
+    change_a_path(notebook)
+    train_and_stop(notebook)
+    assert notebook.errors() == []
+
+
+def change_a_path(notebook: NotebookPage) -> None:
+    params, seen = notebook.evaluate("paths.params"), notebook.pixels(heatmaps(notebook))
+    notebook.sees(f"{params:,} trainable parameters in this layer")
+    notebook.choose("A", "vector")
+    notebook.until(f"document.body.innerText.includes('{params - SAVED:,} trainable parameters in this layer')")
+    assert notebook.evaluate("paths.config.config_A") == "vector"
+    assert notebook.evaluate("paths.params") == params - SAVED
+    notebook.page.wait_for_timeout(500)  # the picture follows the words
+    changed = notebook.pixels(heatmaps(notebook))
+    assert changed.shape == seen.shape
+    assert (np.abs(changed.astype(int) - seen) > 16).mean() > 0.01
+
+
+def heatmaps(notebook: NotebookPage) -> Locator:
+    return notebook.page.locator(".js-plotly-plot", has_text="the weight moves").first
+
+
+def train_and_stop(notebook: NotebookPage) -> None:
+    notebook.slide("steps", 2000)
+    notebook.press("Train")
+    notebook.until(f"{POINTS} > 10")
+    first = notebook.page.evaluate(POINTS)
+    notebook.until(f"{POINTS} > {first}")  # the points go on arriving
+    notebook.press("Stop")
+    notebook.sees("stopped: step")
+    notebook.until(f"document.body.innerText.includes('{SECOND}, stopped at')")
+    assert notebook.evaluate("lab.session.state") == "stopped"
+    assert 10 < notebook.evaluate("len(lab.steps)") < 2000
+
+
+def take_picture(notebook: NotebookPage) -> None:
+    panel = notebook.page.locator(".jp-CodeCell", has_text="TrainPanel(").last
+    panel.evaluate("element => element.scrollIntoView({ block: 'start' })")
+    notebook.page.wait_for_timeout(500)
+    picture = notebook.screenshot("start_here")
+    if wanted := os.environ.get("README_PICTURE"):
+        shutil.copy(picture, Path(wanted))
