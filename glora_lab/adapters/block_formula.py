@@ -50,7 +50,8 @@ def block_output(x: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
     k, i, r = a.shape
     h = torch.bmm(x.reshape(-1, k, i).transpose(0, 1), a)  # (n, t, m·s)
     t = h.shape[1]
-    h = h.mul_(scaling).view(k, t, k, r // k).permute(2, 1, 0, 3).reshape(k, t, r)  # (m, t, n·s)
+    # contiguous, not reshape: for s = 1 that is a view, which bmm takes apart matrix by matrix
+    h = h.mul_(scaling).view(k, t, k, r // k).permute(2, 1, 0, 3).contiguous().view(k, t, r)  # (m, t, n·s)
     return torch.bmm(h, b).transpose(0, 1)  # (t, m, o)
 
 
