@@ -3,6 +3,19 @@
 from .glora import GloraLayer, GloraLinear
 from .glora_config import GloraConfig
 from .glora_model import GloraModel
+from .gralora import GraloraLayer, GraloraLinear
+from .gralora_config import GraloraConfig
+from .gralora_model import GraloraModel
 from .interop import load_adapter
 
-__all__ = ["GloraConfig", "GloraLayer", "GloraLinear", "GloraModel", "load_adapter"]
+__all__ = [
+    "GloraConfig",
+    "GloraLayer",
+    "GloraLinear",
+    "GloraModel",
+    "GraloraConfig",
+    "GraloraLayer",
+    "GraloraLinear",
+    "GraloraModel",
+    "load_adapter",
+]

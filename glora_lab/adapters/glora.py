@@ -1,28 +1,24 @@
 """GLoRA's layer: a linear layer with five trainable paths over frozen weights.
 
 The forward pass asks the base once and adds what the paths contribute; the formula itself is in formula.py,
-shapes and inert paths are settled in paths.py, merging is in merging.py. What is left here is PEFT's contract:
-adapters by name, active or not, mixed within a batch.
+shapes and inert paths are settled in paths.py, merging is in merging.py, and the pass itself in lab_layer.py.
+What is left here is which adapter holds what.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from .formula import Paths, add, bias_terms, build_path, init_path, output_delta, weight_terms
-from .frozen_base import FrozenBase, features, frozen_base
+from .frozen_base import FrozenBase, frozen_base
 from .glora_config import GloraConfig
-from .merging import MergingLayer
-from .mixed_batch import rows_by_adapter
+from .lab_layer import LabLayer
 from .paths import PATHS, LayerPlan
 
 
-class GloraLayer(MergingLayer):
+class GloraLayer(LabLayer):
     """The five paths of any number of adapters on one layer.
 
     Parameters are `glora_A[name].Xd` and `.Xu` in mode lora, `.X` in vector and constant (shapes: paths.py);
@@ -33,19 +29,11 @@ class GloraLayer(MergingLayer):
     other_param_names = ("r", "scaling", "plans", "glora_dropout")
 
     def __init__(self, base_layer: nn.Module, layer_name: str = "") -> None:
-        self.base_layer = base_layer
-        self.layer_name = layer_name
-        self.in_features, self.out_features = features(self.leaf)
+        self.begin(base_layer, layer_name)
         for name in self.adapter_layer_names:
             setattr(self, name, nn.ModuleDict())
         self.glora_dropout = nn.ModuleDict()
-        self.r: dict[str, int] = {}
-        self.scaling: dict[str, float] = {}
         self.plans: dict[str, LayerPlan] = {}
-        self.merged_adapters: list[str] = []
-        self.kept = None
-        self._disable_adapters = False
-        self._active_adapter = []
 
     def update_layer(self, adapter_name: str, config: GloraConfig) -> None:
         """Add (or replace) the paths of one adapter."""
@@ -65,7 +53,7 @@ class GloraLayer(MergingLayer):
             if shapes:
                 modules[adapter_name] = build_path(shapes)
                 init_path(modules[adapter_name], letter, plan.form, self.in_features, no_op=config.init_weights)
-        self._move_adapter_to_device_of_base_layer(adapter_name)
+        self.move_to_base(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     @property
@@ -75,6 +63,23 @@ class GloraLayer(MergingLayer):
 
     def carries(self, adapter_name: str) -> bool:
         return adapter_name in self.plans
+
+    def contributes(self, adapter_name: str) -> bool:
+        return adapter_name in self.plans and self.plans[adapter_name].total > 0
+
+    def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
+        return total + self._delta(x, result, adapter_name)
+
+    def _delta(self, x: Tensor, result: Tensor, name: str) -> Tensor:
+        return output_delta(
+            self.paths(name),
+            x,
+            result,
+            self.frozen_base(),
+            form=self.plans[name].form,
+            scaling=self.scaling[name],
+            dropout=self.glora_dropout[name],
+        )
 
     def paths(self, adapter_name: str) -> Paths:
         """Path letter → module, for the paths of this adapter that are on."""
@@ -97,12 +102,6 @@ class GloraLayer(MergingLayer):
             terms = bias_terms(self.paths(adapter_name), self.frozen_base(dtype), scaling=self.scaling[adapter_name])
             return {letter: term.expand(self.out_features) for letter, term in terms.items()}
 
-    def get_delta_weight(self, adapter: str) -> Tensor:
-        """What the adapter adds to the base's weight, in that weight's own layout and precision."""
-        weight = self.leaf.weight
-        delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
-        return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
-
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         weights = [t for name in adapter_names for t in self.weight_terms(name, dtype).values()]
         biases = [t for name in adapter_names for t in self.bias_terms(name, dtype).values()]
@@ -124,58 +123,7 @@ class GloraLinear(nn.Module, GloraLayer):
         self._active_adapter = adapter_name
         self.update_layer(adapter_name, config)
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        adapter_names = kwargs.pop("adapter_names", None)
-        if self.disable_adapters:
-            if self.merged:
-                self.unmerge()
-            return self.base_layer(x, *args, **kwargs)
-        if adapter_names is not None and self.merged:
-            raise ValueError(
-                "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
-            )
-        result = self.base_layer(x, *args, **kwargs)
-        if adapter_names is not None:
-            return self._mixed(x, result, adapter_names)
-        active = [] if self.merged else self._with_paths(self.active_adapters)
-        if not active:
-            return result
-        total = result
-        for name in active:
-            total = total + self._delta(x, result, name)
-        return total.to(result.dtype)
-
-    def _delta(self, x: Tensor, result: Tensor, name: str) -> Tensor:
-        return output_delta(
-            self.paths(name),
-            x,
-            result,
-            self.frozen_base(),
-            form=self.plans[name].form,
-            scaling=self.scaling[name],
-            dropout=self.glora_dropout[name],
-        )
-
-    def _mixed(self, x: Tensor, result: Tensor, adapter_names: Sequence[str]) -> Tensor:
-        """Each row with the adapter named for it; `__base__`, and adapters that are not on this layer, add nothing."""
-        out = result.clone()
-        for name, rows in rows_by_adapter(adapter_names, len(x)).items():
-            if self._with_paths([name]):
-                out[rows] = (result[rows] + self._delta(x[rows], result[rows], name)).to(out.dtype)
-        return out
-
-    def _with_paths(self, names: Sequence[str]) -> list[str]:
-        return [name for name in names if name in self.plans and self.plans[name].total]
-
-    def unload_and_optionally_merge_module(
-        self, merge: bool, safe_merge: bool, adapter_names: list[str] | None
-    ) -> nn.Module:
-        """The layer beneath, with the adapters merged into it if asked; an inner adapter stays in place."""
-        if merge:
-            self.merge(safe_merge=safe_merge, adapter_names=adapter_names)
-        elif self.merged:
-            self.unmerge()
-        return self.base_layer
+    forward = LabLayer.forward  # nn.Module has one of its own, and comes first
 
     def __repr__(self) -> str:
         return "glora." + super().__repr__()

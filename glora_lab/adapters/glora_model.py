@@ -13,7 +13,7 @@ from .glora import GloraLayer, GloraLinear
 from .glora_config import GloraConfig
 from .paths import PATHS, LayerPlan
 from .registry import LabPeftType, register
-from .tuner import LabTuner
+from .tuner import LabTuner, some
 
 
 class GloraModel(LabTuner):
@@ -46,14 +46,14 @@ class GloraModel(LabTuner):
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GloraConfig) -> None:
         plans = [_plan(config, name, leaf) for name, leaf in targets.items()]
-        if any(plan.total for plan in plans) or _trains_beside(model, targets, config):
+        if any(plan.total for plan in plans) or self.trains_beside(model, targets, config):
             return
         reasons = {f"{path} ({why})" for plan in plans for path, why in plan.inert.items()}
         off = [path for path in PATHS if all(plan.asked[path] == "none" for plan in plans)]
         why = [f"switched off: {', '.join(off)}"] if off else []
         why += [f"inert: {', '.join(sorted(reasons))}"] if reasons else []
         raise ValueError(
-            f"This GloraConfig leaves nothing to train in {_some(list(targets))}: {'; '.join(why)}. "
+            f"This GloraConfig leaves nothing to train in {some(list(targets))}: {'; '.join(why)}. "
             "Give A or B a mode, or, on layers without a bias, set bias_free='add' to keep E and W0·C."
         )
 
@@ -68,7 +68,7 @@ class GloraModel(LabTuner):
                 ]
                 layers.setdefault(", ".join(paths), []).append(layer.layer_name)
         if layers:
-            lines = [f"{paths} in {_some(names)}" for paths, names in layers.items()]
+            lines = [f"{paths} in {some(names)}" for paths, names in layers.items()]
             warnings.warn(f"Inert GLoRA paths, which add no parameters: {'; '.join(lines)}.", stacklevel=2)
 
 
@@ -76,23 +76,6 @@ def _plan(config: GloraConfig, name: str, leaf: nn.Module) -> LayerPlan:
     in_features, out_features = features(leaf)
     has_bias = getattr(leaf, "bias", None) is not None
     return config.plan(name, in_features=in_features, out_features=out_features, has_bias=has_bias)
-
-
-def _trains_beside(model: nn.Module, targets: dict[str, nn.Module], config: GloraConfig) -> bool:
-    """Whether the configuration trains anything that is not a path: biases of the base, or whole modules."""
-    if config.bias == "all" and any(name.rpartition(".")[2] == "bias" for name, _ in model.named_parameters()):
-        return True
-    if config.bias == "glora_only" and any(getattr(leaf, "bias", None) is not None for leaf in targets.values()):
-        return True
-    whole = tuple(config.modules_to_save or ())
-    return bool(whole) and any(
-        n.endswith(whole) and next(m.parameters(), None) is not None for n, m in model.named_modules()
-    )
-
-
-def _some(layers: list[str], most: int = 6) -> str:
-    more = f" and {len(layers) - most} more" if len(layers) > most else ""
-    return f"{len(layers)} layer{'s' * (len(layers) > 1)} ({', '.join(layers[:most])}{more})"
 
 
 register(LabPeftType.GLORA_LAB, GloraConfig, GloraModel)

@@ -8,9 +8,15 @@ from peft import PeftConfig, PeftModel
 from torch import nn
 
 from .glora_config import GloraConfig
+from .gralora_config import GraloraConfig
 from .registry import LabPeftType
 
-OURS = {"GLORA": GloraConfig, LabPeftType.GLORA_LAB: GloraConfig}
+OURS: dict[str, type[PeftConfig]] = {
+    "GLORA": GloraConfig,
+    LabPeftType.GLORA_LAB: GloraConfig,
+    "GRALORA": GraloraConfig,
+    LabPeftType.GRALORA_LAB: GraloraConfig,
+}
 
 
 def load_adapter(model: nn.Module, path: str | PathLike[str], adapter_name: str = "default") -> PeftModel:
@@ -18,8 +24,8 @@ def load_adapter(model: nn.Module, path: str | PathLike[str], adapter_name: str 
 
     Args:
         model: the base model, as it was when the adapter was trained. It is changed in place, as PEFT does.
-        path: a folder that `save_pretrained` wrote, by this library or by stock PEFT. A stock GLORA
-            checkpoint becomes our GLoRA; any other type is loaded as PEFT loads it.
+        path: a folder that `save_pretrained` wrote, by this library or by stock PEFT. A stock GLORA or
+            GRALORA checkpoint becomes ours; any other type is loaded as PEFT loads it.
         adapter_name: the name the adapter gets.
 
     Raises:

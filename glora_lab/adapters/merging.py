@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
+from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge, onload_layer
 from torch import Tensor, nn
 
 from .frozen_base import Leaf
@@ -52,6 +52,12 @@ class MergingLayer(BaseTunerLayer):
     def carries(self, adapter_name: str) -> bool:
         raise NotImplementedError(f"{type(self).__name__} does not say what it carries")
 
+    def get_delta_weight(self, adapter: str) -> Tensor:
+        """What the adapter adds to the base's weight, in that weight's own layout and precision."""
+        weight = self.leaf.weight
+        delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
+        return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
+
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put adapters into the base's weight and bias.
 
@@ -60,13 +66,15 @@ class MergingLayer(BaseTunerLayer):
             adapter_names: which adapters; None for the active ones.
 
         Raises:
-            ValueError: under `safe_merge`, naming the layer and the adapters.
+            ValueError: under `safe_merge`, naming the layer and the adapters; or over another layer of this library.
         """
         new = [name for name in check_adapters_to_merge(self, adapter_names) if self.carries(name)]
         if not new:
             return
+        self._check_inner()
         had_bias = self.leaf.bias is not None
-        self._put_in(self.merged_adapters + new, safe_merge)
+        with self._onloaded():
+            self._put_in(self.merged_adapters + new, safe_merge)
         if not had_bias and self.leaf.bias is not None:
             warn_gained_bias(self.layer_name)
 
@@ -76,9 +84,10 @@ class MergingLayer(BaseTunerLayer):
         rest = [name for name in self.merged_adapters if name not in gone]
         if len(rest) == len(self.merged_adapters):
             return
-        self._take_out()
-        if rest:
-            self._put_in(rest)
+        with self._onloaded():
+            self._take_out()
+            if rest:
+                self._put_in(rest)
 
     def delete_adapter(self, adapter_name: str) -> None:
         """As PEFT's; an adapter that is merged is taken out of the base first."""
@@ -111,6 +120,11 @@ class MergingLayer(BaseTunerLayer):
         finally:
             leaf.weight, leaf.bias = merged
             self._set_inner_merged(inner)
+
+    def _onloaded(self) -> AbstractContextManager[None]:
+        """Within, the base's tensors are at hand and will be kept, also where accelerate offloads them."""
+        offloaded = self.leaf.weight.device.type == "meta"
+        return onload_layer(self) if offloaded else nullcontext()
 
     def _put_in(self, names: list[str], safe_merge: bool = False) -> None:
         with self.original():
@@ -154,6 +168,15 @@ class MergingLayer(BaseTunerLayer):
             leaf.bias = nn.Parameter(bias, requires_grad=False)
         else:
             leaf.bias.data = bias
+
+    def _check_inner(self) -> None:
+        """Two layers that each keep the base aside would put back each other's weight: refused, not corrupted."""
+        for inner in self._inner_tuners():
+            if isinstance(inner, MergingLayer):
+                raise ValueError(
+                    f"Layer {self.layer_name!r} carries {type(self).__name__} over {type(inner).__name__}, which runs "
+                    "and trains, but cannot be merged: use `merge_and_unload` on the inner one before adding the outer."
+                )
 
     def _check_finite(self, weight: Tensor, bias: Tensor | None, names: list[str]) -> None:
         if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):

@@ -21,6 +21,11 @@ def check_positive_int(name: str, value: Any) -> None:
         raise refuse(name, value, "must be an integer above 0")
 
 
+def check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise refuse(name, value, "must be an integer, at least 0")
+
+
 def check_positive_number(name: str, value: Any) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= 0:

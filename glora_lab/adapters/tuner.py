@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,6 +73,17 @@ class LabTuner(BaseTuner):
 
     def report(self, adapter_name: str) -> None:
         """Hook for one warning after a successful injection."""
+
+    def trains_beside(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> bool:
+        """Whether the configuration trains anything that is not in an adapter: biases of the base, or whole modules."""
+        if config.bias == "all" and any(name.rpartition(".")[2] == "bias" for name, _ in model.named_parameters()):
+            return True
+        if config.bias == f"{self.prefix}only" and any(getattr(t, "bias", None) is not None for t in targets.values()):
+            return True
+        whole = tuple(config.modules_to_save or ())
+        return bool(whole) and any(
+            n.endswith(whole) and next(m.parameters(), None) is not None for n, m in model.named_modules()
+        )
 
     def targets(self, model: nn.Module, config: Any) -> dict[str, nn.Module]:
         """Name → innermost module of each layer that `config` selects, by PEFT's own rules."""
@@ -140,6 +151,12 @@ def _not_found(model: nn.Module, config: Any) -> str:
     )
 
 
+def some(layers: Sequence[str], most: int = 6) -> str:
+    """Names of layers for a sentence: how many, and the first of them."""
+    more = f" and {len(layers) - most} more" if len(layers) > most else ""
+    return f"{len(layers)} layer{'s' * (len(layers) > 1)} ({', '.join(layers[:most])}{more})"
+
+
 class _Snapshot:
     """What an injection changes: which module sits where, what trains, and which adapters each layer knows."""
 
@@ -147,6 +164,7 @@ class _Snapshot:
 
     def __init__(self, tuner: BaseTuner, model: nn.Module) -> None:
         self.children = [(module, dict(module._modules)) for module in model.modules()]
+        self.held = [(d, dict(d.items())) for d in model.modules() if isinstance(d, nn.ParameterDict)]
         self.trainable = [(p, p.requires_grad) for p in model.parameters()]
         self.known = [
             (module, name, copy.copy(vars(module)[name]))
@@ -159,6 +177,9 @@ class _Snapshot:
         for module, children in self.children:
             module._modules.clear()
             module._modules.update(children)
+        for parameters, held in self.held:
+            parameters.clear()
+            parameters.update(held)
         for parameter, requires_grad in self.trainable:
             parameter.requires_grad = requires_grad
         for module, name, value in self.known:

@@ -1,11 +1,24 @@
-"""Any PEFT layer, ours or stock, seen in one way: by name, and by the parameters of one adapter."""
+"""Any PEFT layer, ours or stock, seen in one way: by name, by the parameters of one adapter, and by what they
+make of the weight. Everything here is differentiable and in float64, where it is a tensor.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
+import torch
+from peft.tuners.glora.layer import GloraLayer as StockGloraLayer
+from peft.tuners.gralora.layer import GraloraLayer as StockGraloraLayer
+from peft.tuners.lora.layer import LoraLayer
+from peft.tuners.lora.variants import DoraLinearVariant
 from peft.tuners.tuners_utils import BaseTunerLayer
-from torch import nn
+from torch import Tensor, nn
+
+from .block_formula import block_delta, block_factors
+from .frozen_base import FrozenBase
+from .glora import GloraLayer
+from .gralora import GraloraLayer
 
 
 def adapted_layers(model: nn.Module) -> dict[str, BaseTunerLayer]:
@@ -44,3 +57,103 @@ def adapter_parameters(layer: BaseTunerLayer, adapter_name: str) -> Iterator[tup
         item = held[adapter_name]
         for parameter in [item] if isinstance(item, nn.Parameter) else item.parameters():
             yield container, parameter
+
+
+class Blocks(NamedTuple):
+    """One GraLoRA adapter's factors: block (m, n) of ΔW is scaling · B[m, n] @ A[m, n].T, a hybrid's LoRA apart."""
+
+    B: Tensor  # (m, n, out/k, r/k)
+    A: Tensor  # (m, n, in/k, r/k)
+    scaling: float
+
+
+def blocks(layer: BaseTunerLayer, adapter: str = "default") -> Blocks:
+    """The two factors of every block (m output block, n input block) of a GraLoRA layer, ours or stock.
+
+    Raises:
+        ValueError: for a layer without GraLoRA, or without that adapter.
+    """
+    if not isinstance(layer, GraloraLayer | StockGraloraLayer):
+        raise ValueError(f"`layer` (={type(layer).__name__}) carries no GraLoRA, and has no blocks")
+    _check_carried(layer, adapter, "gralora_A")
+    return Blocks(*block_factors(*_block_tensors(layer, adapter)), layer.scaling[adapter])
+
+
+def delta_matrix(layer: BaseTunerLayer, adapter: str = "default") -> Tensor:
+    """What one adapter adds to the layer's original weight: ΔW as (out, in), whatever is merged.
+
+    For LoRA (DoRA included), GLoRA and GraLoRA layers, ours and stock PEFT's, over nn.Linear and Conv1D. What
+    GLoRA adds to the bias is not in it.
+
+    Raises:
+        ValueError: for another kind of layer, one without that adapter, or a stock layer whose ΔW depends on the
+            original weight while an adapter is merged into that.
+    """
+    for kind, (container, delta) in DELTAS.items():
+        if isinstance(layer, kind):
+            _check_carried(layer, adapter, container)
+            return delta(layer, adapter)
+    raise ValueError(f"`layer` (={type(layer).__name__}) carries none of LoRA, GLoRA and GraLoRA")
+
+
+def _check_carried(layer: BaseTunerLayer, adapter: str, container: str) -> None:
+    known = list(layer.plans if isinstance(layer, GloraLayer) else getattr(layer, container))
+    if adapter not in known:
+        raise ValueError(f"`adapter` (={adapter!r}) is not on this layer; there are: {', '.join(known) or 'none'}")
+
+
+def _block_tensors(layer: Any, adapter: str) -> tuple[Tensor, Tensor]:
+    """(k, in/k, r) and (k, r, out/k)."""
+    ours = isinstance(layer, GraloraLayer)
+    a, b = layer.blocks(adapter) if ours else (layer.gralora_A[adapter], layer.gralora_B[adapter])
+    return a.double(), b.double()
+
+
+def _stock_gralora_delta(layer: Any, adapter: str) -> Tensor:
+    delta = block_delta(*_block_tensors(layer, adapter))
+    if layer.hybrid_r[adapter]:
+        a, b = layer.gralora_A_general[adapter].weight, layer.gralora_B_general[adapter].weight
+        delta = delta + b.double() @ a.double()
+    return delta * layer.scaling[adapter]
+
+
+def _glora_delta(layer: Any, adapter: str) -> Tensor:
+    terms = [term.double() for term in layer.weight_terms(adapter, torch.float64).values()]
+    return sum(terms, start=torch.zeros(layer.out_features, layer.in_features, dtype=torch.float64))
+
+
+def _stock_glora_delta(layer: Any, adapter: str) -> Tensor:
+    def matrix(path: Any) -> Tensor:
+        return path.Xd.double() @ path.Xu.double() if hasattr(path, "Xd") else torch.as_tensor(path()).double()
+
+    a, b = matrix(layer.glora_A[adapter]), matrix(layer.glora_B[adapter])
+    return _stock_weight(layer) * a + b
+
+
+def _lora_delta(layer: Any, adapter: str) -> Tensor:
+    a, b = layer.lora_A[adapter].weight.double(), layer.lora_B[adapter].weight.double()
+    variant = layer.lora_variant.get(adapter)
+    if a.ndim > 2 or not (variant is None or isinstance(variant, DoraLinearVariant)):
+        raise ValueError(f"`layer` (={type(layer).__name__}) carries a LoRA that is no plain product of two matrices")
+    delta = layer.scaling[adapter] * (b @ a)
+    if variant is None:
+        return delta
+    w0 = _stock_weight(layer)
+    norm = (w0 + delta).norm(dim=1).detach()  # DoRA takes its norm for a constant
+    return (layer.lora_magnitude_vector[adapter].weight.double() / norm)[:, None] * (w0 + delta) - w0
+
+
+def _stock_weight(layer: Any) -> Tensor:
+    if layer.merged:
+        raise ValueError("`layer` has an adapter merged into its weight, and PEFT keeps no original: unmerge it first")
+    return FrozenBase(layer.get_base_layer(), torch.float64).matrix()
+
+
+# a layer's class → the container that knows its adapters, and ΔW of one of them
+DELTAS: dict[type, tuple[str, Callable[[Any, str], Tensor]]] = {
+    GraloraLayer: ("gralora_A", lambda layer, adapter: layer.weight_delta(adapter, torch.float64)),
+    GloraLayer: ("glora_A", _glora_delta),
+    StockGraloraLayer: ("gralora_A", _stock_gralora_delta),
+    StockGloraLayer: ("glora_A", _stock_glora_delta),
+    LoraLayer: ("lora_A", _lora_delta),
+}

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from glora_lab.adapters.glora import GloraLayer
+from glora_lab.adapters.gralora import GraloraLayer
 from glora_lab.adapters.paths import PATHS
 from glora_lab.adapters.view import adapted_layers, adapter_parameters
 from glora_lab.records import PathBudget, PathCount
@@ -83,7 +84,8 @@ def _layer_rows(name: str, layer: BaseTunerLayer) -> list[PathCount]:
         elif hasattr(layer, "glora_A"):
             rows += _stock_glora_rows(name, layer, adapter, counts)
         elif counts:
-            rows.append(PathCount(name, "B", type(layer).__module__.split(".")[-2], counts["B"]))
+            mode = "gralora" if isinstance(layer, GraloraLayer) else type(layer).__module__.split(".")[-2]
+            rows.append(PathCount(name, "B", mode, counts["B"]))
     return rows
 
 

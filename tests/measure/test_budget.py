@@ -9,7 +9,7 @@ from peft import GloraConfig as StockGloraConfig
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from glora_lab.adapters import GloraConfig
+from glora_lab.adapters import GloraConfig, GraloraConfig
 from glora_lab.measure import path_budget
 from glora_lab.models.architectures import architecture
 from glora_lab.records import PathCount
@@ -81,6 +81,12 @@ def test_lora_is_a_row_of_path_b():
     budget = path_budget(Reader(), LoraConfig(r=2, target_modules=["first"]))
     assert budget.rows == (PathCount("first", "B", "lora", 22),)
     assert budget.method == "LoRA"
+
+
+def test_gralora_costs_what_lora_of_its_rank_does():
+    budget = path_budget(Reader(), GraloraConfig(r=2, gralora_k=1, target_modules=["first"]))
+    assert budget.rows == (PathCount("first", "B", "gralora", 22),)
+    assert budget.method == "GraLoRA"
 
 
 def test_stock_glora_drops_three_paths_and_we_say_so():

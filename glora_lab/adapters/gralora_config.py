@@ -1,0 +1,123 @@
+"""GraloraConfig: PEFT's arguments as they are, and per-layer ranks, scalings and block counts beyond them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from peft import PeftConfig
+from peft.utils.other import get_pattern_key
+
+from . import settings
+from .block_plan import BlockPlan
+from .registry import LabPeftType
+
+
+@dataclass
+class GraloraConfig(PeftConfig):
+    """Settings of a GraLoRA adapter: ΔW is a grid of k×k blocks, each of rank r/k.
+
+    Args:
+        r: rank; parameters are those of LoRA of that rank, the rank of ΔW is up to k·r.
+        hybrid_r: rank of a plain LoRA beside the blocks; 0 for none.
+        target_modules: names (or one regular expression) of the layers to adapt; "all-linear" for all of
+            them; None for PEFT's defaults for the architecture.
+        alpha: ΔW is multiplied by alpha/(r + hybrid_r), or alpha/√(r + hybrid_r) with `use_rslora`.
+        gralora_dropout: dropout on the input of the adapter while training.
+        gralora_k: blocks per side; it divides r and the features of every layer. 1 is LoRA. The authors suggest
+            2 up to rank 32 and 4 from rank 64 on.
+        fan_in_fan_out: read and written as PEFT does, and not needed: how a layer keeps its weight is found
+            out from the layer.
+        bias: which biases of the base train as well: "none", "all" or "gralora_only".
+        modules_to_save: further modules to train whole and save beside the adapter.
+        init_weights: True starts as a no-op. False starts from small random values: what the adapter adds is
+            about a tenth of the layer's input in size, whatever the rank and the scaling.
+        layers_to_transform, layers_pattern: restrict to these layer indices, as in PEFT.
+        rank_pattern, alpha_pattern, k_pattern: module pattern → r, alpha, gralora_k of the layers it matches.
+        exclude_modules: names (or one regular expression) of layers to leave alone.
+        use_rslora: scale by the root of the rank.
+        on_indivisible: what to do with a layer whose features k does not divide: "error", or "skip" to leave
+            it as it is, with one warning that names all such layers.
+
+    Raises:
+        ValueError: for a bad setting, with its name, its value and the rule.
+    """
+
+    r: int = 32
+    hybrid_r: int = 0
+    target_modules: list[str] | str | None = None
+    alpha: float = 64
+    gralora_dropout: float = 0.0
+    gralora_k: int = 2
+    fan_in_fan_out: bool = False
+    bias: str = "none"
+    modules_to_save: list[str] | None = None
+    init_weights: bool = True
+    layers_to_transform: list[int] | int | None = None
+    layers_pattern: list[str] | str | None = None
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    alpha_pattern: dict[str, float] = field(default_factory=dict)
+    k_pattern: dict[str, int] = field(default_factory=dict)
+    exclude_modules: list[str] | str | None = None
+    use_rslora: bool = False
+    on_indivisible: Literal["error", "skip"] = "error"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.peft_type = LabPeftType.GRALORA_LAB
+        self.validate()
+        for name in ("target_modules", "exclude_modules"):
+            value = getattr(self, name)
+            setattr(self, name, set(value) if isinstance(value, list | tuple) else value)
+
+    @classmethod
+    def check_kwargs(cls, **kwargs: Any) -> dict[str, Any]:
+        """A stock GRALORA checkpoint is read as ours: PEFT would follow its type back to the stock class."""
+        if kwargs.get("peft_type") in ("GRALORA", LabPeftType.GRALORA_LAB):
+            kwargs.pop("peft_type")
+        return super().check_kwargs(**kwargs)
+
+    def plan(self, layer: str, *, in_features: int, out_features: int) -> BlockPlan:
+        """What this configuration puts on the layer of that name, the patterns applied. It may not fit: `check_fit`."""
+        r = self.rank_pattern.get(get_pattern_key(list(self.rank_pattern), layer), self.r)
+        alpha = self.alpha_pattern.get(get_pattern_key(list(self.alpha_pattern), layer), self.alpha)
+        k = self.k_pattern.get(get_pattern_key(list(self.k_pattern), layer), self.gralora_k)
+        rank = r + self.hybrid_r
+        divides = in_features % k == 0 and out_features % k == 0
+        return BlockPlan(
+            layer,
+            in_features,
+            out_features,
+            r,
+            self.hybrid_r,
+            k,
+            scaling=alpha / (math.sqrt(rank) if self.use_rslora else rank),
+            skipped=self.on_indivisible == "skip" and not divides,
+        )
+
+    def validate(self) -> None:
+        """Check every setting, again before a model is touched, for fields can be assigned after construction."""
+        settings.check_positive_int("r", self.r)
+        settings.check_count("hybrid_r", self.hybrid_r)
+        settings.check_positive_int("gralora_k", self.gralora_k)
+        if self.r % self.gralora_k:
+            raise settings.refuse("r", self.r, f"must be divisible by `gralora_k` (={self.gralora_k})")
+        settings.check_positive_number("alpha", self.alpha)
+        settings.check_probability("gralora_dropout", self.gralora_dropout)
+        settings.check_choice("bias", self.bias, ("none", "all", "gralora_only"))
+        settings.check_choice("on_indivisible", self.on_indivisible, ("error", "skip"))
+        for flag in ("fan_in_fan_out", "init_weights", "use_rslora"):
+            settings.check_flag(flag, getattr(self, flag))
+        settings.check_names("target_modules", self.target_modules)
+        settings.check_names("exclude_modules", self.exclude_modules)
+        settings.check_names("modules_to_save", self.modules_to_save, regex=False)
+        settings.check_layers(self)
+        checks = {
+            "rank_pattern": settings.check_positive_int,
+            "alpha_pattern": settings.check_positive_number,
+            "k_pattern": settings.check_positive_int,
+        }
+        for name, check in checks.items():
+            for key, value in settings.check_pattern(name, getattr(self, name)).items():
+                check(f"{name}[{key!r}]", value)

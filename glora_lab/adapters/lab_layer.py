@@ -1,0 +1,91 @@
+"""What our two layers share: the base is asked once, and what the adapters add is added to its answer.
+
+PEFT writes this pass anew for each method. Here a method says what one adapter adds to the output (`plus`) and
+to the weight (`added`, see merging.py); adapters by name, active or not, merged or not, and mixed within a batch
+are settled here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .frozen_base import features
+from .merging import MergingLayer
+from .mixed_batch import rows_by_adapter
+
+
+class LabLayer(MergingLayer):
+    """Base of GloraLayer and GraloraLayer.
+
+    A subclass has `contributes(adapter)`, `plus(total, x, result, adapter)`, and what `MergingLayer` asks for.
+    """
+
+    def begin(self, base_layer: nn.Module, layer_name: str) -> None:
+        """The state that every layer starts with, over `base_layer` and without an adapter."""
+        self.base_layer = base_layer
+        self.layer_name = layer_name
+        self.in_features, self.out_features = features(self.leaf)
+        self.r: dict[str, int] = {}
+        self.scaling: dict[str, float] = {}
+        self.merged_adapters: list[str] = []
+        self.kept = None
+        self._disable_adapters = False
+        self._active_adapter: str | list[str] = []
+
+    def contributes(self, adapter_name: str) -> bool:
+        """Whether this adapter changes this layer's output at all."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what contributes")
+
+    def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
+        """`total` and what the adapter adds to `result` = base(x), as a new tensor in the adapter's precision."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        adapter_names = kwargs.pop("adapter_names", None)
+        if self.disable_adapters:
+            if self.merged:
+                self.unmerge()
+            return self.base_layer(x, *args, **kwargs)
+        if adapter_names is not None and self.merged:
+            raise ValueError(
+                "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
+            )
+        result = self.base_layer(x, *args, **kwargs)
+        if adapter_names is not None:
+            return self._mixed(x, result, adapter_names)
+        total = result
+        for name in [] if self.merged else self.active_adapters:
+            if self.contributes(name):
+                total = self.plus(total, x, result, name)
+        return total.to(result.dtype)
+
+    def _mixed(self, x: Tensor, result: Tensor, adapter_names: Sequence[str]) -> Tensor:
+        """Each row with the adapter named for it; `__base__`, and adapters that are not on this layer, add nothing."""
+        out = result.clone()
+        for name, rows in rows_by_adapter(adapter_names, len(x)).items():
+            if self.contributes(name):
+                out[rows] = self.plus(result[rows], x[rows], result[rows], name).to(out.dtype)
+        return out
+
+    def move_to_base(self, adapter_name: str) -> None:
+        """A new adapter takes the base's dtype and device, or, where accelerate offloads the base, that of execution.
+
+        PEFT would put it on the meta device with the base, where its values are lost.
+        """
+        hook: Any = getattr(self.leaf, "_hf_hook", None)
+        device = hook.execution_device if getattr(hook, "offload", False) else None
+        self._move_adapter_to_device_of_base_layer(adapter_name, None if device is None else torch.device(device))
+
+    def unload_and_optionally_merge_module(
+        self, merge: bool, safe_merge: bool, adapter_names: list[str] | None
+    ) -> nn.Module:
+        """The layer beneath, with the adapters merged into it if asked; an inner adapter stays in place."""
+        if merge:
+            self.merge(safe_merge=safe_merge, adapter_names=adapter_names)
+        elif self.merged:
+            self.unmerge()
+        return self.base_layer
