@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from glora_lab.adapters import GloraConfig
+from glora_lab.data import load_task
+from glora_lab.measure import path_budget
+from glora_lab.models import DIGITS_VIT_ACCURACY, load_model
+
 README = Path(__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -20,3 +25,17 @@ def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for block in blocks:
         above = "\n" * text.count("\n", 0, block.start(1))  # so that a traceback names the README's own line
         exec(compile(above + block[1], str(README), "exec"), namespace)
+
+
+def test_the_counts_in_the_claims_are_counted() -> None:
+    text = README.read_text(encoding="utf-8")
+    body = r".*\.(q_proj|k_proj|v_proj|o_proj|fc1|fc2)"
+    five = GloraConfig(r=4, config_D_E="vector", target_modules=body)
+    ssf = GloraConfig.only(A="vector", D="vector", E="vector", target_modules=body)
+    four, eight = (GloraConfig.only(B="lora", r=r, target_modules=body) for r in (4, 8))
+    model = load_model("digits-vit")
+    counts = {name: path_budget(model, c).total for name, c in zip("5s48", (five, ssf, four, eight), strict=True)}
+    assert f"with {counts['5']:,} parameters" in text
+    assert f"LoRA with {counts['4']:,} to {counts['8']:,}" in text
+    assert f"SSF has {counts['s'] / counts['4']:.0%} of the parameters of LoRA of rank 4" in text
+    assert f"gets {DIGITS_VIT_ACCURACY:.1%} of {len(load_task('digits').test)} held-out" in text
