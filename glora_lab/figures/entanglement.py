@@ -30,7 +30,7 @@ from glora_lab.records import GradientReport
 FULL = "full fine-tuning"
 MOST_CELLS = 256  # per side; in a larger matrix a cell is the largest of several entries, and the axis says so
 DECADES = 4  # what is drawn below the largest value
-LIMIT = 3.0  # times its own size: from here on a channel's gradient is called deviating
+LIMIT = 3.0  # times its own size: from here on a channel's gradient is called off
 TOP, BOTTOM = (0.5, 1.0), (0.0, 0.26)
 MOST_NAMED = 3
 DASHES = ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
@@ -38,11 +38,13 @@ Layout = dict[str, Any]
 Reports: TypeAlias = GradientReport | Mapping[str, GradientReport]
 
 
-def plot_gradient_report(reports: Reports) -> go.Figure:
+def plot_gradient_report(reports: Reports, *, limit: float = LIMIT) -> go.Figure:
     """Full fine-tuning and each adapter as heatmaps (o rows, i columns); below, the deviation per input channel.
 
     Args:
         reports: one report, or several of the same layer and batch by name; full fine-tuning's gradient is the first's.
+        limit: how many times its own size a channel's gradient may be off before it counts. An adapter of low rank
+            is √(in/r) off without any outlier, see `gradient_report`: choose a limit above that.
 
     Raises:
         ValueError: where there is none, or their layers have different shapes.
@@ -60,14 +62,14 @@ def plot_gradient_report(reports: Reports) -> go.Figure:
         traces.append(_heatmap(values, top, n, name))
         axes |= _heatmap_axes(values.shape, n, domain)
         notes += [_heading(name, named.get(name), sum(domain) / 2, colors[name]), *_marks(first.outliers, n)]
-        shapes += _outlines(named[name], n, colors[name]) if name in named else []
+        shapes += _outlines(named[name], n, colors[name], limit) if name in named else []
     traces += _lines(named, colors)
     return draw(
         traces,
-        _title(named),
+        _title(named, limit),
         height=620,
         notes=notes,
-        shapes=[*shapes, _limit(len(first.deviation))],
+        shapes=[*shapes, _limit(len(first.deviation), limit)],
         coloraxis=_scale(top),
         legend={"y": BOTTOM[1] + 0.01},
         margin={"t": 104, "r": 76},
@@ -77,7 +79,7 @@ def plot_gradient_report(reports: Reports) -> go.Figure:
     )
 
 
-def describe_gradient_report(reports: Reports) -> str:
+def describe_gradient_report(reports: Reports, *, limit: float = LIMIT) -> str:
     """The figure in words."""
     named = _named(reports)
     first = next(iter(named.values()))
@@ -85,14 +87,14 @@ def describe_gradient_report(reports: Reports) -> str:
     return (
         f"Layer {first.layer}, scaling {first.scaling!r}. "
         f"Input channels by the size of their gradient in full fine-tuning: {found}. "
-        f"Off by more than {LIMIT:g} times: {'; '.join(_words(name, report) for name, report in named.items())}."
+        f"Off by more than {limit:g} times: {'; '.join(_words(name, report, limit) for name, report in named.items())}."
     )
 
 
-def _words(name: str, report: GradientReport) -> str:
-    blocks, k = len(report.contaminated(LIMIT)), len(report.block_deviation)
+def _words(name: str, report: GradientReport, limit: float) -> str:
+    blocks, k = len(report.contaminated(limit)), len(report.block_deviation)
     grid = f", in {blocks} of {k * k} blocks" if k > 1 else ""
-    return f"{report.deviating(LIMIT):.0%} of the input channels with {name}{grid}"
+    return f"{report.deviating(limit):.0%} of the input channels with {name}{grid}"
 
 
 def _color(report: GradientReport) -> str:
@@ -107,15 +109,15 @@ def _named(reports: Reports) -> dict[str, GradientReport]:
     return named
 
 
-def _title(named: Mapping[str, GradientReport]) -> str:
+def _title(named: Mapping[str, GradientReport], limit: float) -> str:
     first = next(iter(named.values()))
     of = ["of the input channels ", *[""] * (len(named) - 1)]
     shares = listed(
-        f"{report.deviating(LIMIT):.0%} {what}with {plain(name)}"
+        f"{report.deviating(limit):.0%} {what}with {plain(name)}"
         for what, (name, report) in zip(of, named.items(), strict=True)
     )
     if first.outliers:
-        return f"<b>{plain(first.layer)}</b>: outlier {_channels(first)} bends the gradient of {shares}"
+        return f"<b>{plain(first.layer)}</b>: outlier {_channels(first)}; the gradient is off for {shares}"
     return f"<b>{plain(first.layer)}</b>: no outlier; the gradient is off for {shares}"
 
 
@@ -179,7 +181,7 @@ def _marks(outliers: tuple[int, ...], n: int) -> list[Layout]:
     return [note(i, TOP[1], "▼", TEXT, size=11) | {"xref": f"x{n + 1}"} for i in outliers[:MOST_NAMED]]
 
 
-def _outlines(report: GradientReport, n: int, color: str) -> list[Layout]:
+def _outlines(report: GradientReport, n: int, color: str, limit: float) -> list[Layout]:
     """A frame around each block that deviates."""
     k = len(report.block_deviation)
     o, i = (size / k for size in report.full.shape)
@@ -191,7 +193,7 @@ def _outlines(report: GradientReport, n: int, color: str) -> list[Layout]:
             **{"x0": col * i - 0.5, "x1": (col + 1) * i - 0.5, "y0": row * o - 0.5, "y1": (row + 1) * o - 0.5},
             "line": {"color": color, "width": 2.5},
         }
-        for row, col in report.contaminated(LIMIT)
+        for row, col in report.contaminated(limit)
     ]
 
 
@@ -217,10 +219,10 @@ def _line(name: str, report: GradientReport, color: str, dash: str) -> Layout:
     }
 
 
-def _limit(channels: int) -> Layout:
+def _limit(channels: int, limit: float) -> Layout:
     """A dashed line where deviating begins."""
     line = {"color": LINE, "width": 1.5, "dash": "dash"}
-    return {"type": "line", "x0": -0.5, "x1": channels - 0.5, "y0": LIMIT, "y1": LIMIT, "line": line}
+    return {"type": "line", "x0": -0.5, "x1": channels - 0.5, "y0": limit, "y1": limit, "line": line}
 
 
 def _scale(top: float) -> Layout:

@@ -111,7 +111,7 @@ def test_a_large_matrix_keeps_its_outlier():
 
 def test_the_title_and_the_words_say_the_finding():
     assert plot_gradient_report(BOTH).layout.title.text == (
-        "<b>encoder.0.query</b>: outlier 2 bends the gradient of 75% of the input channels with LoRA and 25% with "
+        "<b>encoder.0.query</b>: outlier 2; the gradient is off for 75% of the input channels with LoRA and 25% with "
         "GraLoRA k=2"
     )
     assert describe_gradient_report(BOTH) == (
@@ -123,6 +123,14 @@ def test_the_title_and_the_words_say_the_finding():
     assert "no outlier; the gradient is off for 25%" in plot_gradient_report(calm).layout.title.text
     assert "none far above the median" in describe_gradient_report(calm)
     assert "outlier 0, 1, 2 and 1 more" in plot_gradient_report(report(outliers=(0, 1, 2, 3))).layout.title.text
+
+
+def test_the_limit_is_the_readers():
+    figure = plot_gradient_report(BOTH, limit=60)
+    assert "0% of the input channels with LoRA and 25% with GraLoRA" in figure.layout.title.text
+    assert [shape.y0 for shape in figure.layout.shapes] == [60]  # no block is framed any more
+    words = describe_gradient_report(BOTH, limit=60)
+    assert "more than 60 times: 0%" in words and "in 0 of 4 blocks" in words
 
 
 def test_one_report_goes_by_its_method():

@@ -50,6 +50,10 @@ def test_a_hybrid_counts_in_every_block_and_in_the_whole(config):
     assert (grid.ranks == 8 // 4 + 3).all() and grid.rank == 8 * 4 + 3 and grid.hybrid_r == 3
     assert grid.norms[1, 2] == pytest.approx(delta[32:64, 32:48].norm().item(), rel=1e-12)
     assert np.sqrt((grid.norms**2).sum()) == pytest.approx(delta.norm().item(), rel=1e-12)
+    large = block_grid(
+        adapted(config, (128, 128), r=8, gralora_k=4, hybrid_r=12), "0"
+    )  # more than the sketch has spare
+    assert (large.ranks == 8 // 4 + 12).all() and large.rank == 8 * 4 + 12
 
 
 def test_lora_is_one_block():
