@@ -5,7 +5,8 @@ values, never tensors, so that nothing downstream can reach back into a model. T
 when all fields are, arrays included; a record shows itself in a notebook as a small table and turns
 into a list of dicts for pandas.
 
-Axes carry one letter everywhere: o output channel, i input channel, n image, h and w its height and width.
+Axes carry one letter everywhere: o output channel, i input channel, n image, h and w its height and width; in a
+grid of k×k blocks m counts the output blocks and n the input blocks, both typed "k k".
 """
 
 from __future__ import annotations
@@ -254,3 +255,46 @@ class Predictions(Record):
     def first(self, n: int) -> Predictions:
         """The first `n` images and answers."""
         return Predictions(self.images[:n], self.labels[:n], self.predicted[:n], self.confidence[:n])
+
+
+@dataclass(frozen=True, eq=False)
+class BlockGrid(Record):
+    """ΔW of one layer cut into k×k blocks [m, n]: each one's Frobenius norm, numerical rank (-1: not asked) and share
+    of the squared norm (`energy`, 1 in all). `rank` is the whole's, `shape` (out, in); a hybrid's LoRA is in all."""
+
+    layer: str
+    norms: Float[np.ndarray, "k k"]
+    ranks: Int[np.ndarray, "k k"]
+    energy: Float[np.ndarray, "k k"]
+    rank: int | None
+    r: int
+    hybrid_r: int
+    shape: tuple[int, int]
+
+    @property
+    def k(self) -> int:
+        return len(self.norms)
+
+
+@dataclass(frozen=True, eq=False)
+class GradientReport(Record):
+    """G = ∂L/∂W (`full`), J Jᵀ G (`effective`, as it is), and how far factor·J Jᵀ G is from G: relative, per input
+    channel (`deviation`), and for block [m, n] the median over its channels. `measure.entanglement` defines them."""
+
+    layer: str
+    method: str
+    full: Float[np.ndarray, "o i"]
+    effective: Float[np.ndarray, "o i"]
+    deviation: Float[np.ndarray, " i"]
+    block_deviation: Float[np.ndarray, "k k"]
+    scaling: str
+    factor: float
+    outliers: tuple[int, ...] = ()  # input channels whose gradient is far above the median, largest first
+
+    def deviating(self, times: float = 3.0) -> float:
+        """The share of input channels whose gradient is off by more than `times` its own size."""
+        return float((self.deviation > times).mean())
+
+    def contaminated(self, times: float = 3.0) -> list[tuple[int, int]]:
+        """The blocks (m, n) of which at least half the input channels are off by more than that."""
+        return [(int(m), int(n)) for m, n in np.argwhere(self.block_deviation > times)]

@@ -14,9 +14,21 @@ from IPython.display import HTML, display
 from glora_lab import figures
 from glora_lab.figures.equation import equation
 from glora_lab.panels.figure_slot import figure_data, words
-from glora_lab.records import PathActivity, PathBudget, PathPicture, Predictions, Record, Run, Step
+from glora_lab.records import (
+    BlockGrid,
+    GradientReport,
+    PathActivity,
+    PathBudget,
+    PathPicture,
+    Predictions,
+    Record,
+    Run,
+    Step,
+)
 
 PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] = {
+    BlockGrid: (figures.plot_block_grid, figures.describe_block_grid),
+    GradientReport: (figures.plot_gradient_report, figures.describe_gradient_report),
     PathActivity: (figures.plot_path_activity, figures.describe_path_activity),
     PathBudget: (figures.plot_path_budget, figures.describe_path_budget),
     PathPicture: (figures.plot_path_picture, figures.describe_path_picture),
@@ -31,7 +43,7 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
 
     Args:
         what: whatever the figure of that record takes: `plot_path_budget` one budget or several,
-            `plot_predictions` and `plot_training` one or a dict by name, `plot_runs` a list of runs.
+            `plot_predictions`, `plot_training` and `plot_gradient_report` one or a dict by name, `plot_runs` a list.
 
     Raises:
         ValueError: for something that has no picture.

@@ -1,0 +1,146 @@
+"""Gradient entanglement: which change of W an adapter makes of the gradient that full fine-tuning would follow.
+
+With G = ∂L/∂W, a step of full fine-tuning moves W along −G. A step of the adapter's parameters p moves it, to first
+order, along −J Jᵀ G, where J is the Jacobian of ΔW(p): G·AᵀA + BBᵀ·G for LoRA, the same block by block for GraLoRA
+(arXiv 2505.20355, section 2), and for GLoRA whatever its terms make of it.
+
+Decisions. G is found from what goes into the layer and what comes back to it, not from `weight.grad`: GLoRA multiplies
+W0, so its ∂L/∂W0 is another matrix than ∂L/∂W. The paper draws deviations and gives no formula: ours is here, in
+`gradient_report`. The model is asked in evaluation mode, for a report must not depend on a draw of dropout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from glora_lab.adapters.view import delta_matrix, find_layer
+from glora_lab.records import GradientReport
+
+from .blocks import block_sides, cut
+from .budget import METHODS
+from .first_order import effective_change, weight_gradient
+
+Batch: TypeAlias = Mapping[str, Any] | tuple[Any, Any]
+Loss: TypeAlias = Callable[[Any, Any], Tensor]
+
+FAR_ABOVE = 5.0  # an outlier's gradient, in medians; without one the largest of 256 Gaussian channels has 1.4
+
+# convention → the factor by which J Jᵀ G is multiplied before it is compared with G
+SCALINGS: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = MappingProxyType(
+    {
+        "as is": lambda full, effective: 1.0,
+        "equal decrease": lambda full, effective: _ratio((full * full).sum(), (full * effective).sum()),
+        "equal size": lambda full, effective: _ratio(float(np.linalg.norm(full)), float(np.linalg.norm(effective))),
+    }
+)
+
+
+def gradient_report(
+    model: nn.Module,
+    batch: Batch,
+    layer: str,
+    *,
+    loss: Loss | None = None,
+    scaling: str = "equal decrease",
+    adapter_name: str | None = None,
+) -> GradientReport:
+    """G = ∂L/∂W of one layer beside J Jᵀ G, what its adapter makes of it, in float64.
+
+    Args:
+        model: a model that carries LoRA, GLoRA or GraLoRA, ours or stock PEFT's. It is left as it was.
+        batch: the model's keyword arguments as a dict, the loss being its output's, or a tuple (inputs, targets).
+        layer: the name of an adapted layer, or an unambiguous end of one. One that runs more than once adds up.
+        loss: `loss(outputs, targets)` for a tuple; mean squared error by default.
+        scaling: what J Jᵀ G, which depends on alpha, r and the initialisation, is multiplied by for the deviation:
+            "as is", 1, so that alpha counts; "equal decrease", ‖G‖²/⟨G, J Jᵀ G⟩, for which a step of either lowers
+            the loss alike to first order; "equal size", ‖G‖/‖J Jᵀ G‖. Norms are Frobenius's.
+        adapter_name: None for the first active adapter. Its frozen parameters do not move, unless all are frozen;
+            nor does the norm that DoRA divides by, which PEFT takes for a constant.
+
+    Returns:
+        `full` G and `effective` J Jᵀ G, unscaled, as (out, in). `deviation[i]` is the relative error of column i,
+        ‖factor·(J Jᵀ G)[:, i] − G[:, i]‖ / ‖G[:, i]‖ (in,), 0 where both are 0 and infinite where G's alone is;
+        `block_deviation[m, n]` is the median, over the channels of input block n, of that error within the rows of
+        output block m. `outliers` are the input channels whose ‖G[:, i]‖ is above five times the median of those
+        that are not 0. Even without an outlier the error of a fresh adapter is about √(in/r) under "equal decrease",
+        whatever k: a threshold says something only above that, so 3 is one for in < 9·r.
+
+    Raises:
+        ValueError: where layer, adapter, scaling or batch cannot work, or the batch does not reach the layer.
+    """
+    if scaling not in SCALINGS:
+        raise ValueError(f"`scaling` (={scaling!r}) must be one of: {', '.join(SCALINGS)}")
+    name, found = find_layer(model, layer)
+    adapter = found.active_adapters[0] if adapter_name is None else adapter_name
+    with torch.no_grad():
+        delta_matrix(found, adapter)  # refuses what has no ΔW, before the model runs
+    gradient = weight_gradient(model, found, name, lambda: _loss_of(model, batch, loss))
+    full, effective = (t.cpu().numpy() for t in (gradient, effective_change(found, adapter, gradient)))
+    factor = float(SCALINGS[scaling](full, effective))
+    difference, k = factor * effective - full, block_sides(found, adapter)
+    return GradientReport(
+        layer=name,
+        method=_method(model, adapter, found),
+        full=full,
+        effective=effective,
+        deviation=_relative(difference, full),
+        block_deviation=np.median(_relative(cut(difference, k), cut(full, k)), axis=-1),
+        scaling=scaling,
+        factor=factor,
+        outliers=_outliers(full),
+    )
+
+
+def _loss_of(model: nn.Module, batch: Batch, loss: Loss | None) -> Tensor:
+    if isinstance(batch, Mapping):
+        if loss is not None:
+            raise ValueError(f"`loss` (={loss!r}) goes with a `batch` (inputs, targets); a dict has the model's own")
+        value = getattr(model(**batch), "loss", None)
+        if not isinstance(value, Tensor):
+            raise ValueError(f"`batch` (of {', '.join(batch)}) gives the model no loss; are the labels in it?")
+    elif isinstance(batch, tuple | list) and len(batch) == 2:
+        inputs, targets = batch
+        value = (loss or _mean_squared_error)(model(inputs), targets)
+    else:
+        raise ValueError(f"`batch` (a {type(batch).__name__}) must be a dict or a tuple (inputs, targets)")
+    if value.numel() != 1:
+        raise ValueError(f"`loss` (of shape {tuple(value.shape)}) must be one number")
+    return value
+
+
+def _mean_squared_error(outputs: Any, targets: Any) -> Tensor:
+    shapes = [tuple(getattr(side, "shape", ())) or type(side).__name__ for side in (outputs, targets)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"`loss` (=None) is the mean squared error of outputs and targets of one shape, "
+            f"not of {shapes[0]} and {shapes[1]}; give a `loss` of your own"
+        )
+    return nn.functional.mse_loss(outputs, targets)
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / below if below > 0 else 1.0  # nothing to scale: J Jᵀ G is zero
+
+
+def _relative(difference: np.ndarray, full: np.ndarray) -> np.ndarray:
+    """Norms over the last axis but one, divided: (..., out, in) → (..., in)."""
+    off, size = np.linalg.norm(difference, axis=-2), np.linalg.norm(full, axis=-2)
+    return np.divide(off, size, out=np.where(off > 0, np.inf, 0.0), where=size > 0)
+
+
+def _outliers(full: np.ndarray) -> tuple[int, ...]:
+    sizes = np.linalg.norm(full, axis=0)
+    limit = FAR_ABOVE * np.median(sizes[sizes > 0]) if sizes.any() else np.inf
+    return tuple(int(i) for i in np.argsort(-sizes, kind="stable") if sizes[i] > limit)
+
+
+def _method(model: nn.Module, adapter: str, layer: Any) -> str:
+    config = getattr(model, "peft_config", {}).get(adapter)
+    kind = getattr(config, "peft_type", type(layer).__name__)
+    return METHODS.get(str(getattr(kind, "value", kind)), str(kind))
