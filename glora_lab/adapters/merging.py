@@ -19,6 +19,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge, on
 from torch import Tensor, nn
 
 from .frozen_base import Leaf
+from .inner_merges import InnerMerges
 
 
 @dataclass
@@ -45,6 +46,11 @@ class MergingLayer(BaseTunerLayer):
     def leaf(self) -> Leaf:
         """The innermost layer, whose weight and bias an adapter is merged into."""
         return cast(Leaf, self.get_base_layer())
+
+    @property
+    def inner(self) -> InnerMerges:
+        """The adapters beneath, merged or not."""
+        return InnerMerges(self.base_layer)
 
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
@@ -108,18 +114,18 @@ class MergingLayer(BaseTunerLayer):
         if self.kept is None:
             yield
             return
-        leaf, inner = self.leaf, self._inner_merged()
+        leaf, inner, contained = self.leaf, self.inner, self.inner.names()
         merged = leaf.weight, leaf.bias
         weight, bias = self._kept_like(leaf.weight)
         # parameters of their own, not other data in the same ones: a backward pass may come after the exit
         leaf.weight = nn.Parameter(weight, requires_grad=False)
         leaf.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]
-        self._set_inner_merged(self.kept.inner_merged)
+        inner.say(self.kept.inner_merged)
         try:
             yield
         finally:
             leaf.weight, leaf.bias = merged
-            self._set_inner_merged(inner)
+            inner.say(contained)
 
     def _onloaded(self) -> AbstractContextManager[None]:
         """Within, the base's tensors are at hand and will be kept, also where accelerate offloads them."""
@@ -134,16 +140,16 @@ class MergingLayer(BaseTunerLayer):
         if self.kept is None:
             leaf = self.leaf
             kept_bias = None if leaf.bias is None else leaf.bias.data
-            self.kept = KeptBase(leaf.weight.data, kept_bias, self._inner_merged())
+            self.kept = KeptBase(leaf.weight.data, kept_bias, self.inner.names())
         self._assign(weight, bias)
-        self._redo_inner_merges(self.kept)
+        self.inner.redo(self.kept.inner_merged)
         self.merged_adapters = names
 
     def _take_out(self) -> None:
         kept = self.kept
         assert kept is not None
         self._assign(*self._kept_like(self.leaf.weight))
-        self._redo_inner_merges(kept)
+        self.inner.redo(kept.inner_merged)
         self.kept, self.merged_adapters = None, []
 
     def _merged(self, names: list[str]) -> tuple[Tensor, Tensor | None]:
@@ -171,7 +177,7 @@ class MergingLayer(BaseTunerLayer):
 
     def _check_inner(self) -> None:
         """Two layers that each keep the base aside would put back each other's weight: refused, not corrupted."""
-        for inner in self._inner_tuners():
+        for inner in self.inner.tuners:
             if isinstance(inner, MergingLayer):
                 raise ValueError(
                     f"Layer {self.layer_name!r} carries {type(self).__name__} over {type(inner).__name__}, which runs "
@@ -184,32 +190,6 @@ class MergingLayer(BaseTunerLayer):
                 f"NaNs detected in the merged weights of layer {self.layer_name!r}. "
                 f"The adapter {', '.join(names)} seems to be broken"
             )
-
-    def _inner_tuners(self) -> list[BaseTunerLayer]:
-        tuners: list[BaseTunerLayer] = []
-        layer = self.base_layer
-        while isinstance(layer, BaseTunerLayer):
-            tuners.append(layer)
-            layer = cast(nn.Module, layer.base_layer)
-        return tuners
-
-    def _inner_merged(self) -> list[list[str]]:
-        return [list(tuner.merged_adapters) for tuner in self._inner_tuners()]
-
-    def _set_inner_merged(self, names: list[list[str]]) -> None:
-        for tuner, merged in zip(self._inner_tuners(), names, strict=True):
-            tuner.merged_adapters = list(merged)
-
-    def _redo_inner_merges(self, kept: KeptBase) -> None:
-        """Inner adapters may have been merged or unmerged since `kept` was: do the same to what was assigned."""
-        for tuner, then in zip(self._inner_tuners(), kept.inner_merged, strict=True):
-            now = tuner.merged_adapters
-            if now != then:
-                tuner.merged_adapters = list(then)
-                if then:
-                    tuner.unmerge()
-                if now:
-                    tuner.merge(adapter_names=now)
 
     def _kept_like(self, current: Tensor) -> tuple[Tensor, Tensor | None]:
         """The kept weight and bias; the model may have moved, or changed precision, while merged."""
