@@ -27,6 +27,7 @@ class GraloraModel(LabTuner):
 
     prefix = "gralora_"
     tuner_layer_cls = GraloraLayer
+    own_patterns = ("k_pattern",)
     target_module_mapping = TRANSFORMERS_MODELS_TO_GRALORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
 
     def _create_and_replace(  # type: ignore[override]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
-from peft.utils.other import AuxiliaryTrainingWrapper
+from peft.utils.other import AuxiliaryTrainingWrapper, get_pattern_key
 from torch import nn
 
 from .frozen_base import SUPPORTED
@@ -26,6 +26,8 @@ from .settings import refuse
 
 class LabTuner(BaseTuner):
     """Base of GloraModel and GraloraModel."""
+
+    own_patterns: tuple[str, ...] = ()  # settings by module pattern that PEFT does not know
 
     def __init__(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
         held = getattr(model, "peft_config", None)  # PEFT writes into it where the model carries an adapter already
@@ -48,6 +50,7 @@ class LabTuner(BaseTuner):
                 self.check_targets(model, config)
             super().inject_adapter(model, adapter_name, *args, **kwargs)
             self.report(adapter_name)  # within, for a warning may be an error
+            self._report_unmatched(model, config)
             if config.bias != "none" and not PEFT_ASKS_THE_TUNER:
                 message = f"bias={config.bias!r}: this PEFT trains biases but does not save them; 0.21 does"
                 warnings.warn(message, stacklevel=2)
@@ -60,12 +63,14 @@ class LabTuner(BaseTuner):
         """Refuse a configuration that this model cannot carry, before anything is changed."""
         targets = self.targets(model, config)
         if not targets:
-            raise refuse("target_modules", config.target_modules, f"matches no layer. {_not_found(model, config)}")
+            raise refuse(
+                "target_modules", _shown(config.target_modules), f"matches no layer: {_not_found(model, config)}"
+            )
         unsupported = {name: leaf for name, leaf in targets.items() if type(leaf) not in SUPPORTED}
         if unsupported:
             listed = ", ".join(f"{name} ({type(leaf).__name__})" for name, leaf in unsupported.items())
             rule = f"matches layers of a type that is not supported: {listed}. Supported are nn.Linear and Conv1D"
-            raise refuse("target_modules", config.target_modules, rule)
+            raise refuse("target_modules", _shown(config.target_modules), rule)
         self.check_layers(model, targets, config)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> None:
@@ -73,6 +78,18 @@ class LabTuner(BaseTuner):
 
     def report(self, adapter_name: str) -> None:
         """Hook for one warning after a successful injection."""
+
+    def _report_unmatched(self, model: nn.Module, config: Any) -> None:
+        """PEFT's warning about keys of `rank_pattern` that match nothing, for the patterns it does not know."""
+        for name in self.own_patterns:
+            keys = set(getattr(config, name))
+            if not keys:
+                continue
+            layers = self.targets(model, config)
+            unmatched = sorted(key for key in keys if not any(get_pattern_key([key], n) == key for n in layers))
+            if unmatched:
+                said = f"The following {name} keys did not match any targeted module and were ignored: {unmatched}."
+                warnings.warn(said, RuntimeWarning, stacklevel=3)
 
     def trains_beside(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> bool:
         """Whether the configuration trains anything that is not in an adapter: biases of the base, or whole modules."""
@@ -138,14 +155,19 @@ def _outside(model: nn.Module, *kinds: type) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
+def _shown(modules: Any) -> Any:
+    """A setting of module names as it was written: the configuration keeps a list as a set."""
+    return sorted(modules) if isinstance(modules, set) else modules
+
+
 def _not_found(model: nn.Module, config: Any) -> str:
-    """PEFT's own sentence, then what could have been meant and what else narrows the choice."""
+    """PEFT's own words, then what could have been meant and what else narrows the choice."""
     narrowing = ("exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern")
-    others = [f"{name}={getattr(config, name)!r}" for name in narrowing if getattr(config, name)]
+    others = [f"{name}={_shown(getattr(config, name))!r}" for name in narrowing if getattr(config, name)]
     outside = _outside(model, BaseTunerLayer, AuxiliaryTrainingWrapper)
     linear = {name.rpartition(".")[2] for name, m in outside if isinstance(m, (*SUPPORTED, BaseTunerLayer))}
     return (
-        f"Target modules {config.target_modules} not found in the base model"
+        "not found in the base model"
         + (f" (narrowed by {', '.join(others)})" if others else "")
         + f". Its linear layers are called {', '.join(sorted(linear)) or '(it has none)'}."
     )
