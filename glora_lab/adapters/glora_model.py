@@ -42,8 +42,7 @@ class GloraModel(LabTuner):
         if isinstance(target, GloraLinear):
             target.update_layer(adapter_name, peft_config)
         else:
-            layer = GloraLinear(target, adapter_name, peft_config, current_key)
-            self._replace_module(parent, target_name, layer, target)
+            self.put(GloraLinear(target, adapter_name, peft_config, current_key), parent, target_name)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GloraConfig) -> None:
         plans = [_plan(config, name, leaf) for name, leaf in targets.items()]

@@ -46,9 +46,7 @@ class GraloraModel(LabTuner):
         if isinstance(target, GraloraLinear):
             target.update_layer(adapter_name, peft_config)
         else:
-            # the layer has seen to its place: PEFT's _replace_module would move it to the device of its base, which
-            # for an offloaded base is meta
-            setattr(parent, target_name, GraloraLinear(target, adapter_name, peft_config, current_key))
+            self.put(GraloraLinear(target, adapter_name, peft_config, current_key), parent, target_name)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GraloraConfig) -> None:
         plans = [_plan(config, name, leaf) for name, leaf in targets.items()]

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .frozen_base import features
 from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
+from .offload import device_of, is_meta
 
 
 class LabLayer(MergingLayer):
@@ -76,9 +76,15 @@ class LabLayer(MergingLayer):
 
         PEFT would put it on the meta device with the base, where its values are lost.
         """
-        hook: Any = getattr(self.leaf, "_hf_hook", None)
-        device = hook.execution_device if getattr(hook, "offload", False) else None
-        self._move_adapter_to_device_of_base_layer(adapter_name, None if device is None else torch.device(device))
+        device = device_of(self.leaf)
+        if device is None:
+            self._move_adapter_to_device_of_base_layer(adapter_name)
+            return
+        # PEFT would leave it where it is beside an adapter that is offloaded
+        for held in (getattr(self, container) for container in self.adapter_layer_names):
+            # one made on meta is yet to be loaded
+            if adapter_name in held and not is_meta(held[adapter_name]):
+                held[adapter_name] = held[adapter_name].to(device, self.leaf.weight.dtype)
 
     def unload_and_optionally_merge_module(
         self, merge: bool, safe_merge: bool, adapter_names: list[str] | None

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge, onload_layer
+from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 
 from .frozen_base import Leaf
 from .inner_merges import InnerMerges
+from .offload import keep_offloaded, onloaded
 
 
 @dataclass
@@ -60,9 +61,10 @@ class MergingLayer(BaseTunerLayer):
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         """What the adapter adds to the base's weight, in that weight's own layout and precision."""
-        weight = self.leaf.weight
-        delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
-        return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
+        with self.original():
+            weight = self.leaf.weight
+            delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
+            return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put adapters into the base's weight and bias.
@@ -110,7 +112,12 @@ class MergingLayer(BaseTunerLayer):
 
     @contextmanager
     def original(self) -> Iterator[None]:
-        """Within, the base has its own weight and bias, merged or not."""
+        """Within, the base has its own weight and bias, merged, offloaded or not."""
+        with onloaded([self.leaf]), self._with_kept():
+            yield
+
+    @contextmanager
+    def _with_kept(self) -> Iterator[None]:
         if self.kept is None:
             yield
             return
@@ -127,10 +134,12 @@ class MergingLayer(BaseTunerLayer):
             leaf.weight, leaf.bias = merged
             inner.say(contained)
 
-    def _onloaded(self) -> AbstractContextManager[None]:
-        """Within, the base's tensors are at hand and will be kept, also where accelerate offloads them."""
-        offloaded = self.leaf.weight.device.type == "meta"
-        return onload_layer(self) if offloaded else nullcontext()
+    @contextmanager
+    def _onloaded(self) -> Iterator[None]:
+        """Within, the tensors of every layer here are in place; what the base has then, accelerate brings in later."""
+        with onloaded(cast(nn.Module, self).modules()):
+            yield
+            keep_offloaded(self.leaf)
 
     def _put_in(self, names: list[str], safe_merge: bool = False) -> None:
         with self.original():

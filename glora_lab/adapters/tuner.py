@@ -73,6 +73,10 @@ class LabTuner(BaseTuner):
             raise refuse("target_modules", _shown(config.target_modules), rule)
         self.check_layers(model, targets, config)
 
+    def put(self, layer: MergingLayer, parent: nn.Module, name: str) -> None:
+        """The new layer in its place. PEFT's _replace_module would move it to its base's device, which may be meta."""
+        setattr(parent, name, layer)
+
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> None:
         """Hook for rules over all layers together."""
 
