@@ -68,6 +68,9 @@ class GloraLayer(LabLayer):
     def contributes(self, adapter_name: str) -> bool:
         return adapter_name in self.plans and self.plans[adapter_name].total > 0
 
+    def reads_base(self, adapter_name: str) -> bool:
+        return any(self.plans[adapter_name].modes[path] != "none" for path in "ACD")
+
     def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
         if offload_hook(self.leaf) is None:  # a context would break the graph of torch.compile
             return total + self._delta(x, result, adapter_name)

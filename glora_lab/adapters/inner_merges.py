@@ -7,10 +7,12 @@ done since.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
+
+from .outer_layers import has_dora
 
 
 class InnerMerges:
@@ -22,6 +24,10 @@ class InnerMerges:
             self.tuners.append(layer)
             layer = cast(nn.Module, layer.base_layer)
 
+    def unmerged_doras(self) -> list[BaseTunerLayer]:
+        """The layers whose output depends on the norm of the leaf's weight, so that nothing may be merged into it."""
+        return [tuner for tuner in self.tuners if not tuner.merged and has_dora(tuner)]
+
     def names(self) -> list[list[str]]:
         """The merged adapters of each."""
         return [list(tuner.merged_adapters) for tuner in self.tuners]
@@ -31,12 +37,17 @@ class InnerMerges:
         for tuner, merged in zip(self.tuners, names, strict=True):
             tuner.merged_adapters = list(merged)
 
-    def redo(self, contained: list[list[str]]) -> None:
+    def norms(self) -> list[dict[str, Any]]:
+        """What each layer remembers for unmerging: a DoRA the norms that it divided by, until it has unmerged once."""
+        return [dict(getattr(tuner, "_caches", {})) for tuner in self.tuners]
+
+    def redo(self, contained: list[list[str]], norms: list[dict[str, Any]]) -> None:
         """Bring a leaf that contains these to what the layers say is merged."""
-        for tuner, then in zip(self.tuners, contained, strict=True):
+        for tuner, then, remembered in zip(self.tuners, contained, norms, strict=True):
             now = tuner.merged_adapters
             if now != then:
                 tuner.merged_adapters = list(then)
+                getattr(tuner, "_caches", {}).update(remembered)
                 if then:
                     tuner.unmerge()
                 if now:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .frozen_base import features
@@ -32,13 +33,17 @@ class LabLayer(MergingLayer):
         self.r: dict[str, int] = {}
         self.scaling: dict[str, float] = {}
         self.merged_adapters: list[str] = []
-        self.kept = None
+        self.kept, self.place = None, None
         self._disable_adapters = False
         self._active_adapter: str | list[str] = []
 
     def contributes(self, adapter_name: str) -> bool:
         """Whether this adapter changes this layer's output at all."""
         raise NotImplementedError(f"{type(self).__name__} does not say what contributes")
+
+    def reads_base(self, adapter_name: str) -> bool:
+        """Whether what this adapter adds depends on W0 or b0."""
+        return False
 
     def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
         """`total` and what the adapter adds to `result` = base(x), as a new tensor in the adapter's precision."""
@@ -54,12 +59,16 @@ class LabLayer(MergingLayer):
             raise ValueError(
                 "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
             )
+        if self.merged and not torch.compiler.is_compiling():
+            self.check_inner_doras()
         result = self.base_layer(x, *args, **kwargs)
         if adapter_names is not None:
             return self._mixed(x, result, adapter_names)
         total = result
         for name in [] if self.merged else self.active_adapters:
             if self.contributes(name):
+                if self.place is not None and not torch.compiler.is_compiling():
+                    self.check_base(self.reads_base(name))
                 total = self.plus(total, x, result, name)
         return total.to(result.dtype)
 

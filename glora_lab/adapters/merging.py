@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from .frozen_base import Leaf
 from .inner_merges import InnerMerges
 from .offload import keep_offloaded, onloaded
+from .outer_layers import Place, adds_only, has_dora, set_aside
 
 
 @dataclass
@@ -30,6 +31,7 @@ class KeptBase:
     weight: Tensor
     bias: Tensor | None
     inner_merged: list[list[str]]
+    inner_norms: list[dict[str, Any]]
 
 
 class MergingLayer(BaseTunerLayer):
@@ -42,6 +44,7 @@ class MergingLayer(BaseTunerLayer):
     layer_name: str
     base_layer: nn.Module
     kept: KeptBase | None
+    place: Place | None  # None for a layer that no tuner put anywhere
 
     @property
     def leaf(self) -> Leaf:
@@ -53,6 +56,11 @@ class MergingLayer(BaseTunerLayer):
         """The adapters beneath, merged or not."""
         return InnerMerges(self.base_layer)
 
+    @property
+    def outer(self) -> list[BaseTunerLayer]:
+        """The adapters that were put over this layer, outermost first."""
+        return [] if self.place is None else self.place.above(self)
+
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
 
@@ -61,7 +69,7 @@ class MergingLayer(BaseTunerLayer):
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         """What the adapter adds to the base's weight, in that weight's own layout and precision."""
-        with self.original():
+        with onloaded([self.leaf]):
             weight = self.leaf.weight
             delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
             return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
@@ -74,14 +82,15 @@ class MergingLayer(BaseTunerLayer):
             adapter_names: which adapters; None for the active ones.
 
         Raises:
-            ValueError: under `safe_merge`, naming the layer and the adapters; or over another layer of this library.
+            ValueError: under `safe_merge`, naming the layer and the adapters; or where it cannot be merged, see
+                `_check_stack`.
         """
         new = [name for name in check_adapters_to_merge(self, adapter_names) if self.carries(name)]
         if not new:
             return
-        self._check_inner()
+        self._check_stack()
         had_bias = self.leaf.bias is not None
-        with self._onloaded():
+        with self._onloaded(), set_aside(self.outer, self.leaf, again=True):
             self._put_in(self.merged_adapters + new, safe_merge)
         if not had_bias and self.leaf.bias is not None:
             warn_gained_bias(self.layer_name)
@@ -92,7 +101,7 @@ class MergingLayer(BaseTunerLayer):
         rest = [name for name in self.merged_adapters if name not in gone]
         if len(rest) == len(self.merged_adapters):
             return
-        with self._onloaded():
+        with self._onloaded(), set_aside(self.outer, self.leaf, again=True):
             self._take_out()
             if rest:
                 self._put_in(rest)
@@ -102,13 +111,15 @@ class MergingLayer(BaseTunerLayer):
         self.unmerge([adapter_name])
         super().delete_adapter(adapter_name)
 
-    def check_mergeable(self, adapter_names: list[str] | None = None) -> None:
-        """Raise what `merge(safe_merge=True)` would, without merging."""
+    def check_mergeable(self, adapter_names: list[str] | None = None, safe_merge: bool = True) -> None:
+        """Raise what `merge` would, without merging."""
         asked = self.active_adapters if adapter_names is None else adapter_names
-        names = [n for n in [*self.merged_adapters, *asked] if self.carries(n)]
-        if names:
-            with self.original():
-                self._check_finite(*self._merged(list(dict.fromkeys(names))), names)
+        names = list(dict.fromkeys(n for n in [*self.merged_adapters, *asked] if self.carries(n)))
+        if len(names) > len(self.merged_adapters):
+            self._check_stack()
+        if names and safe_merge:
+            with onloaded([self.leaf]), set_aside(self.outer, self.leaf, again=False), self.original():
+                self._check_finite(*self._merged(names), names)
 
     @contextmanager
     def original(self) -> Iterator[None]:
@@ -119,6 +130,7 @@ class MergingLayer(BaseTunerLayer):
     @contextmanager
     def _with_kept(self) -> Iterator[None]:
         if self.kept is None:
+            self.check_base(True)
             yield
             return
         leaf, inner, contained = self.leaf, self.inner, self.inner.names()
@@ -137,7 +149,8 @@ class MergingLayer(BaseTunerLayer):
     @contextmanager
     def _onloaded(self) -> Iterator[None]:
         """Within, the tensors of every layer here are in place; what the base has then, accelerate brings in later."""
-        with onloaded(cast(nn.Module, self).modules()):
+        outermost: BaseTunerLayer = [*self.outer, self][0]
+        with onloaded(cast(nn.Module, outermost).modules()):
             yield
             keep_offloaded(self.leaf)
 
@@ -149,16 +162,16 @@ class MergingLayer(BaseTunerLayer):
         if self.kept is None:
             leaf = self.leaf
             kept_bias = None if leaf.bias is None else leaf.bias.data
-            self.kept = KeptBase(leaf.weight.data, kept_bias, self.inner.names())
+            self.kept = KeptBase(leaf.weight.data, kept_bias, self.inner.names(), self.inner.norms())
         self._assign(weight, bias)
-        self.inner.redo(self.kept.inner_merged)
+        self.inner.redo(self.kept.inner_merged, self.kept.inner_norms)
         self.merged_adapters = names
 
     def _take_out(self) -> None:
         kept = self.kept
         assert kept is not None
         self._assign(*self._kept_like(self.leaf.weight))
-        self.inner.redo(kept.inner_merged)
+        self.inner.redo(kept.inner_merged, kept.inner_norms)
         self.kept, self.merged_adapters = None, []
 
     def _merged(self, names: list[str]) -> tuple[Tensor, Tensor | None]:
@@ -184,14 +197,39 @@ class MergingLayer(BaseTunerLayer):
         else:
             leaf.bias.data = bias
 
-    def _check_inner(self) -> None:
-        """Two layers that each keep the base aside would put back each other's weight: refused, not corrupted."""
+    def check_base(self, reads_base: bool) -> None:
+        """Refuse to compute beside a weight into which an outer adapter was merged, where that would be wrong."""
+        for tuner in self.outer:
+            if tuner.merged and (reads_base or not adds_only(tuner)):
+                raise ValueError(
+                    f"Layer {self.layer_name!r} carries {type(self).__name__} beneath {_kind(tuner)}, which is merged "
+                    "into the weight that this one needs as it was: merge both, or unmerge the outer one."
+                )
+
+    def _check_stack(self) -> None:
+        """Refuse to merge where another layer on the same base would then compute something else."""
+        name, own = self.layer_name, type(self).__name__
         for inner in self.inner.tuners:
+            # each would keep the base aside, and put back the other's weight
             if isinstance(inner, MergingLayer):
                 raise ValueError(
-                    f"Layer {self.layer_name!r} carries {type(self).__name__} over {type(inner).__name__}, which runs "
-                    "and trains, but cannot be merged: use `merge_and_unload` on the inner one before adding the outer."
+                    f"Layer {name!r} carries {own} over {type(inner).__name__}, which runs and trains, but cannot be "
+                    "merged: use `merge_and_unload` on the inner one before adding the outer."
                 )
+        self.check_inner_doras()
+        if any(has_dora(tuner) for tuner in self.outer):
+            raise ValueError(
+                f"Layer {name!r} carries {own} beneath a DoRA, which divides by the norm of the weight and would find "
+                "another one after this merge: it cannot be merged."
+            )
+
+    def check_inner_doras(self) -> None:
+        """Refuse to be merged over a DoRA that is not."""
+        if self.inner.unmerged_doras():
+            raise ValueError(
+                f"Layer {self.layer_name!r} carries {type(self).__name__} over a DoRA, which divides by the norm of "
+                "the weight: merge the inner DoRA first, and unmerge it last."
+            )
 
     def _check_finite(self, weight: Tensor, bias: Tensor | None, names: list[str]) -> None:
         if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
@@ -213,6 +251,10 @@ class MergingLayer(BaseTunerLayer):
 
 def _sum(base: Tensor, delta: Tensor | None, dtype: torch.dtype) -> Tensor:
     return (base.to(dtype) if delta is None else base.to(dtype) + delta).to(base.dtype, copy=True)
+
+
+def _kind(tuner: BaseTunerLayer) -> str:
+    return "a DoRA" if has_dora(tuner) else f"{type(tuner).__module__.split('.')[-2]}.{type(tuner).__name__}"
 
 
 def warn_gained_bias(layer_name: str) -> None:

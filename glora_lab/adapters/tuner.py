@@ -20,6 +20,7 @@ from torch import nn
 from .frozen_base import SUPPORTED
 from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
+from .outer_layers import Place
 from .registry import PEFT_ASKS_THE_TUNER
 from .settings import refuse
 
@@ -76,6 +77,7 @@ class LabTuner(BaseTuner):
     def put(self, layer: MergingLayer, parent: nn.Module, name: str) -> None:
         """The new layer in its place. PEFT's _replace_module would move it to its base's device, which may be meta."""
         setattr(parent, name, layer)
+        layer.place = Place(parent, name)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> None:
         """Hook for rules over all layers together."""
@@ -117,9 +119,9 @@ class LabTuner(BaseTuner):
         }
 
     def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
-        """As PEFT's; with `safe_merge`, a weight that is not finite in any layer leaves all of them untouched."""
-        if safe_merge:
-            self._check_all_mergeable(adapter_names)
+        """As PEFT's; a layer that cannot be merged, with `safe_merge` also one that would not be finite, leaves all
+        of them untouched."""
+        self._check_all_mergeable(adapter_names, safe_merge)
         super().merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
 
     def _unload_and_optionally_merge(
@@ -129,14 +131,14 @@ class LabTuner(BaseTuner):
         safe_merge: bool = False,
         adapter_names: list[str] | None = None,
     ) -> Any:
-        if merge and safe_merge:
-            self._check_all_mergeable(adapter_names)
+        if merge:
+            self._check_all_mergeable(adapter_names, safe_merge)
         return super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
 
-    def _check_all_mergeable(self, adapter_names: list[str] | None) -> None:
+    def _check_all_mergeable(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         for module in self.model.modules():
             if isinstance(module, MergingLayer):
-                module.check_mergeable(adapter_names)
+                module.check_mergeable(adapter_names, safe_merge)
 
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
