@@ -18,10 +18,9 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 
-from .frozen_base import Leaf
-from .inner_merges import InnerMerges
 from .offload import keep_offloaded, onloaded
-from .outer_layers import Place, adds_only, has_dora, set_aside
+from .outer_layers import set_aside
+from .stacked import StackedLayer
 
 
 @dataclass
@@ -34,32 +33,14 @@ class KeptBase:
     inner_norms: list[dict[str, Any]]
 
 
-class MergingLayer(BaseTunerLayer):
+class MergingLayer(StackedLayer):
     """`merge` and `unmerge` for a layer that can say what its adapters add to the weight and the bias.
 
     A subclass has `layer_name` and `added(adapters, dtype) -> (weight delta, bias delta or None)`, the weight
     delta in the layout of the base's weight and None where nothing is added.
     """
 
-    layer_name: str
-    base_layer: nn.Module
     kept: KeptBase | None
-    place: Place | None  # None for a layer that no tuner put anywhere
-
-    @property
-    def leaf(self) -> Leaf:
-        """The innermost layer, whose weight and bias an adapter is merged into."""
-        return cast(Leaf, self.get_base_layer())
-
-    @property
-    def inner(self) -> InnerMerges:
-        """The adapters beneath, merged or not."""
-        return InnerMerges(self.base_layer)
-
-    @property
-    def outer(self) -> list[BaseTunerLayer]:
-        """The adapters that were put over this layer, outermost first."""
-        return [] if self.place is None else self.place.above(self)
 
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
@@ -83,12 +64,12 @@ class MergingLayer(BaseTunerLayer):
 
         Raises:
             ValueError: under `safe_merge`, naming the layer and the adapters; or where it cannot be merged, see
-                `_check_stack`.
+                `check_stack`.
         """
         new = [name for name in check_adapters_to_merge(self, adapter_names) if self.carries(name)]
         if not new:
             return
-        self._check_stack()
+        self.check_stack()
         had_bias = self.leaf.bias is not None
         with self._onloaded(), set_aside(self.outer, self.leaf, again=True):
             self._put_in(self.merged_adapters + new, safe_merge)
@@ -116,7 +97,7 @@ class MergingLayer(BaseTunerLayer):
         asked = self.active_adapters if adapter_names is None else adapter_names
         names = list(dict.fromkeys(n for n in [*self.merged_adapters, *asked] if self.carries(n)))
         if len(names) > len(self.merged_adapters):
-            self._check_stack()
+            self.check_stack()
         if names and safe_merge:
             with onloaded([self.leaf]), set_aside(self.outer, self.leaf, again=False), self.original():
                 self._check_finite(*self._merged(names), names)
@@ -197,40 +178,6 @@ class MergingLayer(BaseTunerLayer):
         else:
             leaf.bias.data = bias
 
-    def check_base(self, reads_base: bool) -> None:
-        """Refuse to compute beside a weight into which an outer adapter was merged, where that would be wrong."""
-        for tuner in self.outer:
-            if tuner.merged and (reads_base or not adds_only(tuner)):
-                raise ValueError(
-                    f"Layer {self.layer_name!r} carries {type(self).__name__} beneath {_kind(tuner)}, which is merged "
-                    "into the weight that this one needs as it was: merge both, or unmerge the outer one."
-                )
-
-    def _check_stack(self) -> None:
-        """Refuse to merge where another layer on the same base would then compute something else."""
-        name, own = self.layer_name, type(self).__name__
-        for inner in self.inner.tuners:
-            # each would keep the base aside, and put back the other's weight
-            if isinstance(inner, MergingLayer):
-                raise ValueError(
-                    f"Layer {name!r} carries {own} over {type(inner).__name__}, which runs and trains, but cannot be "
-                    "merged: use `merge_and_unload` on the inner one before adding the outer."
-                )
-        self.check_inner_doras()
-        if any(has_dora(tuner) for tuner in self.outer):
-            raise ValueError(
-                f"Layer {name!r} carries {own} beneath a DoRA, which divides by the norm of the weight and would find "
-                "another one after this merge: it cannot be merged."
-            )
-
-    def check_inner_doras(self) -> None:
-        """Refuse to be merged over a DoRA that is not."""
-        if self.inner.unmerged_doras():
-            raise ValueError(
-                f"Layer {self.layer_name!r} carries {type(self).__name__} over a DoRA, which divides by the norm of "
-                "the weight: merge the inner DoRA first, and unmerge it last."
-            )
-
     def _check_finite(self, weight: Tensor, bias: Tensor | None, names: list[str]) -> None:
         if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
             raise ValueError(
@@ -251,10 +198,6 @@ class MergingLayer(BaseTunerLayer):
 
 def _sum(base: Tensor, delta: Tensor | None, dtype: torch.dtype) -> Tensor:
     return (base.to(dtype) if delta is None else base.to(dtype) + delta).to(base.dtype, copy=True)
-
-
-def _kind(tuner: BaseTunerLayer) -> str:
-    return "a DoRA" if has_dora(tuner) else f"{type(tuner).__module__.split('.')[-2]}.{type(tuner).__name__}"
 
 
 def warn_gained_bias(layer_name: str) -> None:
