@@ -35,7 +35,12 @@ class LowRankPath(nn.Module):
 
     def matrix(self, dtype: torch.dtype | None = None) -> Tensor:
         """Xd @ Xu, multiplied in `dtype` where given, so that its rank is not rounded away."""
-        return self.Xd.to(dtype) @ self.Xu.to(dtype) if dtype else self.Xd @ self.Xu
+        xd, xu = self()
+        return xd.to(dtype) @ xu.to(dtype) if dtype else xd @ xu
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Both factors. A call and no look-up, for accelerate brings offloaded tensors in when a module is called."""
+        return self.Xd, self.Xu
 
 
 class SinglePath(nn.Module):
@@ -48,7 +53,11 @@ class SinglePath(nn.Module):
     @property
     def values(self) -> Tensor:
         """(features,) for a vector, (1,) for a constant."""
-        return self.X.reshape(-1)
+        values: Tensor = self()
+        return values.reshape(-1)
+
+    def forward(self) -> Tensor:
+        return self.X  # asked for by calling, see `LowRankPath`
 
 
 Path: TypeAlias = LowRankPath | SinglePath
@@ -122,15 +131,17 @@ def _a_output(path: Path, x: Tensor, result: Tensor | None, base: FrozenBase, fo
         return path.values * (result if base.bias is None else result - base.bias)
     x = x.to(path.Xd.dtype)
     if form == "product":
-        reduced = base.product(path.Xd.T)  # (r, o): W0·Xd, so that W0 is read once per step, not per token
-        return F.linear(F.linear(x, path.Xu), reduced.T.to(x.dtype)) * scaling
+        xd, xu = path()
+        reduced = base.product(xd.T)  # (r, o): W0·Xd, so that W0 is read once per step, not per token
+        return F.linear(F.linear(x, xu), reduced.T.to(x.dtype)) * scaling
     return F.linear(x, base.matrix() * path.matrix()) * scaling
 
 
 def _b_output(path: Path, x: Tensor, scaling: float) -> Tensor:
     if isinstance(path, SinglePath):
         return x.sum(-1, keepdim=True, dtype=path.X.dtype) * path.values
-    return F.linear(F.linear(x.to(path.Xd.dtype), path.Xu), path.Xd) * scaling
+    xd, xu = path()
+    return F.linear(F.linear(x.to(xd.dtype), xu), xd) * scaling
 
 
 def bias_terms(paths: Paths, base: FrozenBase, *, scaling: float) -> dict[str, Tensor]:

@@ -79,6 +79,8 @@ class InnerBase(FrozenBase):
         return self._ask(x.to(self.leaf.weight.dtype)) - self.bias
 
     def _ask(self, x: Tensor) -> Tensor:
+        if x.ndim == 1:  # a DoRA answers a vector with a matrix
+            return self._ask(x[None])[0]
         # in evaluation mode, for W0 is one matrix, not a fresh draw of the inner adapter's dropout
         modes = [(module, module.training) for module in self.layer.modules()]
         self.layer.eval()

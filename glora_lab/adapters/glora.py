@@ -15,6 +15,7 @@ from .formula import Paths, add, bias_terms, build_path, init_path, output_delta
 from .frozen_base import FrozenBase, frozen_base
 from .glora_config import GloraConfig
 from .lab_layer import LabLayer
+from .offload import offload_hook, onloaded
 from .paths import PATHS, LayerPlan
 
 
@@ -67,8 +68,14 @@ class GloraLayer(LabLayer):
     def contributes(self, adapter_name: str) -> bool:
         return adapter_name in self.plans and self.plans[adapter_name].total > 0
 
+    def reads_base(self, adapter_name: str) -> bool:
+        return any(self.plans[adapter_name].modes[path] != "none" for path in "ACD")
+
     def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
-        return total + self._delta(x, result, adapter_name)
+        if offload_hook(self.leaf) is None:  # a context would break the graph of torch.compile
+            return total + self._delta(x, result, adapter_name)
+        with onloaded([self.leaf]):  # the paths multiply W0 and b0 themselves
+            return total + self._delta(x, result, adapter_name)
 
     def _delta(self, x: Tensor, result: Tensor, name: str) -> Tensor:
         return output_delta(

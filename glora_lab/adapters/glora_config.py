@@ -19,6 +19,8 @@ from . import settings
 from .paths import FORMS, MODES, PATHS, LayerPlan, plan_layer
 from .registry import LabPeftType
 
+# path → the setting that holds its mode where it has none of its own
+SHORTHAND = {"A": "config_A_B", "B": "config_A_B", "C": "config_C", "D": "config_D_E", "E": "config_D_E"}
 Mode = Literal["lora", "vector", "constant", "none"]
 
 
@@ -101,15 +103,7 @@ class GloraConfig(PeftConfig):
     @property
     def modes(self) -> dict[str, str]:
         """Path → mode, the shorthand and its overrides settled."""
-        shorthand = {
-            "A": self.config_A_B,
-            "B": self.config_A_B,
-            "C": self.config_C,
-            "D": self.config_D_E,
-            "E": self.config_D_E,
-        }
-        single = {"A": self.config_A, "B": self.config_B, "D": self.config_D, "E": self.config_E}
-        return {path: single.get(path) or shorthand[path] for path in PATHS}
+        return {path: getattr(self, f"config_{path}") or getattr(self, SHORTHAND[path]) for path in PATHS}
 
     def plan(self, layer: str, *, in_features: int, out_features: int, has_bias: bool) -> LayerPlan:
         """What this configuration puts on the layer of that name: the patterns applied, inert paths found."""

@@ -10,7 +10,7 @@ from torch import nn
 
 from .frozen_base import features
 from .glora import GloraLayer, GloraLinear
-from .glora_config import GloraConfig
+from .glora_config import SHORTHAND, GloraConfig
 from .paths import PATHS, LayerPlan
 from .registry import LabPeftType, register
 from .tuner import LabTuner, some
@@ -26,6 +26,7 @@ class GloraModel(LabTuner):
 
     prefix = "glora_"
     tuner_layer_cls = GloraLayer
+    own_patterns = ("path_pattern",)
     target_module_mapping = TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
 
     def _create_and_replace(
@@ -41,20 +42,21 @@ class GloraModel(LabTuner):
         if isinstance(target, GloraLinear):
             target.update_layer(adapter_name, peft_config)
         else:
-            layer = GloraLinear(target, adapter_name, peft_config, current_key)
-            self._replace_module(parent, target_name, layer, target)
+            self.put(GloraLinear(target, adapter_name, peft_config, current_key), parent, target_name)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GloraConfig) -> None:
         plans = [_plan(config, name, leaf) for name, leaf in targets.items()]
         if any(plan.total for plan in plans) or self.trains_beside(model, targets, config):
             return
-        reasons = {f"{path} ({why})" for plan in plans for path, why in plan.inert.items()}
         off = [path for path in PATHS if all(plan.asked[path] == "none" for plan in plans)]
-        why = [f"switched off: {', '.join(off)}"] if off else []
+        why = [f"switched off: {', '.join(off)} ({_fields(config, off)})"] if off else []
+        reasons = {f"{path} ({why})" for plan in plans for path, why in plan.inert.items()}
         why += [f"inert: {', '.join(sorted(reasons))}"] if reasons else []
+        # with bias_free="drop" alone are C and E inert; D needs a bias to scale
+        add = ", or bias_free='add' to keep E and W0·C" if any({"C", "E"} & plan.inert.keys() for plan in plans) else ""
         raise ValueError(
             f"This GloraConfig leaves nothing to train in {some(list(targets))}: {'; '.join(why)}. "
-            "Give A or B a mode, or, on layers without a bias, set bias_free='add' to keep E and W0·C."
+            f"Give A or B a mode, e.g. config_B='lora'{add}."
         )
 
     def report(self, adapter_name: str) -> None:
@@ -70,6 +72,16 @@ class GloraModel(LabTuner):
         if layers:
             lines = [f"{paths} in {some(names)}" for paths, names in layers.items()]
             warnings.warn(f"Inert GLoRA paths, which add no parameters: {'; '.join(lines)}.", stacklevel=2)
+
+
+def _fields(config: GloraConfig, off: list[str]) -> str:
+    """The settings that switch these paths off, as they would be written."""
+    said = []
+    for path in off:
+        own = f"config_{path}"
+        name = SHORTHAND[path] if getattr(config, own) is None else own
+        said.append("path_pattern" if config.modes[path] != "none" else f"{name}={getattr(config, name)!r}")
+    return ", ".join(dict.fromkeys(said))
 
 
 def _plan(config: GloraConfig, name: str, leaf: nn.Module) -> LayerPlan:

@@ -27,6 +27,7 @@ class GraloraModel(LabTuner):
 
     prefix = "gralora_"
     tuner_layer_cls = GraloraLayer
+    own_patterns = ("k_pattern",)
     target_module_mapping = TRANSFORMERS_MODELS_TO_GRALORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
 
     def _create_and_replace(  # type: ignore[override]
@@ -45,9 +46,7 @@ class GraloraModel(LabTuner):
         if isinstance(target, GraloraLinear):
             target.update_layer(adapter_name, peft_config)
         else:
-            # the layer has seen to its place: PEFT's _replace_module would move it to the device of its base, which
-            # for an offloaded base is meta
-            setattr(parent, target_name, GraloraLinear(target, adapter_name, peft_config, current_key))
+            self.put(GraloraLinear(target, adapter_name, peft_config, current_key), parent, target_name)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GraloraConfig) -> None:
         plans = [_plan(config, name, leaf) for name, leaf in targets.items()]

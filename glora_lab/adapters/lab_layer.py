@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .frozen_base import features
 from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
+from .offload import device_of, is_meta
 
 
 class LabLayer(MergingLayer):
@@ -32,13 +33,17 @@ class LabLayer(MergingLayer):
         self.r: dict[str, int] = {}
         self.scaling: dict[str, float] = {}
         self.merged_adapters: list[str] = []
-        self.kept = None
+        self.kept, self.place = None, None
         self._disable_adapters = False
         self._active_adapter: str | list[str] = []
 
     def contributes(self, adapter_name: str) -> bool:
         """Whether this adapter changes this layer's output at all."""
         raise NotImplementedError(f"{type(self).__name__} does not say what contributes")
+
+    def reads_base(self, adapter_name: str) -> bool:
+        """Whether what this adapter adds depends on W0 or b0."""
+        return False
 
     def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
         """`total` and what the adapter adds to `result` = base(x), as a new tensor in the adapter's precision."""
@@ -54,12 +59,16 @@ class LabLayer(MergingLayer):
             raise ValueError(
                 "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
             )
+        if self.merged and not torch.compiler.is_compiling():
+            self.check_inner_doras()
         result = self.base_layer(x, *args, **kwargs)
         if adapter_names is not None:
             return self._mixed(x, result, adapter_names)
         total = result
         for name in [] if self.merged else self.active_adapters:
             if self.contributes(name):
+                if self.place is not None and not torch.compiler.is_compiling():
+                    self.check_base(self.reads_base(name))
                 total = self.plus(total, x, result, name)
         return total.to(result.dtype)
 
@@ -76,9 +85,15 @@ class LabLayer(MergingLayer):
 
         PEFT would put it on the meta device with the base, where its values are lost.
         """
-        hook: Any = getattr(self.leaf, "_hf_hook", None)
-        device = hook.execution_device if getattr(hook, "offload", False) else None
-        self._move_adapter_to_device_of_base_layer(adapter_name, None if device is None else torch.device(device))
+        device = device_of(self.leaf)
+        if device is None:
+            self._move_adapter_to_device_of_base_layer(adapter_name)
+            return
+        # PEFT would leave it where it is beside an adapter that is offloaded
+        for held in (getattr(self, container) for container in self.adapter_layer_names):
+            # one made on meta is yet to be loaded
+            if adapter_name in held and not is_meta(held[adapter_name]):
+                held[adapter_name] = held[adapter_name].to(device, self.leaf.weight.dtype)
 
     def unload_and_optionally_merge_module(
         self, merge: bool, safe_merge: bool, adapter_names: list[str] | None

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge, onload_layer
+from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 
-from .frozen_base import Leaf
+from .offload import keep_offloaded, onloaded
+from .outer_layers import set_aside
+from .stacked import StackedLayer
 
 
 @dataclass
@@ -28,23 +30,17 @@ class KeptBase:
     weight: Tensor
     bias: Tensor | None
     inner_merged: list[list[str]]
+    inner_norms: list[dict[str, Any]]
 
 
-class MergingLayer(BaseTunerLayer):
+class MergingLayer(StackedLayer):
     """`merge` and `unmerge` for a layer that can say what its adapters add to the weight and the bias.
 
     A subclass has `layer_name` and `added(adapters, dtype) -> (weight delta, bias delta or None)`, the weight
     delta in the layout of the base's weight and None where nothing is added.
     """
 
-    layer_name: str
-    base_layer: nn.Module
     kept: KeptBase | None
-
-    @property
-    def leaf(self) -> Leaf:
-        """The innermost layer, whose weight and bias an adapter is merged into."""
-        return cast(Leaf, self.get_base_layer())
 
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
@@ -54,9 +50,10 @@ class MergingLayer(BaseTunerLayer):
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         """What the adapter adds to the base's weight, in that weight's own layout and precision."""
-        weight = self.leaf.weight
-        delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
-        return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
+        with onloaded([self.leaf]):
+            weight = self.leaf.weight
+            delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
+            return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put adapters into the base's weight and bias.
@@ -66,14 +63,15 @@ class MergingLayer(BaseTunerLayer):
             adapter_names: which adapters; None for the active ones.
 
         Raises:
-            ValueError: under `safe_merge`, naming the layer and the adapters; or over another layer of this library.
+            ValueError: under `safe_merge`, naming the layer and the adapters; or where it cannot be merged, see
+                `check_stack`.
         """
         new = [name for name in check_adapters_to_merge(self, adapter_names) if self.carries(name)]
         if not new:
             return
-        self._check_inner()
+        self.check_stack()
         had_bias = self.leaf.bias is not None
-        with self._onloaded():
+        with self._onloaded(), set_aside(self.outer, self.leaf, again=True):
             self._put_in(self.merged_adapters + new, safe_merge)
         if not had_bias and self.leaf.bias is not None:
             warn_gained_bias(self.layer_name)
@@ -84,7 +82,7 @@ class MergingLayer(BaseTunerLayer):
         rest = [name for name in self.merged_adapters if name not in gone]
         if len(rest) == len(self.merged_adapters):
             return
-        with self._onloaded():
+        with self._onloaded(), set_aside(self.outer, self.leaf, again=True):
             self._take_out()
             if rest:
                 self._put_in(rest)
@@ -94,37 +92,48 @@ class MergingLayer(BaseTunerLayer):
         self.unmerge([adapter_name])
         super().delete_adapter(adapter_name)
 
-    def check_mergeable(self, adapter_names: list[str] | None = None) -> None:
-        """Raise what `merge(safe_merge=True)` would, without merging."""
+    def check_mergeable(self, adapter_names: list[str] | None = None, safe_merge: bool = True) -> None:
+        """Raise what `merge` would, without merging."""
         asked = self.active_adapters if adapter_names is None else adapter_names
-        names = [n for n in [*self.merged_adapters, *asked] if self.carries(n)]
-        if names:
-            with self.original():
-                self._check_finite(*self._merged(list(dict.fromkeys(names))), names)
+        names = list(dict.fromkeys(n for n in [*self.merged_adapters, *asked] if self.carries(n)))
+        if len(names) > len(self.merged_adapters):
+            self.check_stack()
+        if names and safe_merge:
+            with onloaded([self.leaf]), set_aside(self.outer, self.leaf, again=False), self.original():
+                self._check_finite(*self._merged(names), names)
 
     @contextmanager
     def original(self) -> Iterator[None]:
-        """Within, the base has its own weight and bias, merged or not."""
+        """Within, the base has its own weight and bias, merged, offloaded or not."""
+        with onloaded([self.leaf]), self._with_kept():
+            yield
+
+    @contextmanager
+    def _with_kept(self) -> Iterator[None]:
         if self.kept is None:
+            self.check_base(True)
             yield
             return
-        leaf, inner = self.leaf, self._inner_merged()
+        leaf, inner, contained = self.leaf, self.inner, self.inner.names()
         merged = leaf.weight, leaf.bias
         weight, bias = self._kept_like(leaf.weight)
         # parameters of their own, not other data in the same ones: a backward pass may come after the exit
         leaf.weight = nn.Parameter(weight, requires_grad=False)
         leaf.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]
-        self._set_inner_merged(self.kept.inner_merged)
+        inner.say(self.kept.inner_merged)
         try:
             yield
         finally:
             leaf.weight, leaf.bias = merged
-            self._set_inner_merged(inner)
+            inner.say(contained)
 
-    def _onloaded(self) -> AbstractContextManager[None]:
-        """Within, the base's tensors are at hand and will be kept, also where accelerate offloads them."""
-        offloaded = self.leaf.weight.device.type == "meta"
-        return onload_layer(self) if offloaded else nullcontext()
+    @contextmanager
+    def _onloaded(self) -> Iterator[None]:
+        """Within, the tensors of every layer here are in place; what the base has then, accelerate brings in later."""
+        outermost: BaseTunerLayer = [*self.outer, self][0]
+        with onloaded(cast(nn.Module, outermost).modules()):
+            yield
+            keep_offloaded(self.leaf)
 
     def _put_in(self, names: list[str], safe_merge: bool = False) -> None:
         with self.original():
@@ -134,16 +143,16 @@ class MergingLayer(BaseTunerLayer):
         if self.kept is None:
             leaf = self.leaf
             kept_bias = None if leaf.bias is None else leaf.bias.data
-            self.kept = KeptBase(leaf.weight.data, kept_bias, self._inner_merged())
+            self.kept = KeptBase(leaf.weight.data, kept_bias, self.inner.names(), self.inner.norms())
         self._assign(weight, bias)
-        self._redo_inner_merges(self.kept)
+        self.inner.redo(self.kept.inner_merged, self.kept.inner_norms)
         self.merged_adapters = names
 
     def _take_out(self) -> None:
         kept = self.kept
         assert kept is not None
         self._assign(*self._kept_like(self.leaf.weight))
-        self._redo_inner_merges(kept)
+        self.inner.redo(kept.inner_merged, kept.inner_norms)
         self.kept, self.merged_adapters = None, []
 
     def _merged(self, names: list[str]) -> tuple[Tensor, Tensor | None]:
@@ -169,47 +178,12 @@ class MergingLayer(BaseTunerLayer):
         else:
             leaf.bias.data = bias
 
-    def _check_inner(self) -> None:
-        """Two layers that each keep the base aside would put back each other's weight: refused, not corrupted."""
-        for inner in self._inner_tuners():
-            if isinstance(inner, MergingLayer):
-                raise ValueError(
-                    f"Layer {self.layer_name!r} carries {type(self).__name__} over {type(inner).__name__}, which runs "
-                    "and trains, but cannot be merged: use `merge_and_unload` on the inner one before adding the outer."
-                )
-
     def _check_finite(self, weight: Tensor, bias: Tensor | None, names: list[str]) -> None:
         if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
             raise ValueError(
                 f"NaNs detected in the merged weights of layer {self.layer_name!r}. "
                 f"The adapter {', '.join(names)} seems to be broken"
             )
-
-    def _inner_tuners(self) -> list[BaseTunerLayer]:
-        tuners: list[BaseTunerLayer] = []
-        layer = self.base_layer
-        while isinstance(layer, BaseTunerLayer):
-            tuners.append(layer)
-            layer = cast(nn.Module, layer.base_layer)
-        return tuners
-
-    def _inner_merged(self) -> list[list[str]]:
-        return [list(tuner.merged_adapters) for tuner in self._inner_tuners()]
-
-    def _set_inner_merged(self, names: list[list[str]]) -> None:
-        for tuner, merged in zip(self._inner_tuners(), names, strict=True):
-            tuner.merged_adapters = list(merged)
-
-    def _redo_inner_merges(self, kept: KeptBase) -> None:
-        """Inner adapters may have been merged or unmerged since `kept` was: do the same to what was assigned."""
-        for tuner, then in zip(self._inner_tuners(), kept.inner_merged, strict=True):
-            now = tuner.merged_adapters
-            if now != then:
-                tuner.merged_adapters = list(then)
-                if then:
-                    tuner.unmerge()
-                if now:
-                    tuner.merge(adapter_names=now)
 
     def _kept_like(self, current: Tensor) -> tuple[Tensor, Tensor | None]:
         """The kept weight and bias; the model may have moved, or changed precision, while merged."""

@@ -14,18 +14,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
-from peft.utils.other import AuxiliaryTrainingWrapper
+from peft.utils.other import AuxiliaryTrainingWrapper, get_pattern_key
 from torch import nn
 
 from .frozen_base import SUPPORTED
 from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
+from .outer_layers import Place
 from .registry import PEFT_ASKS_THE_TUNER
 from .settings import refuse
 
 
 class LabTuner(BaseTuner):
     """Base of GloraModel and GraloraModel."""
+
+    own_patterns: tuple[str, ...] = ()  # settings by module pattern that PEFT does not know
 
     def __init__(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
         held = getattr(model, "peft_config", None)  # PEFT writes into it where the model carries an adapter already
@@ -48,6 +51,7 @@ class LabTuner(BaseTuner):
                 self.check_targets(model, config)
             super().inject_adapter(model, adapter_name, *args, **kwargs)
             self.report(adapter_name)  # within, for a warning may be an error
+            self._report_unmatched(model, config)
             if config.bias != "none" and not PEFT_ASKS_THE_TUNER:
                 message = f"bias={config.bias!r}: this PEFT trains biases but does not save them; 0.21 does"
                 warnings.warn(message, stacklevel=2)
@@ -60,19 +64,38 @@ class LabTuner(BaseTuner):
         """Refuse a configuration that this model cannot carry, before anything is changed."""
         targets = self.targets(model, config)
         if not targets:
-            raise refuse("target_modules", config.target_modules, f"matches no layer. {_not_found(model, config)}")
+            raise refuse(
+                "target_modules", _shown(config.target_modules), f"matches no layer: {_not_found(model, config)}"
+            )
         unsupported = {name: leaf for name, leaf in targets.items() if type(leaf) not in SUPPORTED}
         if unsupported:
             listed = ", ".join(f"{name} ({type(leaf).__name__})" for name, leaf in unsupported.items())
             rule = f"matches layers of a type that is not supported: {listed}. Supported are nn.Linear and Conv1D"
-            raise refuse("target_modules", config.target_modules, rule)
+            raise refuse("target_modules", _shown(config.target_modules), rule)
         self.check_layers(model, targets, config)
+
+    def put(self, layer: MergingLayer, parent: nn.Module, name: str) -> None:
+        """The new layer in its place. PEFT's _replace_module would move it to its base's device, which may be meta."""
+        setattr(parent, name, layer)
+        layer.place = Place(parent, name)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> None:
         """Hook for rules over all layers together."""
 
     def report(self, adapter_name: str) -> None:
         """Hook for one warning after a successful injection."""
+
+    def _report_unmatched(self, model: nn.Module, config: Any) -> None:
+        """PEFT's warning about keys of `rank_pattern` that match nothing, for the patterns it does not know."""
+        for name in self.own_patterns:
+            keys = set(getattr(config, name))
+            if not keys:
+                continue
+            layers = self.targets(model, config)
+            unmatched = sorted(key for key in keys if not any(get_pattern_key([key], n) == key for n in layers))
+            if unmatched:
+                said = f"The following {name} keys did not match any targeted module and were ignored: {unmatched}."
+                warnings.warn(said, RuntimeWarning, stacklevel=3)
 
     def trains_beside(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> bool:
         """Whether the configuration trains anything that is not in an adapter: biases of the base, or whole modules."""
@@ -96,9 +119,9 @@ class LabTuner(BaseTuner):
         }
 
     def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
-        """As PEFT's; with `safe_merge`, a weight that is not finite in any layer leaves all of them untouched."""
-        if safe_merge:
-            self._check_all_mergeable(adapter_names)
+        """As PEFT's; a layer that cannot be merged, with `safe_merge` also one that would not be finite, leaves all
+        of them untouched."""
+        self._check_all_mergeable(adapter_names, safe_merge)
         super().merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
 
     def _unload_and_optionally_merge(
@@ -108,14 +131,14 @@ class LabTuner(BaseTuner):
         safe_merge: bool = False,
         adapter_names: list[str] | None = None,
     ) -> Any:
-        if merge and safe_merge:
-            self._check_all_mergeable(adapter_names)
+        if merge:
+            self._check_all_mergeable(adapter_names, safe_merge)
         return super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
 
-    def _check_all_mergeable(self, adapter_names: list[str] | None) -> None:
+    def _check_all_mergeable(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         for module in self.model.modules():
             if isinstance(module, MergingLayer):
-                module.check_mergeable(adapter_names)
+                module.check_mergeable(adapter_names, safe_merge)
 
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
@@ -138,14 +161,19 @@ def _outside(model: nn.Module, *kinds: type) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
+def _shown(modules: Any) -> Any:
+    """A setting of module names as it was written: the configuration keeps a list as a set."""
+    return sorted(modules) if isinstance(modules, set) else modules
+
+
 def _not_found(model: nn.Module, config: Any) -> str:
-    """PEFT's own sentence, then what could have been meant and what else narrows the choice."""
+    """PEFT's own words, then what could have been meant and what else narrows the choice."""
     narrowing = ("exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern")
-    others = [f"{name}={getattr(config, name)!r}" for name in narrowing if getattr(config, name)]
+    others = [f"{name}={_shown(getattr(config, name))!r}" for name in narrowing if getattr(config, name)]
     outside = _outside(model, BaseTunerLayer, AuxiliaryTrainingWrapper)
     linear = {name.rpartition(".")[2] for name, m in outside if isinstance(m, (*SUPPORTED, BaseTunerLayer))}
     return (
-        f"Target modules {config.target_modules} not found in the base model"
+        "not found in the base model"
         + (f" (narrowed by {', '.join(others)})" if others else "")
         + f". Its linear layers are called {', '.join(sorted(linear)) or '(it has none)'}."
     )

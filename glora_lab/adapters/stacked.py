@@ -1,0 +1,77 @@
+"""One of our layers among other tuners' layers on the same base, and what they must not do to each other.
+
+They all read and change one weight, that of the innermost layer, the leaf. A sum over it may be merged in any
+order; what looks at the weight itself may not, and is refused before anything is changed.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from .frozen_base import Leaf
+from .inner_merges import InnerMerges
+from .outer_layers import Place, adds_only, has_dora
+
+
+class StackedLayer(BaseTunerLayer):
+    """The leaf beneath, the adapters beneath and above, and the checks that they allow what is asked."""
+
+    layer_name: str
+    base_layer: nn.Module
+    place: Place | None  # None for a layer that no tuner put anywhere
+
+    @property
+    def leaf(self) -> Leaf:
+        """The innermost layer, whose weight and bias an adapter is merged into."""
+        return cast(Leaf, self.get_base_layer())
+
+    @property
+    def inner(self) -> InnerMerges:
+        """The adapters beneath, merged or not."""
+        return InnerMerges(self.base_layer)
+
+    @property
+    def outer(self) -> list[BaseTunerLayer]:
+        """The adapters that were put over this layer, outermost first."""
+        return [] if self.place is None else self.place.above(self)
+
+    def check_base(self, reads_base: bool) -> None:
+        """Refuse to compute beside a weight into which an outer adapter was merged, where that would be wrong."""
+        for tuner in self.outer:
+            if tuner.merged and (reads_base or not adds_only(tuner)):
+                raise ValueError(
+                    f"Layer {self.layer_name!r} carries {type(self).__name__} beneath {_kind(tuner)}, which is merged "
+                    "into the weight that this one needs as it was: merge both, or unmerge the outer one."
+                )
+
+    def check_stack(self) -> None:
+        """Refuse to merge where another layer on the same base would then compute something else."""
+        name, own = self.layer_name, type(self).__name__
+        for inner in self.inner.tuners:
+            # each would keep the base aside, and put back the other's weight
+            if isinstance(inner, StackedLayer):
+                raise ValueError(
+                    f"Layer {name!r} carries {own} over {type(inner).__name__}, which runs and trains, but cannot be "
+                    "merged: use `merge_and_unload` on the inner one before adding the outer."
+                )
+        self.check_inner_doras()
+        if any(has_dora(tuner) for tuner in self.outer):
+            raise ValueError(
+                f"Layer {name!r} carries {own} beneath a DoRA, which divides by the norm of the weight and would find "
+                "another one after this merge: it cannot be merged."
+            )
+
+    def check_inner_doras(self) -> None:
+        """Refuse to be merged over a DoRA that is not."""
+        if self.inner.unmerged_doras():
+            raise ValueError(
+                f"Layer {self.layer_name!r} carries {type(self).__name__} over a DoRA, which divides by the norm of "
+                "the weight: merge the inner DoRA first, and unmerge it last."
+            )
+
+
+def _kind(tuner: BaseTunerLayer) -> str:
+    return "a DoRA" if has_dora(tuner) else f"{type(tuner).__module__.split('.')[-2]}.{type(tuner).__name__}"
