@@ -49,18 +49,18 @@ class BudgetPanel(Panel):
         self.model_choice = widgets.Dropdown(options=names, description="model")
         self.rank = widgets.IntSlider(8, 1, 64, description="rank", continuous_update=False)
         self.bias_free = choice("C, E without a bias", ["drop", "add"])
-        self.library = choice("code for", LIBRARIES)
+        self.code_for = choice("code for", LIBRARIES)
         self.targets = TargetControls(self._change_settings)
         self.modes = ModeControls(DEFAULT, self._change_settings)
         self.figure = FigureSlot(height=360)
         self._equation, self._note, self._code = widgets.HTML(), widgets.HTML(), widgets.HTML()
         what = widgets.HBox([self.model_choice, self.rank, self.bias_free], layout={"flex_flow": "row wrap"})
         self.top.children = [self._equation, what, self.targets, self.modes]
-        self.bottom.children = [self._note, self.figure, self.library, self._code]
+        self.bottom.children = [self._note, self.figure, self.code_for, self._code]
         self.model_choice.observe(self._change_model, "value")
         self.rank.observe(self._change_settings, "value")
         self.bias_free.observe(self._change_settings, "value")
-        self.library.observe(self._change_library, "value")
+        self.code_for.observe(self._change_library, "value")
         self._change_model()
 
     @guarded
@@ -128,7 +128,7 @@ class BudgetPanel(Panel):
         self._write_code()
 
     def _write_code(self) -> None:
-        self.snippet = config_snippet(self.config, self.library.value, conv1d=self.targets.conv1d)
+        self.snippet = config_snippet(self.config, self.code_for.value, conv1d=self.targets.conv1d)
         box = "margin:0;padding:8px;line-height:1.35;border:1px solid rgba(128,128,128,.4);border-radius:4px"
         self._code.value = (
             f'<div><pre tabindex="0" aria-label="code" style="{box}">{html.escape(self.snippet)}</pre>'

@@ -98,7 +98,7 @@ def test_the_snippet_makes_the_configuration() -> None:
     made = run(panel.snippet)
     assert type(made) is GloraConfig and made.modes == panel.config.modes
     assert (made.r, made.target_modules) == (3, {"q_proj", "k_proj"})
-    panel.library.value = "peft"
+    panel.code_for.value = "peft"
     assert "config_A='vector' with config_B='lora'" in panel.snippet and run(panel.snippet) is None
     panel.modes.set_modes({"B": "lora"})
     assert type(run(panel.snippet)) is peft.LoraConfig
@@ -115,7 +115,7 @@ def test_the_boxes_of_another_model_replace_the_first(panel: BudgetPanel) -> Non
 def test_code_for_peft_says_that_its_glora_does_not_take_gpt2() -> None:
     panel = BudgetPanel()
     panel.model_choice.value = "GPT-2"
-    panel.library.value = "peft"
+    panel.code_for.value = "peft"
     assert "takes nn.Linear alone" in panel.snippet and run(panel.snippet) is None
     panel.modes.set_modes({"B": "lora"})
     assert type(run(panel.snippet)) is peft.LoraConfig
