@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 from peft import PeftConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -60,10 +62,11 @@ def path_budget(model_or_config: nn.Module | PretrainedConfig, adapter_config: P
 
 def _carried(model: nn.Module) -> PathBudget:
     layers = adapted_layers(model)
-    config = next(iter(model.peft_config.values()))  # type: ignore[operator]
-    rows = [row for name, layer in layers.items() for row in _layer_rows(name, layer)] + _whole_modules(model)
+    configs: dict[str, Any] = model.peft_config  # type: ignore[assignment]
+    rows = [row for name, layer in layers.items() for row in _layer_rows(name, layer, configs)] + _whole_modules(model)
     adapters = sum(p.numel() for layer in layers.values() for p in _all_adapter_parameters(layer))
-    kind = str(getattr(config.peft_type, "value", config.peft_type))
+    peft_type = next(iter(configs.values())).peft_type
+    kind = str(getattr(peft_type, "value", peft_type))
     return PathBudget(
         rows=tuple(rows),
         method=METHODS.get(kind, kind),
@@ -72,7 +75,7 @@ def _carried(model: nn.Module) -> PathBudget:
     )
 
 
-def _layer_rows(name: str, layer: BaseTunerLayer) -> list[PathCount]:
+def _layer_rows(name: str, layer: BaseTunerLayer, configs: Mapping[str, Any]) -> list[PathCount]:
     rows = []
     for adapter in layer.active_adapters:
         counts: dict[str, int] = {}
@@ -82,7 +85,7 @@ def _layer_rows(name: str, layer: BaseTunerLayer) -> list[PathCount]:
         if isinstance(layer, GloraLayer):
             rows += _glora_rows(name, layer, adapter, counts)
         elif hasattr(layer, "glora_A"):
-            rows += _stock_glora_rows(name, layer, adapter, counts)
+            rows += _stock_glora_rows(name, layer, configs[adapter], counts)
         elif counts:
             mode = "gralora" if isinstance(layer, GraloraLayer) else type(layer).__module__.split(".")[-2]
             rows.append(PathCount(name, "B", mode, counts["B"]))
@@ -96,19 +99,15 @@ def _glora_rows(name: str, layer: GloraLayer, adapter: str, counts: dict[str, in
     return [PathCount(name, p, plan.asked[p], counts.get(p, 0), plan.inert.get(p, "")) for p in PATHS]
 
 
-def _stock_glora_rows(name: str, layer: BaseTunerLayer, adapter: str, counts: dict[str, int]) -> list[PathCount]:
-    """Stock PEFT says nothing about paths that it dropped; they are known by the bias that is not there."""
+def _stock_glora_rows(name: str, layer: BaseTunerLayer, config: Any, counts: dict[str, int]) -> list[PathCount]:
+    """Stock PEFT says nothing about paths that it dropped; they are those that were asked for in vain."""
     bias_free = layer.get_base_layer().bias is None
-    modes = {
-        "GloraLoraPath": "lora",
-        "GloraVectorPath": "vector",
-        "GloraScalarPath": "constant",
-        "GloraEmptyPath": "none",
-    }
+    joint = {"A": config.config_A_B, "B": config.config_A_B, "C": config.config_C}
     rows = []
     for path in PATHS:
-        mode = modes[type(getattr(layer, f"glora_{path}")[adapter]).__name__]
-        inert = "stock PEFT drops it without a word: the layer has no bias" if bias_free and path in "CDE" else ""
+        mode = joint.get(path, config.config_D_E)
+        dropped = bias_free and path in "CDE" and mode != "none"
+        inert = "stock PEFT drops it without a word: the layer has no bias" if dropped else ""
         rows.append(PathCount(name, path, mode, counts.get(path, 0), inert))
     return rows
 

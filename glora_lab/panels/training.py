@@ -218,7 +218,7 @@ class TrainPanel(Panel):
         if not session.steps or self.model is None:
             return
         name = self._run_name if session.state == "done" else f"{self._run_name}, stopped at {len(session.steps)}"
-        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        trained = path_budget(self.model).total
         accuracy = evaluate(self.model, self.task.test)
         self.runs.append(Run(name, trained, accuracy, session.steps[-1].seconds, session.steps))
         self.table.value = run_table(self.runs)

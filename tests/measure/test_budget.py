@@ -128,3 +128,10 @@ def test_llama_70b_takes_under_five_seconds_and_one_gigabyte():
     assert total == 207_093_760
     assert seconds < 5
     assert gigabytes < 1
+
+
+def test_a_stock_path_that_nobody_asked_for_is_not_called_dropped():
+    config = StockGloraConfig(r=2, config_C="none", config_D_E="vector", target_modules=["second"])
+    rows = {row.path: row for row in path_budget(Reader(), config).rows}
+    assert (rows["C"].mode, rows["C"].inert) == ("none", "")
+    assert rows["D"].mode == "vector" and "drops it without a word" in rows["D"].inert
