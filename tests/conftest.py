@@ -8,6 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 
 import functools
 import random
+import sys
 import typing
 from collections.abc import Callable
 
@@ -30,12 +31,13 @@ hypothesis.settings.load_profile("lab")
 def check_record_shapes() -> None:
     """Check each record's fields as it is made, the shapes of its arrays among them.
 
-    records.py imports jaxtyping for type checkers only, because readers need not have it. Here its names are
-    put into the module, the field annotations become types, and each `__init__` is replaced in place.
+    The records' modules import jaxtyping for type checkers only, because readers need not have it. Here its names
+    are put into each module, the field annotations become types, and each `__init__` is replaced in place.
     """
-    records.Float, records.Int = jaxtyping.Float, jaxtyping.Int
     typecheck = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int will do for a float
     for record in records.Record.__subclasses__():
+        module = sys.modules[record.__module__]
+        module.Float, module.Int = jaxtyping.Float, jaxtyping.Int
         record.__init__.__annotations__ = {**typing.get_type_hints(record), "return": None}
         record.__init__ = without_dice(jaxtyping.jaxtyped(record.__init__, typechecker=typecheck))
 

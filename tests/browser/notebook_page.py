@@ -91,6 +91,24 @@ class NotebookPage:
         self.page.keyboard.type(str(value))
         self.page.keyboard.press("Enter")
 
+    def seconds_to_picture(self, label: str, word: str, keys: list[str], nth: int = 0) -> list[float]:
+        """Press each key on the slider's handle, and time it to the frame that draws a graph with this word anew."""
+        handle = self.control(label).nth(nth).locator(".noUi-handle").first
+        handle.focus()
+        seconds = []
+        for key in keys:
+            self.page.wait_for_timeout(400)  # one movement of a hand at a time: a burst is drawn ten times a second
+            handle.evaluate(
+                """(handle, [key, word]) => {
+                    lab.timePicture(word);
+                    handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+                }""",
+                [key, word],
+            )
+            self.until("lab.pictureTook !== null")
+            seconds.append(self.page.evaluate("lab.pictureTook") / 1000)
+        return seconds
+
     # Looking
 
     def sees(self, text: str, seconds: float = 30) -> None:

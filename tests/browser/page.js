@@ -72,6 +72,23 @@ window.lab = {
     }));
   },
 
+  // The time from now to the next frame in which a graph that has this word in its title, or its text, is drawn
+  // anew: JupyterLab's renderer makes it from nothing, so the element itself is another one.
+  timePicture(word) {
+    const find = () => [...document.querySelectorAll(".js-plotly-plot")].find((graph) => graph.textContent.includes(word));
+    const before = find();
+    const drawn = before?.querySelector(".main-svg")?.innerHTML;
+    const began = performance.now();
+    lab.pictureTook = null;
+    const look = (now) => {
+      const graph = find();
+      if (graph?.querySelector(".gtitle") && (graph !== before || graph.querySelector(".main-svg").innerHTML !== drawn))
+        lab.pictureTook = now - began;
+      else requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  },
+
   // A PNG's pixels, by the browser that drew it: Python needs no image library.
   async pixels(png) {
     const image = new Image();

@@ -1,0 +1,37 @@
+"""The gradient of a layer beside what an adapter makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .record import Record
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@dataclass(frozen=True, eq=False)
+class GradientReport(Record):
+    """G = ∂L/∂W (`full`), J Jᵀ G (`effective`, as it is), and how far factor·J Jᵀ G is from G: relative, per input
+    channel (`deviation`), and for block [m, n] the median over its channels. `measure.entanglement` defines them."""
+
+    layer: str
+    method: str
+    full: Float[np.ndarray, "o i"]
+    effective: Float[np.ndarray, "o i"]
+    deviation: Float[np.ndarray, " i"]
+    block_deviation: Float[np.ndarray, "k k"]
+    scaling: str
+    factor: float
+    outliers: tuple[int, ...] = ()  # input channels whose gradient is far above the median, largest first
+
+    def deviating(self, times: float = 3.0) -> float:
+        """The share of input channels whose gradient is off by more than `times` its own size."""
+        return float((self.deviation > times).mean())
+
+    def contaminated(self, times: float = 3.0) -> list[tuple[int, int]]:
+        """The blocks (m, n) of which at least half the input channels are off by more than that."""
+        return [(int(m), int(n)) for m, n in np.argwhere(self.block_deviation > times)]

@@ -1,0 +1,164 @@
+"""GLoRA seen by its paths: what each costs, what it makes of a layer, what it does while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .record import Record
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@dataclass(frozen=True, eq=False)
+class PathCount(Record):
+    """Trainable parameters of one path of one adapted layer.
+
+    `inert` is empty, or says why a path that the configuration asks for can do nothing here.
+    """
+
+    layer: str
+    path: str
+    mode: str
+    params: int
+    inert: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class PathBudget(Record):
+    """Trainable parameters per layer and path. `model_params` counts the frozen model."""
+
+    rows: tuple[PathCount, ...]
+    method: str = "GLoRA"
+    model: str = ""
+    model_params: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(row.params for row in self.rows)
+
+    @property
+    def share(self) -> float:
+        """Trainable parameters over the frozen model's."""
+        return self.total / self.model_params if self.model_params else float("nan")
+
+    def by_path(self) -> dict[str, int]:
+        return self._sum_by("path")
+
+    def by_layer(self) -> dict[str, int]:
+        return self._sum_by("layer")
+
+    def by_layer_and_path(self) -> dict[str, dict[str, int]]:
+        """Layer → path → parameters."""
+        return self._sum_by_path({row.layer: row.layer for row in self.rows})
+
+    def by_kind_and_path(self) -> dict[str, dict[str, int]]:
+        """Kind of layer → path → parameters, the kinds as in `kinds`."""
+        return self._sum_by_path(self.kinds())
+
+    def kinds(self) -> dict[str, str]:
+        """Layer → kind: its name without indices and without what all layers share ("mlp.up_proj")."""
+        layers = dict.fromkeys(row.layer for row in self.rows)
+        words = {name: [word for word in name.split(".") if not word.isdigit()] for name in layers}
+        shared = 0
+        while all(len(w) > shared + 1 for w in words.values()) and len({w[shared] for w in words.values()}) == 1:
+            shared += 1
+        return {name: ".".join(w[shared:]) for name, w in words.items()}
+
+    def inert(self) -> dict[str, str]:
+        """Path → reason, for the paths that do nothing in at least one layer."""
+        return {row.path: row.inert for row in self.rows if row.inert}
+
+    def inert_everywhere(self) -> dict[str, str]:
+        """Path → reason, for the paths that are asked for and have no parameter in any layer."""
+        sums = self.by_path()
+        return {path: reason for path, reason in self.inert().items() if not sums[path]}
+
+    def inert_layers(self) -> dict[str, int]:
+        """Path → the number of layers in which it is asked for and can do nothing."""
+        layers: dict[str, int] = {}
+        for row in self.rows:
+            if row.inert:
+                layers[row.path] = layers.get(row.path, 0) + 1
+        return layers
+
+    def _sum_by_path(self, group: Mapping[str, str]) -> dict[str, dict[str, int]]:
+        sums: dict[str, dict[str, int]] = {}
+        for row in self.rows:
+            paths = sums.setdefault(group[row.layer], {})
+            paths[row.path] = paths.get(row.path, 0) + row.params
+        return sums
+
+    def _sum_by(self, name: str) -> dict[str, int]:
+        sums: dict[str, int] = {}
+        for row in self.rows:
+            key = getattr(row, name)
+            sums[key] = sums.get(key, 0) + row.params
+        return sums
+
+
+@dataclass(frozen=True, eq=False)
+class PathPicture(Record):
+    """One GLoRA layer taken apart: W_eff = W0 + W0⊙A + B, b_eff = b0 + b0⊙D + E + W0·C.
+
+    `w0a` is the whole A term (W0⊙A, or W0·A in the product form); `b0d`, `e` and `w0c` are the bias
+    terms. A path that is off or inert contributes zeros. Ranks are numerical ranks of the two weight terms,
+    None where the layer is too large to ask while a reader waits.
+    """
+
+    layer: str
+    form: str
+    modes: Mapping[str, str]
+    params: Mapping[str, int]
+    inert: Mapping[str, str]
+    w0: Float[np.ndarray, "o i"]
+    w0a: Float[np.ndarray, "o i"]
+    b: Float[np.ndarray, "o i"]
+    w_eff: Float[np.ndarray, "o i"]
+    b0: Float[np.ndarray, " o"]
+    b0d: Float[np.ndarray, " o"]
+    e: Float[np.ndarray, " o"]
+    w0c: Float[np.ndarray, " o"]
+    b_eff: Float[np.ndarray, " o"]
+    rank_w0a: int | None
+    rank_b: int | None
+
+    @property
+    def total(self) -> int:
+        """Trainable parameters of the layer."""
+        return sum(self.params.values())
+
+    @property
+    def weight_change(self) -> float:
+        """Frobenius norm of W_eff − W0 over that of W0."""
+        return _relative(self.w_eff - self.w0, self.w0)
+
+    @property
+    def bias_change(self) -> float:
+        """Norm of b_eff − b0 over that of b0; infinite where a bias appears that was not there."""
+        return _relative(self.b_eff - self.b0, self.b0)
+
+
+@dataclass(frozen=True, eq=False)
+class PathActivity(Record):
+    """What each path does at one moment of training, summed over all layers: `norms` of the terms that the
+    paths add to W0 and b0 (A to B, C to E), and each path's share of the squared gradient (0 to 1 in all)."""
+
+    index: int
+    norms: Mapping[str, float]
+    shares: Mapping[str, float]
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [
+            {"index": self.index, "path": path, "norm": self.norms[path], "gradient share": self.shares[path]}
+            for path in self.norms
+        ]
+
+
+def _relative(change: np.ndarray, base: np.ndarray) -> float:
+    changed, size = float(np.linalg.norm(change)), float(np.linalg.norm(base))
+    return changed / size if size else (float("inf") if changed else 0.0)
