@@ -1,0 +1,124 @@
+"""How near each grid of blocks comes to a change of W: one small panel a change, the error over k, all on one scale.
+
+The dashed line is LoRA's error. A point below it is a win for the blocks, one above it a loss; where all points lie
+within the record's margin the panel says a tie. A cross is what training reached.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from glora_lab.figures.theme import LINE, TEXT, draw, listed, note, path_color, plain
+from glora_lab.records import RankReach
+
+MOST_IN_A_ROW = 6
+ROW, TOP, BOTTOM = 250, 118, 52  # pixels
+HEADING = 0.16  # of a row, above each panel but those on top
+GAP = 0.14  # of a column
+MOST_LABELLED = 5  # k values; with more of them only pointing tells the numbers
+Layout = dict[str, Any]
+
+
+def plot_rank_reach(reach: RankReach) -> go.Figure:
+    """The relative error of the best ΔW (0 to 1) over k (1 is LoRA), for each change; means over its draws."""
+    names = reach.names
+    columns = min(len(names), MOST_IN_A_ROW) or 1
+    rows = -(-len(names) // columns) or 1
+    traces, notes = [], []
+    axes: Layout = {}
+    for place, name in enumerate(names):
+        row, column = divmod(place, columns)
+        across = (column + GAP * (column > 0)) / columns, (column + 1 - GAP * (column < columns - 1) / 2) / columns
+        upward = 1 - (row + 1) / rows, 1 - (row + HEADING * (row > 0)) / rows
+        if rows > 1 and row < rows - 1:
+            upward = upward[0] + 0.1 / rows, upward[1]
+        traces += _points(reach, name, place + 1)
+        axes |= _axes(reach, place + 1, across, upward, first=column == 0, last=place + columns >= len(names))
+        notes.append(note(sum(across) / 2, upward[1], _heading(reach, name), TEXT, size=13))
+    legend = {"y": 1, "yanchor": "top", "yref": "container", "x": 0, "xref": "paper"}
+    return draw(
+        traces,
+        _title(reach),
+        height=TOP + BOTTOM + ROW * rows,
+        notes=notes,
+        margin={"t": TOP, "b": BOTTOM},
+        showlegend=True,
+        legend={**legend, "y": 1 - 40 / (TOP + BOTTOM + ROW * rows)},
+        **axes,
+    )
+
+
+def describe_rank_reach(reach: RankReach) -> str:
+    """The figure in words."""
+    if not reach.rows:
+        return "No change was asked for."
+    ks = listed(map(str, reach.ks))
+    lines = []
+    for name in reach.names:
+        errors = " / ".join(f"{error:.2f}" for error in reach.errors(name).values())
+        lines.append(f"{name} {errors} ({_verdict(reach, name)})")
+    trained = [abs(error - reach.errors(n)[k]) for n in reach.names for k, error in reach.trained(n).items()]
+    reached = f" Training came within {max(trained):.2g} of every one of them." if trained else ""
+    return f"Least relative error at equal parameters for k = {ks}: {'; '.join(lines)}.{reached}"
+
+
+def _title(reach: RankReach) -> str:
+    best = [reach.best(name) for name in reach.names]
+    if not best:
+        return "No change was asked for"
+    lora, ties = best.count(1), best.count(None)
+    blocks = len(best) - lora - ties
+    if len(best) == 1:
+        return f"<b>{plain(reach.names[0])}</b>: {_verdict(reach, reach.names[0])}"
+    if lora == len(best):
+        return f"k·r directions, and LoRA (k = 1) still comes closest to all {lora} changes"
+    counts = ((lora, "LoRA (k = 1) comes closest to"), (blocks, "blocks to"), (ties, "a tie for"))
+    return f"More rank wins only where the change has that shape: {listed(f'{says} {n}' for n, says in counts if n)}"
+
+
+def _heading(reach: RankReach, name: str) -> str:
+    return f"<b>{plain(name)}</b><br><span style='font-size:11px'>{_verdict(reach, name)}</span>"
+
+
+def _verdict(reach: RankReach, name: str) -> str:
+    best = reach.best(name)
+    return "a tie" if best is None else "LoRA comes closest" if best == 1 else f"k = {best} comes closest"
+
+
+def _points(reach: RankReach, name: str, n: int) -> list[Layout]:
+    """The line over k, LoRA's point in its colour, the others in GraLoRA's; LoRA's error dashed; what was trained."""
+    errors, ranks, trained = reach.errors(name), reach.ranks(name), reach.trained(name)
+    ks = list(errors)
+    place = {"type": "scatter", "xaxis": f"x{n}", "yaxis": f"y{n}"}
+    words = "k = %{x}: error %{y:.3f}<br>ΔW of rank %{customdata}<extra>" + plain(name) + "</extra>"
+    marks: Layout = {"mode": "markers+text" if len(ks) <= MOST_LABELLED else "markers", "hovertemplate": words}
+    found: list[Layout] = [{"x": ks, "y": list(errors.values()), "mode": "lines", "line": {"color": LINE}, **place}]
+    found[0] |= {"hoverinfo": "skip", "showlegend": False}
+    if 1 in errors:
+        level = {"x": [ks[0], ks[-1]], "y": [errors[1]] * 2, "mode": "lines", "hoverinfo": "skip", "showlegend": False}
+        found.append({**place, **level, "line": {"color": path_color("LoRA"), "width": 1.5, "dash": "dash"}})
+    for method, mine in (("LoRA", [k for k in ks if k == 1]), ("GraLoRA", [k for k in ks if k > 1])):
+        dots = {"x": mine, "y": [errors[k] for k in mine], "customdata": [ranks[k] for k in mine]}
+        dots |= {"text": [f"{errors[k]:.2f}" for k in mine], "textposition": "top center", "textfont": {"size": 11}}
+        dots |= {"marker": {"color": path_color(method), "size": 9}, "name": f"{method}, least error"}
+        found.append({**place, **marks, **dots, "legendgroup": method, "showlegend": n == 1 and bool(mine)})
+    if trained:
+        cross = {"symbol": "x-thin", "size": 9, "line": {"color": TEXT, "width": 2}}
+        dots = {"x": list(trained), "y": list(trained.values()), "mode": "markers", "marker": cross, "name": "trained"}
+        says = "k = %{x}: trained to %{y:.3f}<extra>" + plain(name) + "</extra>"
+        found.append({**place, **dots, "hovertemplate": says, "legendgroup": "trained", "showlegend": n == 1})
+    return found
+
+
+def _axes(
+    reach: RankReach, n: int, across: tuple[float, float], upward: tuple[float, float], *, first: bool, last: bool
+) -> Layout:
+    ks = reach.ks
+    # on a log axis, a little room beside the first and the last k
+    x: Layout = {"type": "log", "domain": across, "anchor": f"y{n}", "tickvals": ks, "ticktext": [str(k) for k in ks]}
+    x |= {"title": {"text": "k, blocks per side"} if last else None, "showgrid": False, "minor": {"ticks": ""}}
+    y: Layout = {"domain": upward, "anchor": f"x{n}", "range": (-0.04, 1.1), "showticklabels": first, "dtick": 0.25}
+    y |= {"title": {"text": "relative error"} if first else None, "tickformat": ".2f"}
+    return {f"xaxis{n}": x, f"yaxis{n}": y}
