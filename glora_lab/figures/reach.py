@@ -1,7 +1,7 @@
 """How near each grid of blocks comes to a change of W: one small panel a change, the error over k, all on one scale.
 
 The dashed line is LoRA's error. A point below it is a win for the blocks, one above it a loss; where all points lie
-within the record's margin the panel says a tie. A cross is what training reached.
+within the record's margin the panel says a tie. A ring is what training reached.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from glora_lab.records import RankReach
 MOST_IN_A_ROW = 6
 ROW, TOP, BOTTOM = 250, 118, 52  # pixels
 HEADING = 0.16  # of a row, above each panel but those on top
+LONGEST = 18  # letters of a name; of a longer one the end
 GAP = 0.14  # of a column
 MOST_LABELLED = 5  # k values; with more of them only pointing tells the numbers
 Layout = dict[str, Any]
@@ -74,12 +75,13 @@ def _title(reach: RankReach) -> str:
         return f"<b>{plain(reach.names[0])}</b>: {_verdict(reach, reach.names[0])}"
     if lora == len(best):
         return f"k·r directions, and LoRA (k = 1) still comes closest to all {lora} changes"
-    counts = ((lora, "LoRA (k = 1) comes closest to"), (blocks, "blocks to"), (ties, "a tie for"))
-    return f"More rank wins only where the change has that shape: {listed(f'{says} {n}' for n, says in counts if n)}"
+    counts = {"LoRA comes closest to": lora, "blocks to": blocks, "a tie for": ties}
+    return f"More rank wins only where the change has that shape: {listed(f'{says} {n}' for says, n in counts.items())}"
 
 
 def _heading(reach: RankReach, name: str) -> str:
-    return f"<b>{plain(name)}</b><br><span style='font-size:11px'>{_verdict(reach, name)}</span>"
+    short = name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
+    return f"<b>{plain(short)}</b><br><span style='font-size:11px'>{_verdict(reach, name)}</span>"
 
 
 def _verdict(reach: RankReach, name: str) -> str:
@@ -88,28 +90,52 @@ def _verdict(reach: RankReach, name: str) -> str:
 
 
 def _points(reach: RankReach, name: str, n: int) -> list[Layout]:
-    """The line over k, LoRA's point in its colour, the others in GraLoRA's; LoRA's error dashed; what was trained."""
-    errors, ranks, trained = reach.errors(name), reach.ranks(name), reach.trained(name)
-    ks = list(errors)
-    place = {"type": "scatter", "xaxis": f"x{n}", "yaxis": f"y{n}"}
-    words = "k = %{x}: error %{y:.3f}<br>ΔW of rank %{customdata}<extra>" + plain(name) + "</extra>"
-    marks: Layout = {"mode": "markers+text" if len(ks) <= MOST_LABELLED else "markers", "hovertemplate": words}
-    found: list[Layout] = [{"x": ks, "y": list(errors.values()), "mode": "lines", "line": {"color": LINE}, **place}]
-    found[0] |= {"hoverinfo": "skip", "showlegend": False}
+    """The line over k and LoRA's error dashed; LoRA's point in its colour, the others in GraLoRA's; rings if trained."""
+    errors, trained = reach.errors(name), reach.trained(name)
+    ks, values = list(errors), list(errors.values())
+    lines = [{"x": ks, "y": values, "line": {"color": LINE}}]
     if 1 in errors:
-        level = {"x": [ks[0], ks[-1]], "y": [errors[1]] * 2, "mode": "lines", "hoverinfo": "skip", "showlegend": False}
-        found.append({**place, **level, "line": {"color": path_color("LoRA"), "width": 1.5, "dash": "dash"}})
-    for method, mine in (("LoRA", [k for k in ks if k == 1]), ("GraLoRA", [k for k in ks if k > 1])):
-        dots = {"x": mine, "y": [errors[k] for k in mine], "customdata": [ranks[k] for k in mine]}
-        dots |= {"text": [f"{errors[k]:.2f}" for k in mine], "textposition": "top center", "textfont": {"size": 11}}
-        dots |= {"marker": {"color": path_color(method), "size": 9}, "name": f"{method}, least error"}
-        found.append({**place, **marks, **dots, "legendgroup": method, "showlegend": n == 1 and bool(mine)})
+        dashed = {"color": path_color("LoRA"), "width": 1.5, "dash": "dash"}
+        lines.append({"x": [ks[0], ks[-1]], "y": [errors[1]] * 2, "line": dashed})
+    found = [{"mode": "lines", "hoverinfo": "skip", "showlegend": False, **line} for line in lines]
+    found += [_dots(reach, name, method, n) for method in ("LoRA", "GraLoRA")]
     if trained:
-        cross = {"symbol": "x-thin", "size": 9, "line": {"color": TEXT, "width": 2}}
-        dots = {"x": list(trained), "y": list(trained.values()), "mode": "markers", "marker": cross, "name": "trained"}
-        says = "k = %{x}: trained to %{y:.3f}<extra>" + plain(name) + "</extra>"
-        found.append({**place, **dots, "hovertemplate": says, "legendgroup": "trained", "showlegend": n == 1})
-    return found
+        found.append(_rings(trained, name) | {"showlegend": n == 1})
+    return [{"type": "scatter", "xaxis": f"x{n}", "yaxis": f"y{n}", **trace} for trace in found]
+
+
+def _dots(reach: RankReach, name: str, method: str, n: int) -> Layout:
+    """The least errors of one method, its numbers on the side that the line leaves free."""
+    errors, ranks = reach.errors(name), reach.ranks(name)
+    mine = [k for k in errors if (k == 1) == (method == "LoRA")]
+    falls = reach.best(name) not in (None, 1)
+    below = [falls and errors[k] < errors.get(1, 0.0) for k in mine]
+    return {
+        "x": mine,
+        "y": [errors[k] for k in mine],
+        "customdata": [ranks[k] for k in mine],
+        "mode": "markers+text" if len(errors) <= MOST_LABELLED else "markers",
+        "text": [f"{errors[k]:.2f}" for k in mine],
+        "textposition": ["bottom center" if under else "top center" for under in below],
+        "textfont": {"size": 11},
+        "marker": {"color": path_color(method), "size": 9},
+        "name": f"{method}, least error",
+        "legendgroup": method,
+        "showlegend": n == 1 and bool(mine),
+        "hovertemplate": "k = %{x}: error %{y:.3f}<br>ΔW of rank %{customdata}<extra>" + plain(name) + "</extra>",
+    }
+
+
+def _rings(trained: dict[int, float], name: str) -> Layout:
+    return {
+        "x": list(trained),
+        "y": list(trained.values()),
+        "mode": "markers",
+        "marker": {"symbol": "circle-open", "size": 15, "color": TEXT, "line": {"width": 1.5}},
+        "name": "reached by training",
+        "legendgroup": "trained",
+        "hovertemplate": "k = %{x}: trained to %{y:.3f}<extra>" + plain(name) + "</extra>",
+    }
 
 
 def _axes(
@@ -119,6 +145,6 @@ def _axes(
     # on a log axis, a little room beside the first and the last k
     x: Layout = {"type": "log", "domain": across, "anchor": f"y{n}", "tickvals": ks, "ticktext": [str(k) for k in ks]}
     x |= {"title": {"text": "k, blocks per side"} if last else None, "showgrid": False, "minor": {"ticks": ""}}
-    y: Layout = {"domain": upward, "anchor": f"x{n}", "range": (-0.04, 1.1), "showticklabels": first, "dtick": 0.25}
+    y: Layout = {"domain": upward, "anchor": f"x{n}", "range": (-0.14, 1.12), "showticklabels": first, "dtick": 0.25}
     y |= {"title": {"text": "relative error"} if first else None, "tickformat": ".2f"}
     return {f"xaxis{n}": x, f"yaxis{n}": y}

@@ -17,6 +17,7 @@ from glora_lab.figures.theme import DIVERGING, FROZEN, IN_AXIS, OUT_AXIS, TEXT, 
 from glora_lab.records import WeightChange
 
 MOST = 6  # side by side; in more a matrix of 128 channels would lose rows
+DECADES = 4  # of singular values, at most
 MOST_CELLS = 128  # per side; a larger matrix is thinned out, and says so
 ENDS_AT = 4.0  # root mean squares
 TOP, BOTTOM = (0.46, 1.0), (0.0, 0.27)
@@ -39,9 +40,9 @@ def plot_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> go.Fi
         traces += [_heatmap(change, n), _spectrum(change, n + len(shown))]
         axes |= _heatmap_axes(change, n, across) | _spectrum_axes(n + len(shown), across, first=n == 1)
         notes.append(note(sum(across) / 2, 1.0, _heading(change), TEXT, size=13))
-    low, high = _decades(shown)
+    x, y = _ranges(shown)
     for n in range(len(shown) + 1, 2 * len(shown) + 1):
-        axes[f"yaxis{n}"]["range"] = (low, high)
+        axes[f"xaxis{n}"]["range"], axes[f"yaxis{n}"]["range"] = x, y
     return draw(
         traces,
         _title(shown),
@@ -77,7 +78,10 @@ def _title(shown: Sequence[WeightChange]) -> str:
     if len(shown) == 1:
         return f"<b>{plain(shown[0].name)}</b>: {_says(shown[0])}"
     ranks = [change.rank for change in shown]
-    return f"{len(shown)} changes of W, of rank {min(ranks)} to {max(ranks)}: their singular values tell what is in few"
+    lowest = shown[int(np.argmin(ranks))]
+    if min(ranks) == max(ranks):
+        return f"{len(shown)} changes of W, all of rank {lowest.rank}"
+    return f"{len(shown)} changes of W: <b>{plain(lowest.name)}</b> has the lowest rank, {lowest.rank}"
 
 
 def _heading(change: WeightChange) -> str:
@@ -139,15 +143,23 @@ def _spectrum(change: WeightChange, n: int) -> Layout:
 
 def _spectrum_axes(n: int, across: tuple[float, float], *, first: bool) -> Layout:
     x = {"type": "log", "domain": across, "anchor": f"y{n}", "dtick": 1, "title": {"text": "its number"}}
-    y = {"type": "log", "domain": BOTTOM, "anchor": f"x{n}", "showticklabels": first, "dtick": 1}
+    y = {
+        "type": "log",
+        "domain": BOTTOM,
+        "anchor": f"x{n}",
+        "showticklabels": first,
+        "dtick": 1,
+        "exponentformat": "power",
+    }
     return {f"xaxis{n}": x, f"yaxis{n}": y | ({"title": {"text": "singular value"}} if first else {})}
 
 
-def _decades(shown: Sequence[WeightChange]) -> tuple[float, float]:
+def _ranges(shown: Sequence[WeightChange]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Of all spectra alike, as powers of ten, so that ranks can be read off against one another."""
     values = np.concatenate([change.singular_values[0][: change.rank] for change in shown])
-    if not len(values):
-        return (-1.0, 0.0)
-    return float(np.log10(values.min())) - 0.15, float(np.log10(values.max())) + 0.15
+    low, high = (np.log10(values.min()), np.log10(values.max())) if len(values) else (-1.0, 0.0)
+    longest = max(change.singular_values.shape[1] for change in shown)
+    return (-0.08, float(np.log10(longest)) + 0.08), (float(max(low, high - DECADES)) - 0.15, float(high) + 0.15)
 
 
 def _scale(limit: float) -> Layout:
