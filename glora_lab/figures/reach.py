@@ -14,8 +14,8 @@ from glora_lab.figures.theme import LINE, TEXT, draw, listed, note, path_color, 
 from glora_lab.records import RankReach
 
 MOST_IN_A_ROW = 6
-ROW, TOP, BOTTOM = 250, 118, 52  # pixels
-HEADING = 0.16  # of a row, above each panel but those on top
+ROW, TOP, BOTTOM, LEGEND = 250, 118, 52, 40  # pixels; the last is from the top
+ABOVE, BELOW = 0.16, 0.1  # of a row, between a panel and its neighbours above and below
 LONGEST = 18  # letters of a name; of a longer one the end
 GAP = 0.14  # of a column
 MOST_LABELLED = 5  # k values; with more of them only pointing tells the numbers
@@ -30,23 +30,19 @@ def plot_rank_reach(reach: RankReach) -> go.Figure:
     traces, notes = [], []
     axes: Layout = {}
     for place, name in enumerate(names):
-        row, column = divmod(place, columns)
-        across = (column + GAP * (column > 0)) / columns, (column + 1 - GAP * (column < columns - 1) / 2) / columns
-        upward = 1 - (row + 1) / rows, 1 - (row + HEADING * (row > 0)) / rows
-        if rows > 1 and row < rows - 1:
-            upward = upward[0] + 0.1 / rows, upward[1]
+        across, upward = _place(place, columns, rows)
         traces += _points(reach, name, place + 1)
-        axes |= _axes(reach, place + 1, across, upward, first=column == 0, last=place + columns >= len(names))
+        axes |= _axes(reach, place + 1, across, upward, first=place % columns == 0, last=place + columns >= len(names))
         notes.append(note(sum(across) / 2, upward[1], _heading(reach, name), TEXT, size=13))
-    legend = {"y": 1, "yanchor": "top", "yref": "container", "x": 0, "xref": "paper"}
+    height = TOP + BOTTOM + ROW * rows
     return draw(
         traces,
         _title(reach),
-        height=TOP + BOTTOM + ROW * rows,
+        height=height,
         notes=notes,
         margin={"t": TOP, "b": BOTTOM},
         showlegend=True,
-        legend={**legend, "y": 1 - 40 / (TOP + BOTTOM + ROW * rows)},
+        legend={"y": 1 - LEGEND / height, "yanchor": "top", "yref": "container"},
         **axes,
     )
 
@@ -60,9 +56,17 @@ def describe_rank_reach(reach: RankReach) -> str:
     for name in reach.names:
         errors = " / ".join(f"{error:.2f}" for error in reach.errors(name).values())
         lines.append(f"{name} {errors} ({_verdict(reach, name)})")
-    trained = [abs(error - reach.errors(n)[k]) for n in reach.names for k, error in reach.trained(n).items()]
-    reached = f" Training came within {max(trained):.2g} of every one of them." if trained else ""
+    gap = reach.training_gap
+    reached = "" if gap is None else f" Training came within {gap:.1g} of all of them."
     return f"Least relative error at equal parameters for k = {ks}: {'; '.join(lines)}.{reached}"
+
+
+def _place(place: int, columns: int, rows: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Where a panel lies from left to right and from bottom to top, row by row."""
+    row, column = divmod(place, columns)
+    left, right = column + GAP * (column > 0), column + 1 - GAP / 2 * (column < columns - 1)
+    top, bottom = row + ABOVE * (row > 0), row + 1 - BELOW * (row < rows - 1)
+    return (left / columns, right / columns), (1 - bottom / rows, 1 - top / rows)
 
 
 def _title(reach: RankReach) -> str:
@@ -90,7 +94,7 @@ def _verdict(reach: RankReach, name: str) -> str:
 
 
 def _points(reach: RankReach, name: str, n: int) -> list[Layout]:
-    """The line over k and LoRA's error dashed; LoRA's point in its colour, the others in GraLoRA's; rings if trained."""
+    """The line over k and LoRA's error dashed, LoRA's point and the others in their colours, rings where trained."""
     errors, trained = reach.errors(name), reach.trained(name)
     ks, values = list(errors), list(errors.values())
     lines = [{"x": ks, "y": values, "line": {"color": LINE}}]

@@ -51,34 +51,34 @@ class ReachPanel(Panel):
             widgets.HBox([self.change, self.rank, self.again], layout={"flex_flow": "row wrap", "grid_gap": "12px"})
         ]
         self.bottom.children = [self.heatmaps, self.errors_over_k]
-        self._compare()
-        self._choose()
+        self._show_reach()
+        self._show_best()
         self.change.observe(self._change_choice, "value")
         self.rank.observe(self._change_rank, "value")
         self.again.on_click(self._draw_again)
 
     @guarded
     def _change_choice(self, _: object) -> None:
-        self._choose()
+        self._show_best()
 
     @guarded
     def _change_rank(self, _: object) -> None:
-        self._choose()
-        self._compare()
+        self._show_best()
+        self._show_reach()
 
     @guarded
     def _draw_again(self, _: object) -> None:
         self._seed += 1
         self._changes = weight_changes(seed=self._seed)
-        self._choose()
-        self._compare()
+        self._show_best()
+        self._show_reach()
 
-    def _choose(self) -> None:
+    def _show_best(self) -> None:
         """The chosen change beside the best that each k can make of it."""
         self.best = best_changes(self._changes[self.change.value], r=self.rank.value, ks=KS)
         self.heatmaps.show(plot_weight_changes(self.best), describe_weight_changes(self.best))
 
-    def _compare(self) -> None:
+    def _show_reach(self) -> None:
         """All changes at this rank."""
         self.reach = rank_reach(self._changes, r=self.rank.value, ks=KS)
         self.errors_over_k.show(plot_rank_reach(self.reach), describe_rank_reach(self.reach))

@@ -76,6 +76,12 @@ class RankReach(Record):
         found = {k: [row.trained for row in self._of(change, k) if row.trained is not None] for k in self.ks}
         return {k: float(np.mean(errors)) for k, errors in found.items() if errors}
 
+    @property
+    def training_gap(self) -> float | None:
+        """How far training stayed above the least error where it did worst; None where nothing was trained."""
+        gaps = [row.trained - row.error for row in self.rows if row.trained is not None]
+        return max(gaps) if gaps else None
+
     def ranks(self, change: str) -> dict[int, int]:
         """k → the largest rank of the best ΔW over the draws."""
         return {k: max(row.rank for row in self._of(change, k)) for k in self.ks}
