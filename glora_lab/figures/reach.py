@@ -84,7 +84,7 @@ def _title(reach: RankReach) -> str:
 
 
 def _heading(reach: RankReach, name: str) -> str:
-    short = name if len(name) <= LONGEST else f"…{name[1 - LONGEST :]}"
+    short = name if len(name) <= LONGEST else f"…{name[1 - LONGEST :].lstrip('.')}"
     return f"<b>{plain(short)}</b><br><span style='font-size:11px'>{_verdict(reach, name)}</span>"
 
 

@@ -39,6 +39,8 @@ class ReachPanel(Panel):
         self._seed = 0
         given = (changes,) if isinstance(changes, WeightChange) else changes
         self._changes = weight_changes() if given is None else tuple(given)
+        if not self._changes:
+            raise ValueError("`changes` (=()) must hold at least one")
         places = [(change.name, place) for place, change in enumerate(self._changes)]
         self.change = widgets.Dropdown(options=places, description="wanted change", style=WIDE)
         self.rank = widgets.SelectionSlider(
