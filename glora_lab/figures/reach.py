@@ -6,17 +6,18 @@ within the record's margin the panel says a tie. A ring is what training reached
 
 from __future__ import annotations
 
+from math import log10
 from typing import Any
 
 import plotly.graph_objects as go
 
-from glora_lab.figures.theme import LINE, TEXT, draw, listed, note, path_color, plain
+from glora_lab.figures.theme import LINE, TEXT, draw, ending, listed, note, path_color, plain
 from glora_lab.records import RankReach
 
 MOST_IN_A_ROW = 6
 ROW, TOP, BOTTOM, LEGEND = 250, 118, 52, 40  # pixels; the last is from the top
 ABOVE, BELOW = 0.16, 0.1  # of a row, between a panel and its neighbours above and below
-LONGEST = 18  # letters of a name; of a longer one the end
+LETTERS = 90  # of the names in one row
 GAP = 0.14  # of a column
 MOST_LABELLED = 5  # k values; with more of them only pointing tells the numbers
 Layout = dict[str, Any]
@@ -33,7 +34,7 @@ def plot_rank_reach(reach: RankReach) -> go.Figure:
         across, upward = _place(place, columns, rows)
         traces += _points(reach, name, place + 1)
         axes |= _axes(reach, place + 1, across, upward, first=place % columns == 0, last=place + columns >= len(names))
-        notes.append(note(sum(across) / 2, upward[1], _heading(reach, name), TEXT, size=13))
+        notes.append(note(sum(across) / 2, upward[1], _heading(reach, name), TEXT, size=12))
     height = TOP + BOTTOM + ROW * rows
     return draw(
         traces,
@@ -84,8 +85,8 @@ def _title(reach: RankReach) -> str:
 
 
 def _heading(reach: RankReach, name: str) -> str:
-    short = name if len(name) <= LONGEST else f"…{name[1 - LONGEST :].lstrip('.')}"
-    return f"<b>{plain(short)}</b><br><span style='font-size:11px'>{_verdict(reach, name)}</span>"
+    letters = LETTERS // min(len(reach.names), MOST_IN_A_ROW)
+    return f"<b>{plain(ending(name, letters))}</b><br><span style='font-size:11px'>{_verdict(reach, name)}</span>"
 
 
 def _verdict(reach: RankReach, name: str) -> str:
@@ -122,6 +123,7 @@ def _dots(reach: RankReach, name: str, method: str, n: int) -> Layout:
         "text": [f"{errors[k]:.2f}" for k in mine],
         "textposition": ["bottom center" if under else "top center" for under in below],
         "textfont": {"size": 11},
+        "cliponaxis": False,
         "marker": {"color": path_color(method), "size": 9},
         "name": f"{method}, least error",
         "legendgroup": method,
@@ -146,9 +148,10 @@ def _axes(
     reach: RankReach, n: int, across: tuple[float, float], upward: tuple[float, float], *, first: bool, last: bool
 ) -> Layout:
     ks = reach.ks
-    # on a log axis, a little room beside the first and the last k
+    room = 0.12 * log10(ks[-1] / ks[0]) or 0.1  # beside the first and the last k, for their numbers
     x: Layout = {"type": "log", "domain": across, "anchor": f"y{n}", "tickvals": ks, "ticktext": [str(k) for k in ks]}
-    x |= {"title": {"text": "k, blocks per side"} if last else None, "showgrid": False, "minor": {"ticks": ""}}
+    x |= {"range": (log10(ks[0]) - room, log10(ks[-1]) + room), "showgrid": False}
+    x |= {"title": {"text": "k, blocks per side"}} if last else {}
     y: Layout = {"domain": upward, "anchor": f"x{n}", "range": (-0.14, 1.12), "showticklabels": first, "dtick": 0.25}
     y |= {"title": {"text": "relative error"} if first else None, "tickformat": ".2f"}
     return {f"xaxis{n}": x, f"yaxis{n}": y}

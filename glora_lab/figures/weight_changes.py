@@ -13,9 +13,22 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from glora_lab.figures.theme import DIVERGING, FROZEN, IN_AXIS, OUT_AXIS, TEXT, draw, listed, note, path_color, plain
+from glora_lab.figures.theme import (
+    DIVERGING,
+    FROZEN,
+    IN_AXIS,
+    OUT_AXIS,
+    TEXT,
+    draw,
+    ending,
+    listed,
+    note,
+    path_color,
+    plain,
+)
 from glora_lab.records import WeightChange
 
+LETTERS = 90  # of all names together
 MOST = 6  # side by side; in more a matrix of 128 channels would lose rows
 DECADES = 4  # of singular values, at most
 MOST_CELLS = 128  # per side; a larger matrix is thinned out, and says so
@@ -39,7 +52,7 @@ def plot_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> go.Fi
         across = (n - 1) / len(shown) + gap * (n > 1) / 2, n / len(shown) - gap * (n < len(shown)) / 2
         traces += [_heatmap(change, n), _spectrum(change, n + len(shown))]
         axes |= _heatmap_axes(change, n, across) | _spectrum_axes(n + len(shown), across, first=n == 1)
-        notes.append(note(sum(across) / 2, 1.0, _heading(change), TEXT, size=13))
+        notes.append(note(sum(across) / 2, 1.0, _heading(change, LETTERS // len(shown)), TEXT, size=12))
     x, y = _ranges(shown)
     for n in range(len(shown) + 1, 2 * len(shown) + 1):
         axes[f"xaxis{n}"]["range"], axes[f"yaxis{n}"]["range"] = x, y
@@ -84,8 +97,8 @@ def _title(shown: Sequence[WeightChange]) -> str:
     return f"{len(shown)} changes of W: <b>{plain(lowest.name)}</b> has the lowest rank, {lowest.rank}"
 
 
-def _heading(change: WeightChange) -> str:
-    return f"<b>{plain(change.name)}</b><br><span style='font-size:11px'>{_says(change)}</span>"
+def _heading(change: WeightChange, letters: int) -> str:
+    return f"<b>{plain(ending(change.name, letters))}</b><br><span style='font-size:11px'>{_says(change)}</span>"
 
 
 def _says(change: WeightChange) -> str:

@@ -26,14 +26,9 @@ def best_change(change: np.ndarray, *, k: int, r: int) -> np.ndarray:
     """The ΔW nearest to `change` (out, in) of all that GraLoRA of rank r with k×k blocks can make, in float64.
 
     Raises:
-        ValueError: where k does not divide both sides and r.
+        ValueError: where k does not divide both sides and r, or the change is zero.
     """
-    change = np.asarray(change, dtype=float)
-    _check(change.shape, k, r)
-    left, values, right = np.linalg.svd(cut(change, k), full_matrices=False)  # (m, n, out/k, s), (m, n, s), …
-    s = r // k
-    blocks = (left[..., :s] * values[..., None, :s]) @ right[..., :s, :]  # (m, n, out/k, in/k)
-    return blocks.swapaxes(1, 2).reshape(change.shape)
+    return _best(change, k, r)[0]
 
 
 def best_error(change: np.ndarray, *, k: int, r: int) -> float:
@@ -42,20 +37,17 @@ def best_error(change: np.ndarray, *, k: int, r: int) -> float:
     Raises:
         ValueError: where k does not divide both sides and r, or the change is zero.
     """
-    change = np.asarray(change, dtype=float)
-    _check(change.shape, k, r)
-    values = np.linalg.svd(cut(change, k), compute_uv=False)  # (m, n, s), largest first
-    size = float(np.linalg.norm(values))
-    if not size:
-        raise ValueError("`change` must not be zero: there is nothing to come near to")
-    return float(np.linalg.norm(values[..., r // k :])) / size
+    return _best(change, k, r)[1]
 
 
 def best_changes(change: WeightChange, *, r: int = 16, ks: Iterable[int] = (1, 2, 4, 8)) -> tuple[WeightChange, ...]:
     """The change's first draw and, for each k, the best ΔW there is for it, with its error."""
     wanted = change.matrices[0]
-    best = (weight_change(f"k = {k}", best_change(wanted, k=k, r=r), error=best_error(wanted, k=k, r=r)) for k in ks)
-    return (weight_change(change.name, wanted), *best)
+    best = [(k, *_best(wanted, k, r)) for k in ks]
+    return (
+        weight_change(change.name, wanted),
+        *(weight_change(f"k = {k}", matrix, error=error) for k, matrix, error in best),
+    )
 
 
 def rank_reach(
@@ -89,7 +81,7 @@ def rank_reach(
 
 
 def _row(name: str, draw: int, matrix: np.ndarray, k: int, r: int, steps: int, seed: int) -> Reach:
-    best = weight_change(name, best_change(matrix, k=k, r=r))
+    best, error = _best(matrix, k, r)
     trained = None
     if steps:
         config = GraloraConfig(r=r, gralora_k=k, alpha=r)
@@ -100,10 +92,23 @@ def _row(name: str, draw: int, matrix: np.ndarray, k: int, r: int, steps: int, s
         k=k,
         r=r,
         params=_plan(matrix.shape, k, r).total,
-        rank=best.rank,
-        error=best_error(matrix, k=k, r=r),
+        rank=weight_change(name, best).rank,
+        error=error,
         trained=trained,
     )
+
+
+def _best(change: np.ndarray, k: int, r: int) -> tuple[np.ndarray, float]:
+    """The nearest ΔW and its error, from one decomposition of each block."""
+    change = np.asarray(change, dtype=float)
+    _check(change.shape, k, r)
+    left, values, right = np.linalg.svd(cut(change, k), full_matrices=False)  # (m, n, out/k, s), (m, n, s), …
+    size = float(np.linalg.norm(values))
+    if not size:
+        raise ValueError("`change` must not be zero: there is nothing to come near to")
+    s = r // k
+    blocks = (left[..., :s] * values[..., None, :s]) @ right[..., :s, :]  # (m, n, out/k, in/k)
+    return blocks.swapaxes(1, 2).reshape(change.shape), float(np.linalg.norm(values[..., s:])) / size
 
 
 def _plan(shape: tuple[int, ...], k: int, r: int) -> BlockPlan:

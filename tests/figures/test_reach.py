@@ -95,7 +95,7 @@ def test_rings_are_what_training_reached():
 def test_many_changes_stand_in_rows_and_a_long_name_shows_its_end():
     figure = plot_rank_reach(reach({f"a.very.long.name.of.layer.{n:02}": ERRORS["long"] for n in range(8)}))
     layout = figure.layout
-    assert "…name.of.layer.07" in layout.annotations[7].text and "very" not in layout.annotations[7].text
+    assert "…me.of.layer.07" in layout.annotations[7].text and "very" not in layout.annotations[7].text
     assert layout.yaxis7.domain[1] < layout.yaxis1.domain[0]  # the second row is below the first
     assert layout.xaxis7.domain == layout.xaxis1.domain and layout.yaxis7.showticklabels
     assert layout.height > plot_rank_reach(reach()).layout.height
