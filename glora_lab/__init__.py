@@ -30,6 +30,7 @@ _HOME = {
     "path_activity": "measure",
     "path_budget": "measure",
     "path_picture": "measure",
+    "rank_for_budget": "measure",
     "plot_block_grid": "figures",
     "plot_gradient_report": "figures",
     "plot_path_activity": "figures",

@@ -4,6 +4,7 @@ from .activity import path_activity
 from .blocks import block_grid
 from .budget import path_budget
 from .entanglement import gradient_report
+from .equal_budget import rank_for_budget
 from .paths import path_picture
 
-__all__ = ["block_grid", "gradient_report", "path_activity", "path_budget", "path_picture"]
+__all__ = ["block_grid", "gradient_report", "path_activity", "path_budget", "path_picture", "rank_for_budget"]
