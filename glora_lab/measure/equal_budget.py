@@ -43,7 +43,7 @@ def rank_for_budget(model_or_config: nn.Module | PretrainedConfig, adapter_confi
 
     def count(rank: int) -> int:
         config = copy.deepcopy(adapter_config)
-        config.r = rank  # type: ignore[attr-defined]
+        config.r = rank
         return path_budget(model_or_config, config).total
 
     smallest = count(step)

@@ -83,5 +83,5 @@ class Race(Background):
         finally:
             for training in self._fits.values():
                 training.close()
-        for error in self._errors.values():
-            raise error
+        if self._errors:
+            raise next(iter(self._errors.values()))
