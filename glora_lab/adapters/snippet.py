@@ -30,9 +30,7 @@ STOCK_GRALORA_FIELDS = frozenset(field.name for field in fields(StockGraloraConf
 LORA_NAMES = {"glora_dropout": "lora_dropout", "alpha": "lora_alpha"}
 
 
-def config_snippet(
-    config: LoraConfig | GloraConfig | GraloraConfig, library: str = "glora_lab", *, conv1d: bool = False
-) -> str:
+def config_snippet(config: PeftConfig, library: str = "glora_lab", *, conv1d: bool = False) -> str:
     """Python that makes `config`, as a variable of that name.
 
     Args:
