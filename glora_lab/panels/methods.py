@@ -14,12 +14,16 @@ from typing import Any
 
 import ipywidgets as widgets
 from peft import LoraConfig
+from torch import nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
+from glora_lab.adapters.block_plan import fitting_k
+from glora_lab.adapters.settings import refuse
 from glora_lab.figures import equation, low_rank_equation
-from glora_lab.figures.theme import modes_in_words
+from glora_lab.figures.theme import listed, modes_in_words
 from glora_lab.panels.example import glora_config
 from glora_lab.panels.modes import PRESETS, ModeControls, choice
+from glora_lab.panels.targets import body_targets, target_sizes
 from glora_lab.records import PathBudget
 
 METHODS = ("LoRA", "GLoRA", "GraLoRA")
@@ -34,8 +38,12 @@ class MethodControls(widgets.VBox):
     `on_change` is called when anything changes that the configuration depends on.
     """
 
-    def __init__(self, on_change: Callable[[], None], *, method: str, preset: str, rank: int, k: int) -> None:
+    def __init__(
+        self, base: nn.Module, on_change: Callable[[], None], *, method: str, preset: str, rank: int, k: int
+    ) -> None:
         self._on_change = on_change
+        self._targets = body_targets(base)
+        self._sizes = target_sizes(base, self._targets)
         self.method = choice("method", METHODS, button_width=84)
         self.method.value = method
         self.rank = _slider("rank", rank, 1, 32)
@@ -56,14 +64,18 @@ class MethodControls(widgets.VBox):
         for control in (self.rank, self.alpha, self.k, self.hybrid):
             control.observe(lambda _: on_change(), "value")
 
-    def config(self, targets: list[str], method: str | None = None, rank: int | None = None) -> Config:
-        """The configuration of the chosen method and rank, or of another; ValueError where there is none."""
-        method, rank = method or self.method.value, rank or self.rank.value
+    def config(self, method: str | None = None, rank: int | None = None) -> Config:
+        """The configuration of the chosen method and rank, or of another; ValueError for an impossible k."""
+        method, rank, targets = method or self.method.value, rank or self.rank.value, self._targets
         if method == "GLoRA":
             return glora_config(targets, self.modes.modes, r=rank)
         if method == "LoRA":
             return LoraConfig(r=rank, lora_alpha=_whole(self.alpha.value * rank), target_modules=targets)
         k, hybrid = self.k.value, self.hybrid.value
+        fitting = fitting_k(rank, *self._sizes)
+        if k not in fitting:
+            sizes, fit = listed(map(str, self._sizes)), listed(map(str, fitting))
+            raise refuse("k", k, f"must divide the rank (={rank}) and the layers' features ({sizes}); these do: {fit}")
         alpha = _whole(self.alpha.value * (rank + hybrid))
         return GraloraConfig(r=rank, hybrid_r=hybrid, alpha=alpha, gralora_k=k, target_modules=targets)
 

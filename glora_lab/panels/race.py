@@ -11,7 +11,6 @@ from torch import nn
 from glora_lab.figures import describe_race
 from glora_lab.measure import rank_for_budget
 from glora_lab.panels.methods import METHODS, Config, MethodControls
-from glora_lab.panels.targets import body_targets
 from glora_lab.records import PathBudget
 
 FAIR = "the same seed, batches and learning rate; a rate of its own might suit one of them better"
@@ -22,7 +21,9 @@ class RaceControls(widgets.VBox):
 
     def __init__(self, on_race: Callable[[], None]) -> None:
         self.button = widgets.Button(
-            description="Race at equal parameters", icon="flag-checkered", layout={"width": "auto"}
+            description="Race at equal parameters",
+            icon="flag-checkered",
+            layout={"width": "auto", "margin": "2px 18px 2px 2px"},
         )
         self.boxes = {
             method: widgets.Checkbox(
@@ -32,7 +33,9 @@ class RaceControls(widgets.VBox):
         }
         self.words, self._says = "", widgets.HTML()
         self.button.on_click(lambda _: on_race())
-        row = widgets.HBox([self.button, *self.boxes.values()], layout={"flex_flow": "row wrap"})
+        row = widgets.HBox(
+            [self.button, *self.boxes.values()], layout={"flex_flow": "row wrap", "align_items": "center"}
+        )
         super().__init__([row, self._says])
 
     @property
@@ -62,15 +65,14 @@ def entrants(base: nn.Module, methods: MethodControls, chosen: list[str], params
     """
     if len(chosen) < 2:
         raise ValueError(f"`chosen` (={chosen}) must name two methods or three: tick them beside the button")
-    targets = body_targets(base)
     found = {}
     for method in chosen:
         rank = methods.rank.value
         if method != methods.method.value:
             try:
-                smallest = methods.config(targets, method, methods.k.value)  # a rank that k divides
+                smallest = methods.config(method, methods.k.value)  # a rank that k divides
                 rank = rank_for_budget(base, smallest, params)
             except ValueError as refusal:
                 raise ValueError(f"{method} cannot race with {params:,} parameters: {refusal}") from refusal
-        found[methods.name_of(method, rank)] = methods.config(targets, method, rank)
+        found[methods.name_of(method, rank)] = methods.config(method, rank)
     return found

@@ -56,7 +56,7 @@ def run_table(runs: Sequence[Run]) -> str:
     """An HTML table: name, parameters, test accuracy, seconds. Empty without runs."""
     if not runs:
         return ""
-    best = max(runs, key=lambda run: run.metric)
+    best = max(run.metric for run in runs)
     head = "".join(
         f'<th scope="col" style="{CELL};text-align:{side}">{word}</th>'
         for word, side in (
@@ -66,7 +66,7 @@ def run_table(runs: Sequence[Run]) -> str:
             ("seconds", "right"),
         )
     )
-    body = "".join(_row(run, run is best and len(runs) > 1) for run in runs)
+    body = "".join(_row(run, run.metric == best and len(runs) > 1) for run in runs)
     return f'<table style="border-collapse:collapse;line-height:1.4"><tr>{head}</tr>{body}</table>'
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import ipywidgets as widgets
+from torch import nn
 
 from glora_lab.adapters.settings import check_choice, check_positive_int, check_positive_number, refuse
 from glora_lab.data import TASKS
@@ -21,6 +22,7 @@ class TrainControls(widgets.VBox):
 
     def __init__(
         self,
+        base: nn.Module,
         on_method: Callable[[], None],
         on_task: Callable[[], None],
         *,
@@ -34,7 +36,7 @@ class TrainControls(widgets.VBox):
         seed: int,
     ) -> None:
         _check(task=task, method=method, preset=preset, rank=rank, k=k, lr=lr, steps=steps, seed=seed)
-        self.methods = MethodControls(on_method, method=method, preset=preset, rank=rank, k=k)
+        self.methods = MethodControls(base, on_method, method=method, preset=preset, rank=rank, k=k)
         self.preset, self.modes, self.rank = self.methods.preset, self.methods.modes, self.methods.rank
         tasks = [(recipe.title, name) for name, recipe in TASKS.items()]
         self.task = widgets.Dropdown(options=tasks, value=task, description="task", layout={"width": "320px"})

@@ -26,7 +26,6 @@ from glora_lab.panels.panel import guarded
 from glora_lab.panels.race import RaceControls, entrants
 from glora_lab.panels.run_table import RunTable
 from glora_lab.panels.session_panel import SessionPanel
-from glora_lab.panels.targets import body_targets
 from glora_lab.panels.train_controls import TrainControls
 from glora_lab.records import PathBudget, Predictions, Run
 from glora_lab.training import Race, TrainSession
@@ -75,8 +74,8 @@ class TrainPanel(SessionPanel):
         self._base_in_code = f'load_model("{model}")' if isinstance(model, str) else "your_model"
         self._models: dict[str, PeftModel] = {}  # of the latest session, by run name
         numbers = {"rank": rank, "k": k, "lr": lr, "steps": steps, "seed": seed}
-        start = {"task": task, "method": method, "preset": preset, **numbers}
-        self.controls = TrainControls(self._change_method, self._change_task, **start)  # type: ignore[arg-type]
+        start: dict[str, Any] = {"task": task, "method": method, "preset": preset, **numbers}
+        self.controls = TrainControls(self._base, self._change_method, self._change_task, **start)
         self.live, self.keeping = LiveRun(), KeepControls(self.keep)
         self.racing = RaceControls(self.race)
         self._equation, self.cost, self.table = widgets.HTML(), widgets.HTML(), RunTable()
@@ -105,7 +104,7 @@ class TrainPanel(SessionPanel):
         methods = self.controls.methods
         self._refusal, self.budget = None, PathBudget(())
         try:
-            self.config = methods.config(body_targets(self._base))
+            self.config = methods.config()
             self.budget = path_budget(self._base, self.config)
         except ValueError as refusal:
             self._refusal = refusal
