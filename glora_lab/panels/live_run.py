@@ -94,9 +94,10 @@ class LiveRun(widgets.VBox):
 
     def _ask(self, session: TrainSession | Race) -> None:
         alone = len(self._models) == 1
+        failed = session.errors if isinstance(session, Race) else {}  # who could not be trained may not answer either
         with session.between_steps():
-            for name, model in self._models.items():
-                self.predictions["adapted" if alone else method_in(name)] = predict(model, self._images)
+            for name in [name for name in self._models if name not in failed]:
+                self.predictions["adapted" if alone else method_in(name)] = predict(self._models[name], self._images)
         self._draw_answers()
 
     def _draw_answers(self) -> None:
