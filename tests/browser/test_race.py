@@ -14,7 +14,7 @@ PANEL = """\
 import torch
 from glora_lab.panels import TrainPanel, check_panels
 torch.set_num_threads(1)
-lab = TrainPanel(method="LoRA", rank=12, preset="A + B", k=4, steps=100)
+lab = TrainPanel(method="LoRA", rank=12, preset="A + B", k=4, steps=40)
 display(lab)"""
 
 RACERS = ["LoRA, rank 12", "GLoRA A+B, rank 6", "GraLoRA, rank 12, k 4"]
@@ -35,12 +35,12 @@ def test_a_race_of_three_methods_shows_three_curves(notebook: NotebookPage) -> N
     notebook.screenshot("race_before")
     notebook.press("Race at equal parameters")
     notebook.sees(WORDS)
-    notebook.until(f"Math.min(...{POINTS}) > 5")
+    notebook.until(f"Math.min(...{POINTS}) > 2")
     first = notebook.page.evaluate(POINTS)
     notebook.until(f"{POINTS}.every((points, racer) => points > {first}[racer])")  # all three go on growing
     notebook.screenshot("race_under_way")
-    notebook.sees("done: step 100 of 100 each", seconds=60)
-    notebook.until(f"{POINTS}.every(points => points === 100)")
+    notebook.sees("done: step 40 of 40 each", seconds=150)
+    notebook.until(f"{POINTS}.every(points => points === 40)", seconds=60)
 
     assert notebook.page.evaluate(f"{ONE_GRAPH}.traces.length") == 6  # loss and accuracy of each
     lines = notebook.page.locator(".js-plotly-plot", has_text=RACERS[0]).first.locator("path.js-line")
