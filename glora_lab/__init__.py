@@ -35,6 +35,7 @@ _HOME = {
     "trained_error": "measure",
     "weight_change": "measure",
     "weight_changes": "measure",
+    "rank_for_budget": "measure",
     "plot_block_grid": "figures",
     "plot_gradient_report": "figures",
     "plot_path_activity": "figures",

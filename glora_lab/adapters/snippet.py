@@ -2,18 +2,21 @@
 
 PEFT's GLoRA sets A with B and D with E, so most settings cannot be said there. Where PEFT cannot say one, the
 snippet names what is in the way; it never writes a configuration that means something else. B alone is LoRA,
-with the same initial values and scaling, and is written as PEFT's LoraConfig.
+with the same initial values and scaling, and is written as PEFT's LoraConfig. LoRA itself is PEFT's for both.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from peft import PeftConfig
+from peft import GraloraConfig as StockGraloraConfig
+from peft import LoraConfig, PeftConfig
 
 from .glora_config import GloraConfig
+from .gralora_config import GraloraConfig
 from .paths import PATHS
 from .settings import check_choice
 
@@ -23,36 +26,80 @@ MODE_FIELDS = frozenset({"config_A_B", "config_C", "config_D_E", "config_A", "co
 # What PEFT knows about the run and not about the adapter; `task_type` is the one that a reader sets.
 RUN_FIELDS = frozenset(field.name for field in fields(PeftConfig)) - {"task_type"}
 STOCK_FIELDS = frozenset({"task_type", "r", "target_modules", "bias", "modules_to_save"})
+STOCK_GRALORA_FIELDS = frozenset(field.name for field in fields(StockGraloraConfig))
 LORA_NAMES = {"glora_dropout": "lora_dropout", "alpha": "lora_alpha"}
 
 
-def config_snippet(config: GloraConfig, library: str = "glora_lab", *, conv1d: bool = False) -> str:
+def config_snippet(config: PeftConfig, library: str = "glora_lab", *, conv1d: bool = False) -> str:
     """Python that makes `config`, as a variable of that name.
 
     Args:
-        config: the configuration; settings at their default are left out, the modes are always written.
+        config: PEFT's LoraConfig, or this library's GloraConfig or GraloraConfig. Settings at their default are left
+            out; rank, scaling, modes and `gralora_k`, which tell what it is, are always written.
         library: "glora_lab", or "peft" for code that needs nothing but PEFT.
         conv1d: whether a layer that it adapts is a `Conv1D` (GPT-2), which PEFT's GLoRA does not take.
 
     Returns:
-        Code that runs as it stands. Where PEFT cannot say the configuration: comment lines that tell why, and
-        no code.
+        Code that runs as it stands. Where PEFT cannot say the configuration, or no text can: comment lines that tell
+        why, and no code.
 
     Raises:
-        ValueError: for another library.
+        ValueError: for another library, or another kind of configuration.
     """
     check_choice("library", library, LIBRARIES)
+    if isinstance(config, GloraConfig):
+        return _glora(config, library, conv1d)
+    if isinstance(config, GraloraConfig):
+        return _gralora(config, library)
+    if isinstance(config, LoraConfig):
+        return _lora(config)
+    kinds = "PEFT's LoraConfig, or this library's GloraConfig or GraloraConfig"
+    raise ValueError(f"`config` (a {type(config).__module__}.{type(config).__name__}) must be {kinds}")
+
+
+def _glora(config: GloraConfig, library: str, conv1d: bool) -> str:
     changed = _changed(config)
     if library == "glora_lab":
         return _code("glora_lab", "GloraConfig", {**changed, **{f"config_{p}": config.modes[p] for p in PATHS}})
     lora = {path: mode for path, mode in config.modes.items() if mode != "none"} == {"B": "lora"}
     reasons = list(_not_in_lora(config) if lora else _not_in_stock_glora(config, conv1d))
     if reasons:
-        return "".join(f"# PEFT cannot say this: {reason}.\n" for reason in reasons)
+        return _refusal(reasons)
     return _code("peft", "LoraConfig", _as_lora(config, changed)) if lora else _stock_glora(config, changed)
 
 
-def _changed(config: GloraConfig) -> dict[str, Any]:
+def _gralora(config: GraloraConfig, library: str) -> str:
+    settings = {"r": config.r, "gralora_k": config.gralora_k, "alpha": config.alpha, **_changed(config)}
+    reasons = [
+        f"{k}={v!r}, which its GraLoRA does not have" for k, v in settings.items() if k not in STOCK_GRALORA_FIELDS
+    ]
+    if not config.init_weights:
+        reasons.append("init_weights=False, which starts from values of another size there")
+    if library == "peft" and reasons:
+        return _refusal(reasons)
+    return _code(library, "GraloraConfig", settings)
+
+
+def _lora(config: LoraConfig) -> str:
+    settings = {"r": config.r, "lora_alpha": config.lora_alpha, **_changed(config)}
+    unwritten = [f"{name}={value!r}" for name, value in settings.items() if not _is_literal(value)]
+    if unwritten:
+        return "".join(f"# No text can say this: {setting}.\n" for setting in unwritten)
+    return _code("peft", "LoraConfig", settings)
+
+
+def _is_literal(value: Any) -> bool:
+    try:
+        return bool(ast.literal_eval(repr(value)) == value)
+    except (ValueError, SyntaxError):
+        return False
+
+
+def _refusal(reasons: list[str]) -> str:
+    return "".join(f"# PEFT cannot say this: {reason}.\n" for reason in reasons)
+
+
+def _changed(config: LoraConfig | GloraConfig | GraloraConfig) -> dict[str, Any]:
     """Field → value where it is not the default; modes apart."""
     changed = {}
     for field in fields(config):

@@ -8,8 +8,10 @@ from glora_lab.figures.blocks import describe_block_grid, plot_block_grid
 from glora_lab.figures.budget import describe_path_budget, plot_path_budget
 from glora_lab.figures.entanglement import describe_gradient_report, plot_gradient_report
 from glora_lab.figures.equation import describe_equation, equation
+from glora_lab.figures.low_rank_equation import describe_low_rank_equation, low_rank_equation
 from glora_lab.figures.paths import describe_path_picture, plot_path_picture
 from glora_lab.figures.predictions import describe_predictions, plot_predictions
+from glora_lab.figures.race import describe_race
 from glora_lab.figures.reach import describe_rank_reach, plot_rank_reach
 from glora_lab.figures.training import describe_runs, describe_training, plot_runs, plot_training
 from glora_lab.figures.weight_changes import describe_weight_changes, plot_weight_changes
@@ -18,15 +20,18 @@ __all__ = [
     "describe_block_grid",
     "describe_equation",
     "describe_gradient_report",
+    "describe_low_rank_equation",
     "describe_path_activity",
     "describe_path_budget",
     "describe_path_picture",
     "describe_predictions",
+    "describe_race",
     "describe_rank_reach",
     "describe_runs",
     "describe_training",
     "describe_weight_changes",
     "equation",
+    "low_rank_equation",
     "plot_block_grid",
     "plot_gradient_report",
     "plot_path_activity",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 
+from glora_lab.figures.formula_line import CLEAR, noted, set_line, sign, still
 from glora_lab.figures.theme import PATH_COLORS, PATHS, listed
 
 # Terms as (path or None, HTML): W₀ stands for itself, the others belong to a path.
@@ -26,30 +27,25 @@ def equation(modes: Mapping[str, str], inert: Mapping[str, str] | None = None, f
         form: "elementwise" writes W0⊙A, "product" writes W0·A.
     """
     inert = dict(inert or {})
-    sign = "·" if form == "product" else "⊙"
+    times = "·" if form == "product" else "⊙"
     terms = {
-        "A": f"{_W0}{sign}{_LETTER['A']}",
+        "A": f"{_W0}{times}{_LETTER['A']}",
         "B": _LETTER["B"],
         "C": f"{_W0}·{_LETTER['C']}",
         "D": f"{_B0}⊙{_LETTER['D']}",
         "E": _LETTER["E"],
     }
     shown = {path: _term(path, terms[path], modes.get(path, "none"), inert.get(path, "")) for path in PATHS}
-    plus = _sign("+")
-    weight = f"{_still('W<sub>eff</sub>')}{_sign('=')}{_still(_W0)}{plus}{shown['A']}{plus}{shown['B']}"
-    bias = f"{_still('b<sub>eff</sub>')}{_sign('=')}{_still(_B0)}{plus}{shown['D']}{plus}{shown['E']}{plus}{shown['C']}"
-    said = html.escape(describe_equation(modes, inert, form), quote=True)
+    plus = sign("+")
+    weight = f"{still('W<sub>eff</sub>')}{sign('=')}{still(_W0)}{plus}{shown['A']}{plus}{shown['B']}"
+    bias = f"{still('b<sub>eff</sub>')}{sign('=')}{still(_B0)}{plus}{shown['D']}{plus}{shown['E']}{plus}{shown['C']}"
     reasons = "".join(
         f'<div style="font-size:.85em;line-height:1.5">{_LETTER[path]} is inert: {html.escape(inert[path])}.</div>'
         for path in PATHS
         if path in inert
     )
-    row = '<div aria-hidden="true" style="display:inline-flex;align-items:flex-start;margin:2px 28px 2px 0">'
-    font = "font:1.25em/1.25 Cambria,Georgia,serif"
-    return (
-        f'<div class="glora-equation"><div role="math" aria-label="{said}" style="{font}">'
-        f"{row}{weight}</div>{row}{bias}</div></div>{reasons}</div>"
-    )
+    line = set_line([weight, bias], describe_equation(modes, inert, form))
+    return f'<div class="glora-equation">{line}{reasons}</div>'
 
 
 def describe_equation(
@@ -78,28 +74,11 @@ def _term(path: str, term: str, mode: str, reason: str) -> str:
         title, note, look = (
             f"{path} is inert: {reason}",
             "inert",
-            f"opacity:.6;text-decoration:line-through;{_CLEAR}",
+            f"opacity:.6;text-decoration:line-through;{CLEAR}",
         )
     elif mode == "none":
-        title, note, look = f"{path} is off", "off", f"opacity:.45;{_CLEAR}"
+        title, note, look = f"{path} is off", "off", f"opacity:.45;{CLEAR}"
     else:
         title, note, look = f"{path} is on: {mode}", mode, f"border-bottom:3px solid {color}"
-    return (
-        f'<span data-path="{path}" data-state="{"inert" if reason else "off" if mode == "none" else "on"}" '
-        f'title="{html.escape(title, quote=True)}" style="{_COLUMN}">'
-        f'<span style="{_LINE};{look}">{term}</span><span style="{_NOTE}">{html.escape(note)}</span></span>'
-    )
-
-
-_COLUMN = "display:inline-flex;flex-direction:column;align-items:center"
-_LINE = "height:1.5em;line-height:1.5em;white-space:nowrap"
-_CLEAR = "border-bottom:3px solid transparent"
-_NOTE = "font:.62em system-ui,sans-serif;opacity:.85;margin-top:2px"
-
-
-def _still(term: str) -> str:
-    return f'<span style="{_LINE}">{term}</span>'
-
-
-def _sign(sign: str) -> str:
-    return f'<span style="{_LINE};margin:0 .45em">{sign}</span>'
+    state = "inert" if reason else "off" if mode == "none" else "on"
+    return noted(term, note, look=look, title=title, data_path=path, data_state=state)

@@ -121,12 +121,24 @@ def path_color(name: str) -> str:
 
 
 def run_colors(names: Iterable[str]) -> dict[str, str]:
-    """One colour per run: a path's or method's own where it is named so, else the next free one."""
+    """One colour per run: a path's or method's own where it is named so, else the next free one.
+
+    "LoRA, rank 4" is named after its method; a second run of that method gets a free colour, to be told apart.
+    """
     names = list(dict.fromkeys(names))
     own = {name: path_color(name) for name in names if name in PATH_COLORS or name in METHOD_COLORS}
+    for name in names:
+        color = METHOD_COLORS.get(method_in(name))
+        if color and color not in own.values():
+            own.setdefault(name, color)
     free = [color for color in RUN_COLORS if color not in own.values()] or list(RUN_COLORS)
     others = [name for name in names if name not in own]
     return {**{name: free[n % len(free)] for n, name in enumerate(others)}, **own}
+
+
+def method_in(name: str) -> str:
+    """The word that a run's name begins with, after the task's: "GLoRA" of "Turned digits: GLoRA A+B, rank 4"."""
+    return name.rpartition(": ")[2].partition(" ")[0].rstrip(",")
 
 
 def draw(

@@ -13,7 +13,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from glora_lab.figures.theme import draw, plain, run_colors
+from glora_lab.figures.theme import draw, listed, plain, run_colors
 from glora_lab.records import Run, Step
 
 Steps = Sequence[Step]
@@ -149,8 +149,9 @@ def _title(runs: Mapping[str, Steps]) -> str:
             f"After {_steps(line[-1].index)} the loss is {line[-1].loss:.2f}, "
             f"<b>{line[-1].metric:.0%}</b> of the validation part is right"
         )
-    best = max(started, key=lambda name: started[name][-1].metric)
-    return f"<b>{plain(best)}</b> leads with {started[best][-1].metric:.0%} of the validation part"
+    best = max(line[-1].metric for line in started.values())
+    leaders = [f"<b>{plain(name)}</b>" for name, line in started.items() if f"{line[-1].metric:.0%}" == f"{best:.0%}"]
+    return f"{listed(leaders)} {'leads' if len(leaders) == 1 else 'lead'} with {best:.0%} of the validation part"
 
 
 def _describe(name: str, line: Steps) -> str:

@@ -4,6 +4,7 @@ from .activity import path_activity
 from .blocks import block_grid
 from .budget import path_budget
 from .entanglement import gradient_report
+from .equal_budget import rank_for_budget
 from .paths import path_picture
 from .reach import best_change, best_changes, best_error, rank_reach
 from .trained import trained_error
@@ -18,6 +19,7 @@ __all__ = [
     "path_activity",
     "path_budget",
     "path_picture",
+    "rank_for_budget",
     "rank_reach",
     "trained_error",
     "weight_change",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from peft import PeftModel, get_peft_model
+from peft import PeftConfig, PeftModel, get_peft_model
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
@@ -35,7 +35,7 @@ def glora_config(targets: list[str] | str, modes: Mapping[str, str], **settings:
     return GloraConfig(target_modules=targets, **paths, **settings)  # type: ignore[arg-type]
 
 
-def adapt(model: nn.Module, config: GloraConfig, *, seed: int) -> PeftModel:
+def adapt(model: nn.Module, config: PeftConfig, *, seed: int) -> PeftModel:
     """`get_peft_model` with seeded initial values, and without warnings: a panel shows inert paths itself."""
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")

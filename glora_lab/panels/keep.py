@@ -1,27 +1,41 @@
-"""Keeping an adapter: a folder that PEFT's `save_pretrained` writes, and the words to load it again."""
+"""Keeping an adapter: a folder that PEFT's `save_pretrained` writes, and the code to load and to make it again.
+
+LoRA is stock PEFT's from the configuration to the folder, so its code needs nothing else; GLoRA and GraLoRA are
+loaded into this library's layers.
+"""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import ipywidgets as widgets
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
+
+from glora_lab.adapters.snippet import config_snippet
 
 
 class KeepControls(widgets.VBox):
-    """A folder and a button; `kept` is where the latest adapter was saved."""
+    """Which adapter, where there are several, a folder and a button; `kept` is where the latest was saved."""
 
     def __init__(self, on_keep: Callable[[], None]) -> None:
         self.kept: Path | None = None
+        self.code = ""
+        self.which = widgets.Dropdown(description="adapter", layout={"width": "380px", "display": "none"})
         self.folder = widgets.Text("my_adapter", description="folder")
         self.button = widgets.Button(
             description="Keep this adapter", icon="save", disabled=True, layout={"width": "auto"}
         )
         self.says = widgets.HTML()
         self.button.on_click(lambda _: on_keep())
-        super().__init__([widgets.HBox([self.folder, self.button]), self.says])
+        row = widgets.HBox([self.which, self.folder, self.button], layout={"flex_flow": "row wrap"})
+        super().__init__([row, self.says])
+
+    def offer(self, names: Sequence[str]) -> None:
+        """These adapters are there to keep, the first of them chosen."""
+        self.which.options = list(names)
+        self.which.layout.display = None if len(names) > 1 else "none"
 
     def save(self, model: PeftModel, base_in_code: str) -> Path:
         """Save the adapter in the folder that is named and say how it is loaded; ValueError without a name."""
@@ -33,10 +47,20 @@ class KeepControls(widgets.VBox):
             raise ValueError(f"`folder` (={name!r}) must be a folder; there is a file of that name")
         model.save_pretrained(str(folder))
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-        code = f"from glora_lab import load_adapter, load_model\nmodel = load_adapter({base_in_code}, {name!r})"
+        config = model.peft_config["default"]
+        self.code = loading_code(config, base_in_code, name)
         self.says.value = (
             f"<p>Saved in <b>{html.escape(name)}</b> ({size / 1024:.0f} kB). It loads again with</p>"
-            f"<pre>{html.escape(code)}</pre>"
+            f"<pre>{html.escape(self.code)}</pre>"
+            f"<p>and its configuration is</p><pre>{html.escape(config_snippet(config))}</pre>"
         )
         self.kept = folder
         return folder
+
+
+def loading_code(config: object, base_in_code: str, folder: str) -> str:
+    """Python that loads the adapter from its folder, as a variable `model`."""
+    if isinstance(config, LoraConfig):
+        ours = "from glora_lab import load_model\n" if "load_model(" in base_in_code else ""
+        return f"from peft import PeftModel\n{ours}model = PeftModel.from_pretrained({base_in_code}, {folder!r})"
+    return f"from glora_lab import load_adapter, load_model\nmodel = load_adapter({base_in_code}, {folder!r})"

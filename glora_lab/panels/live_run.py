@@ -1,7 +1,7 @@
-"""One training run while it happens: progress, curves, and what the model says about a few images by now.
+"""Training while it happens: progress, curves, and what the models say about a few images by now.
 
 Drawing and training share one interpreter, so each picture has a pace of its own: the progress moves at every
-look, the curves four times a second, and the model is asked once a second.
+look, the curves four times a second, and the models are asked once a second.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from torch import nn
 
 from glora_lab.data import Part
 from glora_lab.figures import describe_predictions, describe_training, plot_predictions, plot_training
+from glora_lab.figures.theme import method_in
 from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.records import Predictions, Step
-from glora_lab.training import TrainSession, predict
+from glora_lab.training import Race, TrainSession, predict
 
 BETWEEN_CURVES, BETWEEN_ANSWERS = 0.25, 1.0  # seconds
 Steps = tuple[Step, ...]
 
 
 class LiveRun(widgets.VBox):
-    """Pictures of a TrainSession. `watch` gives it a new one, `look` shows where it is by now.
+    """Pictures of a TrainSession or a Race. `watch` gives it a new one, `look` shows where it is by now.
 
-    `predictions` holds the answers that are shown: "frozen", and "adapted" once there is a run.
+    `predictions` holds the answers that are shown: "frozen", and "adapted" once there is a run, or one by method
+    once there is a race. `lines` holds the steps by name.
     """
 
     def __init__(self) -> None:
@@ -34,10 +36,17 @@ class LiveRun(widgets.VBox):
         self.progress = widgets.IntProgress(0, 0, 1, description="progress")
         self.status = widgets.HTML()
         self.answers, self.curves = FigureSlot(height=210), FigureSlot(height=320)
-        self._session: TrainSession | None = None
+        self._session: TrainSession | Race | None = None
+        self._models: dict[str, nn.Module] = {}
         self._seen: tuple[str, int] | None = None
         self._drawn_at = self._asked_at = 0.0
         super().__init__([widgets.HBox([self.progress, self.status]), self.answers, self.curves])
+
+    @property
+    def lines(self) -> dict[str, Steps]:
+        if isinstance(self._session, Race):
+            return self._session.lines
+        return {name: self._session.steps for name in self._models if self._session}
 
     def ask_frozen(self, model: nn.Module, images: Part) -> None:
         """Begin anew with these images and what the model without an adapter says about them."""
@@ -47,11 +56,16 @@ class LiveRun(widgets.VBox):
         self._draw_answers()
         self.curves.show(plot_training(()), describe_training(()))
 
-    def watch(self, session: TrainSession, model: nn.Module, name: str, earlier: Mapping[str, Steps]) -> None:
-        """Show this session from now on, its curves beside those of earlier runs."""
-        self._session, self._model, self._name, self._earlier = session, model, name, dict(earlier)
+    def watch(
+        self, session: TrainSession | Race, models: Mapping[str, nn.Module], earlier: Mapping[str, Steps]
+    ) -> None:
+        """Show this session from now on, its curves beside those of earlier runs; a race's stand above the answers."""
+        self._session, self._models, self._earlier = session, dict(models), dict(earlier)
         self._seen, self._drawn_at, self._asked_at = None, 0.0, 0.0
-        self.progress.value, self.progress.max = 0, session.total
+        self._each = session.total // len(models)
+        self.progress.value, self.progress.max = 0, self._each
+        self.answers.layout.order = "1" if len(models) > 1 else None
+        self.predictions = {"frozen": self.predictions["frozen"]}
         self.look()
 
     def look(self) -> None:
@@ -59,29 +73,38 @@ class LiveRun(widgets.VBox):
         session = self._session
         if session is None:
             return
-        finished, state, steps = session.finished, session.state, session.steps
-        if (state, len(steps)) == self._seen:
+        finished, state, lines = session.finished, session.state, self.lines
+        taken = sum(map(len, lines.values()))
+        if (state, taken) == self._seen:
             return
-        self._seen = (state, len(steps))
-        self.progress.value = len(steps)
+        self._seen = (state, taken)
+        done = max(map(len, lines.values()))
+        self.progress.value = done
         self.progress.bar_style = {"done": "success", "failed": "danger", "stopped": "warning"}.get(state, "")
-        self.status.value = status(state, len(steps), session.total, session.seconds_left)
+        each = " each" if len(lines) > 1 else ""
+        self.status.value = status(state, done, self._each, session.seconds_left, each)
         now, resting = time.monotonic(), finished or state == "paused"
         if resting or now - self._drawn_at > BETWEEN_CURVES:
             self._drawn_at = now
-            curves = {**self._earlier, self._name: steps}
-            self.curves.show(plot_training(curves, total=session.total), describe_training(curves))
-        if steps and (resting or now - self._asked_at > BETWEEN_ANSWERS):
+            curves = {**self._earlier, **lines}
+            self.curves.show(plot_training(curves, total=self._each), describe_training(curves))
+        if taken and (resting or now - self._asked_at > BETWEEN_ANSWERS):
             self._asked_at = now
-            with session.between_steps():
-                self.predictions["adapted"] = predict(self._model, self._images)
-            self._draw_answers()
+            self._ask(session)
+
+    def _ask(self, session: TrainSession | Race) -> None:
+        alone = len(self._models) == 1
+        failed = session.errors if isinstance(session, Race) else {}  # who could not be trained may not answer either
+        with session.between_steps():
+            for name in [name for name in self._models if name not in failed]:
+                self.predictions["adapted" if alone else method_in(name)] = predict(self._models[name], self._images)
+        self._draw_answers()
 
     def _draw_answers(self) -> None:
         self.answers.show(plot_predictions(self.predictions), describe_predictions(self.predictions))
 
 
-def status(state: str, done: int, total: int, seconds_left: float) -> str:
+def status(state: str, done: int, total: int, seconds_left: float, each: str = "") -> str:
     """Where a session is, in words: "running: step 37 of 150, 4 s left"."""
     left = "" if math.isnan(seconds_left) or not seconds_left else f", {math.ceil(seconds_left)} s left"
-    return f"{state}: step {done:,} of {total:,}{left}"
+    return f"{state}: step {done:,} of {total:,}{each}{left}"

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from glora_lab.adapters.frozen_base import features
 from glora_lab.panels.example import linear_layers
 
 HEADS = frozenset({"lm_head", "classifier", "score", "pooler"})  # usually left as they are, or trained whole
@@ -22,6 +23,12 @@ def target_names(model: nn.Module) -> Counter[str]:
 def body_targets(model: nn.Module) -> list[str]:
     """All of them but the head."""
     return [name for name in target_names(model) if name not in HEADS]
+
+
+def target_sizes(model: nn.Module, targets: list[str]) -> list[int]:
+    """Every number of features, in or out, that a layer of these names has; each once, smallest first."""
+    layers = [model.get_submodule(name) for name in linear_layers(model) if name.rpartition(".")[2] in targets]
+    return sorted({size for layer in layers for size in features(layer)})
 
 
 class TargetControls(widgets.VBox):

@@ -1,125 +1,127 @@
-"""TrainPanel: choose paths, press Train, watch a small pretrained model adapt, compare the runs, keep one.
+"""TrainPanel: choose a method, press Train or race several, watch a small model adapt, compare the runs, keep one.
 
-Training runs in a TrainSession's thread and calls nobody. The panel looks at it ten times a second from the
-kernel's own event loop, so no widget is ever touched from another thread. Where no loop runs, in a script or a
-test, `refresh()` is that look, and `wait()` waits for the end and then looks.
+A run of one method is a TrainSession; of several, in turns, a Race. Each adapts a copy of the model, from the same
+seed, so that they differ in the method alone.
 """
 
 from __future__ import annotations
 
-import asyncio
 import copy
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import ipywidgets as widgets
 import torch
 from peft import PeftModel
 from torch import nn
 
-from glora_lab.adapters import GloraConfig
 from glora_lab.data import Part, Task, load_task
-from glora_lab.figures import equation
 from glora_lab.measure import path_budget
 from glora_lab.models import load_model
 from glora_lab.panels.example import adapt
 from glora_lab.panels.keep import KeepControls
 from glora_lab.panels.live_run import LiveRun
-from glora_lab.panels.panel import Panel, guarded
-from glora_lab.panels.run_table import run_table
-from glora_lab.panels.targets import body_targets
+from glora_lab.panels.methods import Config
+from glora_lab.panels.panel import guarded
+from glora_lab.panels.race import RaceControls, entrants
+from glora_lab.panels.run_table import RunTable
+from glora_lab.panels.session_panel import SessionPanel
 from glora_lab.panels.train_controls import TrainControls
-from glora_lab.records import PathBudget, Predictions, Run, Step
-from glora_lab.training import TrainSession, evaluate
+from glora_lab.records import PathBudget, Predictions, Run
+from glora_lab.training import Race, TrainSession
 
 SHOWN_IMAGES = 8
-EARLIER_RUNS = 4  # whose curves stay in the figure
-BETWEEN_LOOKS = 0.1  # seconds
 
 
-class TrainPanel(Panel):
+class TrainPanel(SessionPanel):
     """Controls of a training run, its live curves and answers, and a table of the runs so far.
 
     Args:
         model: a name for `load_model`, or a model; every run adapts a copy of it, all its linear layers but
             the head.
         task: a key of `TASKS`.
-        preset, rank, lr, steps, seed: where the controls start.
+        method: "LoRA" (PEFT's), "GLoRA" or "GraLoRA".
+        preset, rank, k, lr, steps, seed: where the controls start; `preset` is GLoRA's, `k` GraLoRA's.
 
-    State: `config` and `budget` (what the controls say, and its cost; a budget without rows where nothing can be
-    trained), `session` (the latest TrainSession), `steps` (its steps so far), `predictions` (name → the answers
-    that are shown), `runs` (finished runs, oldest first), `model` (the latest adapted model).
+    State: `config` and `budget` (what the controls say, and its cost; where that cannot be trained the budget has
+    no rows, and where it cannot even be a configuration `config` stays the last that could), `session` (the latest
+    TrainSession or Race), `steps` (its steps so far, of a race in the order they were taken), `predictions` (name →
+    the answers that are shown), `runs` (finished runs, oldest first; a race adds one for each method that did not
+    fail), `model` (the adapter to keep: the latest adapted model, after a race the most accurate, or the reader's
+    choice).
     """
 
-    config: GloraConfig
+    config: Config
     budget: PathBudget
     task: Task
+    _refusal: ValueError | None  # why the controls' configuration cannot be
 
     def __init__(
         self,
         model: str | nn.Module = "digits-vit",
         task: str = "digits-turned",
         *,
+        method: str = "GLoRA",
         preset: str = "all paths",
         rank: int = 4,
+        k: int = 2,
         lr: float = 0.01,
         steps: int = 150,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.model: PeftModel | None = None
-        self.session: TrainSession | None = None
         self._base = load_model(model) if isinstance(model, str) else model
         self._base_in_code = f'load_model("{model}")' if isinstance(model, str) else "your_model"
-        self.runs: list[Run] = []
-        self._run_name, self._recorded = "", True
-        start = {"task": task, "preset": preset, "rank": rank, "lr": lr, "steps": steps, "seed": seed}
-        self.controls = TrainControls(self._change_paths, self._change_task, **start)  # type: ignore[arg-type]
+        self._models: dict[str, PeftModel] = {}  # of the latest session, by run name
+        numbers = {"rank": rank, "k": k, "lr": lr, "steps": steps, "seed": seed}
+        start: dict[str, Any] = {"task": task, "method": method, "preset": preset, **numbers}
+        self.controls = TrainControls(self._base, self._change_method, self._change_task, **start)
         self.live, self.keeping = LiveRun(), KeepControls(self.keep)
-        self._equation, self.cost, self.table = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.racing = RaceControls(self.race)
+        self._equation, self.cost, self.table = widgets.HTML(), widgets.HTML(), RunTable()
         self._arrange()
-        self._change_paths()
+        self._change_method()
         self._change_task()
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        return self.session.steps if self.session else ()
+    def runs(self) -> list[Run]:
+        return self.table.runs
 
     @property
     def predictions(self) -> dict[str, Predictions]:
         return self.live.predictions
 
+    @property
+    def model(self) -> PeftModel | None:
+        return self._models.get(self.keeping.which.value)
+
     def _arrange(self) -> None:
-        self.train_button = widgets.Button(description="Train", icon="play", button_style="primary")
-        self.pause_button = widgets.Button(description="Pause", icon="pause", disabled=True)
-        self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
-        self.train_button.on_click(lambda _: self.train())
-        self.pause_button.on_click(lambda _: self.pause_or_resume())
-        self.stop_button.on_click(lambda _: self.stop())
-        buttons = widgets.HBox([self.train_button, self.pause_button, self.stop_button, self.cost])
-        self.top.children = [self._equation, self.controls, buttons]
+        self.top.children = [self._equation, self.controls, widgets.HBox([self.buttons, self.cost]), self.racing]
         self.bottom.children = [self.live, self.table, self.keeping]
 
     @guarded
-    def _change_paths(self) -> None:
-        self.config = self.controls.config(body_targets(self._base))
-        modes = self.controls.modes.modes
+    def _change_method(self) -> None:
+        methods = self.controls.methods
+        self._refusal, self.budget = None, PathBudget(())
         try:
+            self.config = methods.config()
             self.budget = path_budget(self._base, self.config)
         except ValueError as refusal:
-            self.budget = PathBudget(())
+            self._refusal = refusal
             self.say(refusal)
-        sums, inert = self.budget.by_path(), self.budget.inert_everywhere()
-        self._equation.value = equation(modes, inert)
-        self.controls.modes.show_params({path: n for path, n in sums.items() if modes[path] != "none"}, inert)
+        self._equation.value = methods.equation(self.budget)
+        methods.show_params(self.budget)
         share = f", {self.budget.share:.1%} of the model's own" if self.budget.total else ""
         self.cost.value = f"<b>{self.budget.total:,}</b> parameters to train{share}"
+        self.racing.offer(self.budget.total)
 
     @guarded
     def _change_task(self) -> None:
-        if self._under_way() and self.session is not None:
+        if self.session is not None and self.under_way:
             self.session.stop()
             self.wait()
         self.task = load_task(self.controls.task.value)
-        self._runs_before = len(self.runs)  # on other tasks, whose curves say nothing about this one
+        self.table.begin(self.task)
         labels = self.task.test.labels.tolist()
         one_of_each = torch.tensor([labels.index(label) for label in sorted(set(labels))[:SHOWN_IMAGES]])
         self.live.ask_frozen(self._base, Part(self.task.test.rows(one_of_each)))
@@ -127,39 +129,35 @@ class TrainPanel(Panel):
     @guarded
     def train(self) -> None:
         """Start a run of what the controls say; does nothing while one is under way."""
-        if self._under_way():
+        self._begin(lambda: {self.controls.run_name: self.config})
+
+    @guarded
+    def race(self) -> None:
+        """Start a race of the chosen methods, within the parameters of what the controls say."""
+        methods, chosen = self.controls.methods, self.racing.chosen
+        self._begin(lambda: entrants(self._base, methods, chosen, self.budget.total))
+
+    def _begin(self, configurations: Callable[[], Mapping[str, Config]]) -> None:
+        """Start a session of a model for each; where the controls ask for what cannot be, say so and change nothing."""
+        if self.under_way:
             return
-        controls = self.controls
-        numbers = {"steps": controls.steps.value, "lr": controls.lr.value, "seed": controls.seed.value}
+        numbers, seed = self.controls.numbers, self.controls.seed.value
         try:
-            model = adapt(copy.deepcopy(self._base), self.config, seed=controls.seed.value)
-            session = TrainSession(model, self.task, **numbers)
+            if self._refusal is not None:
+                raise self._refusal
+            configs = {self.table.new_name(name): config for name, config in configurations().items()}
+            models = {name: adapt(copy.deepcopy(self._base), config, seed=seed) for name, config in configs.items()}
+            session = _session(models, self.task, numbers)
         except ValueError as refusal:
             self.say(refusal)
             return
-        name = f"{self.task.title}: {controls.run_name}"
-        self._run_name = _new_name(name if self._runs_before else controls.run_name, self.runs)
-        self.model, self.session, self._recorded = model, session, False
-        earlier = {run.name: run.steps for run in self.runs[self._runs_before :][-EARLIER_RUNS:]}
+        self._models = models
+        self.keeping.offer(list(models))
+        if len(models) > 1:
+            self.racing.say({name: path_budget(model) for name, model in models.items()})
         session.start()
-        self.live.watch(session, model, self._run_name, earlier)
-        self._show_buttons()
-        self._look_again()
-
-    @guarded
-    def pause_or_resume(self) -> None:
-        """Rest after the step under way, or go on."""
-        if self.session is not None and self._under_way():
-            resting = self.session.state in ("pausing", "paused")
-            self.session.resume() if resting else self.session.pause()
-            self.refresh()
-
-    @guarded
-    def stop(self) -> None:
-        """End the run after the step under way; it counts as a run of as many steps as it had."""
-        if self.session is not None and self._under_way():
-            self.session.stop()
-            self.refresh()
+        self.live.watch(session, models, {} if len(models) > 1 else self.table.earlier())
+        self._follow(session)
 
     @guarded
     def keep(self) -> None:
@@ -173,74 +171,27 @@ class TrainPanel(Panel):
         except (ValueError, OSError) as refusal:
             self.say(str(refusal))
 
-    def wait(self, timeout: float | None = None) -> tuple[Step, ...]:
-        """Block until the run is over, show its end and return its steps. Errors as `TrainSession.wait`."""
-        if self.session is None:
-            return ()
-        try:
-            return self.session.wait(timeout)
-        finally:
-            self.refresh()
-
-    def refresh(self) -> None:
-        """Show where the session is by now, and record the run when it is over."""
-        with self.guard():
-            if self.session is None:
-                return
-            over = self.session.finished  # asked before looking, so that the last look sees the last step
-            self.live.look()
-            self._show_buttons()
-            if over and not self._recorded:
-                self._recorded = True
-                self._record(self.session)
-
-    def close(self) -> None:
-        """Stop training and close every widget."""
-        if self._under_way() and self.session is not None:
-            self.session.stop()
-        super().close()
-
-    def _under_way(self) -> bool:
-        return self.session is not None and not self.session.finished
-
-    def _show_buttons(self) -> None:
-        state = self.session.state if self.session else "ready"
-        under_way, resting = self._under_way(), state in ("pausing", "paused")
-        self.train_button.disabled = under_way
-        self.pause_button.disabled = self.stop_button.disabled = not under_way
-        self.pause_button.description, self.pause_button.icon = ("Resume", "play") if resting else ("Pause", "pause")
+    def _show(self) -> None:
+        self.live.look()
+        self.racing.button.disabled = self.under_way
         self.keeping.button.disabled = not self.steps
 
-    def _record(self, session: TrainSession) -> None:
-        """The run joins the table; what ended a failed run is raised, for the guard to show."""
-        if session.error is not None:
+    def _record(self, session: TrainSession | Race) -> None:
+        """The runs join the table; what ended a failed one is kept and shown. The best adapter is the one to keep."""
+        failed = session.errors if isinstance(session, Race) else {}
+        if session.error is not None and not failed:
             raise session.error
-        if not session.steps or self.model is None:
-            return
-        name = self._run_name if session.state == "done" else f"{self._run_name}, stopped at {len(session.steps)}"
-        trained = path_budget(self.model).total
-        accuracy = evaluate(self.model, self.task.test)
-        self.runs.append(Run(name, trained, accuracy, session.steps[-1].seconds, session.steps))
-        self.table.value = run_table(self.runs)
-
-    def _look_again(self) -> None:
-        """Refresh from the event loop, where there is one, until the run is over and recorded."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        session, errors = self.session, len(self.errors)
-
-        def look() -> None:
-            self.refresh()
-            if self.session is session and not self._recorded and len(self.errors) == errors:
-                loop.call_later(BETWEEN_LOOKS, look)
-
-        loop.call_later(BETWEEN_LOOKS, look)
+        total = session.total // len(self._models)
+        lines = {name: steps for name, steps in self.live.lines.items() if steps and name not in failed}
+        metrics = {name: self.table.add(name, self._models[name], line, total).metric for name, line in lines.items()}
+        if metrics:
+            self.keeping.which.value = max(metrics, key=lambda name: metrics[name])
+        for name, error in failed.items():
+            self.errors.append(error)
+            self.say(f"{name} dropped out: {type(error).__name__}: {error}")
 
 
-def _new_name(name: str, runs: list[Run]) -> str:
-    """The name, numbered where an earlier run has it: curves and table tell runs apart by name."""
-    taken = {run.name.partition(", stopped")[0] for run in runs}
-    numbered = (f"{name} ({n})" for n in range(2, len(runs) + 3))
-    return name if name not in taken else next(new for new in numbered if new not in taken)
+def _session(models: Mapping[str, nn.Module], task: Task, numbers: Mapping[str, Any]) -> TrainSession | Race:
+    if len(models) > 1:
+        return Race(models, task, **numbers)
+    return TrainSession(next(iter(models.values())), task, **numbers)

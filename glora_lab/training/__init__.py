@@ -2,6 +2,7 @@
 
 from glora_lab.training.evaluate import evaluate, predict
 from glora_lab.training.loop import OPTIMIZERS, fit
+from glora_lab.training.race import Race
 from glora_lab.training.session import TrainSession
 
-__all__ = ["OPTIMIZERS", "TrainSession", "evaluate", "fit", "predict"]
+__all__ = ["OPTIMIZERS", "Race", "TrainSession", "evaluate", "fit", "predict"]

@@ -1,0 +1,192 @@
+"""Training in a thread of its own, so that a notebook stays alive while a model trains.
+
+Decisions. Nobody is called back unless `on_step` is given: a panel polls `state` and `steps`, which are safe
+to read from any thread. `pause()` and `stop()` return at once and the step under way is still finished, which
+is why the states "pausing" and "stopping" exist: only "paused" and the final states promise that the model
+rests. The thread sleeps for a millisecond now and then, which keeps the page responsive for 2% of the speed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import math
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeAlias
+
+from glora_lab.records import Step
+
+State: TypeAlias = Literal["ready", "running", "pausing", "paused", "stopping", "stopped", "done", "failed"]
+
+FINAL: frozenset[State] = frozenset({"stopped", "done", "failed"})
+BREATH_EVERY = 0.05  # seconds of training between two sleeps
+BREATH = 0.001  # seconds; without it a busy thread makes every widget lag
+LONGEST_STEP = 60.0  # seconds that Python's end waits for the step under way
+
+_begun: weakref.WeakSet[Background] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """A thread still inside torch when Python ends aborts the whole process, daemon or not: stop it first."""
+    for session in list(_begun):
+        session.stop()
+        session._thread.join(LONGEST_STEP)
+
+
+class Background:
+    """A generator of steps, advanced in a daemon thread: start, pause, resume, stop, wait.
+
+    `total` is how many steps it has. `on_step` is called in the training thread after each step; what it raises
+    ends the run as "failed", as does what the generator raises. It runs once.
+    """
+
+    def __init__(
+        self, training: Generator[Step, None, None], total: int, on_step: Callable[[Step], object] | None = None
+    ) -> None:
+        self._training = training
+        self._total = total
+        self._on_step = on_step
+        self._steps: list[Step] = []
+        self._error: BaseException | None = None
+        self._state: State = "ready"
+        self._changed = threading.Condition()  # guards _state; told of every change of it
+        self._model_in_use = threading.Lock()  # held while a step is under way
+        self._thread = threading.Thread(target=self._train, name=type(self).__name__, daemon=True)
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is over: stopped, done or failed."""
+        return self._state in FINAL
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps so far."""
+        return tuple(self._steps)
+
+    @property
+    def total(self) -> int:
+        """How many steps the run takes if nothing stops it."""
+        return self._total
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended a failed run."""
+        return self._error
+
+    @property
+    def seconds_left(self) -> float:
+        """Training time still to come at the mean speed so far; nan before the first step, 0 when over."""
+        if self.finished:
+            return 0.0
+        if not self._steps:
+            return math.nan
+        seconds, taken = self._spent()
+        return seconds / taken * (self._total - taken)
+
+    def _spent(self) -> tuple[float, int]:
+        """Training time so far, and the steps that it went to."""
+        return self._steps[-1].seconds, self._steps[-1].index
+
+    def start(self) -> None:
+        """Begin. RuntimeError if the session was started or stopped before."""
+        with self._changed:
+            if self._state != "ready":
+                raise RuntimeError(
+                    f"this session is {self._state} and starts only once: make a new {type(self).__name__}"
+                )
+            self._set("running")
+            _begun.add(self)
+            self._thread.start()
+
+    def pause(self) -> None:
+        """Rest after the step under way. Does nothing where the run already rests or is over."""
+        with self._changed:
+            self._check_started("pause")
+            if self._state == "running":
+                self._set("pausing")
+
+    def resume(self) -> None:
+        """Go on after a pause. Does nothing where the run goes on already or is over."""
+        with self._changed:
+            self._check_started("resume")
+            if self._state in ("pausing", "paused"):
+                self._set("running")
+
+    def stop(self) -> None:
+        """End after the step under way, from a pause too. Does nothing where the run is over."""
+        with self._changed:
+            if self._state == "ready":
+                self._set("stopped")
+            elif self._state not in FINAL:
+                self._set("stopping")
+
+    def wait(self, timeout: float | None = None) -> tuple[Step, ...]:
+        """Block until the run is over and return its steps; what ended a failed run is raised again.
+
+        RuntimeError if nothing would ever end the wait (not started, or paused and no `timeout`);
+        TimeoutError after `timeout` seconds, with the run going on.
+        """
+        with self._changed:
+            self._check_started("wait")
+            if timeout is None and self._state in ("pausing", "paused"):
+                raise RuntimeError("this session is paused: resume() or stop() it before you wait()")
+            if not self._changed.wait_for(lambda: self.finished, timeout):
+                raise TimeoutError(f"after {timeout} s the session is {self._state} at step {len(self._steps)}")
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self.steps
+
+    @contextmanager
+    def between_steps(self) -> Iterator[None]:
+        """Hold training between two steps while the block runs, so that the model can be asked or drawn."""
+        with self._model_in_use:
+            yield
+
+    def _check_started(self, action: str) -> None:
+        if self._state == "ready":
+            raise RuntimeError(f"{action}() needs a session that was started: call start() first")
+
+    def _set(self, state: State) -> None:
+        with self._changed:
+            self._state = state
+            self._changed.notify_all()
+
+    def _train(self) -> None:
+        breathed = time.perf_counter()
+        outcome: State = "stopped"
+        try:
+            while self._may_go_on():
+                with self._model_in_use:
+                    step = next(self._training)
+                self._steps.append(step)
+                if self._on_step is not None:
+                    self._on_step(step)
+                if time.perf_counter() - breathed > BREATH_EVERY:
+                    time.sleep(BREATH)
+                    breathed = time.perf_counter()
+            if len(self._steps) == self._total:
+                outcome = "done"
+        except BaseException as error:  # kept for wait(), which raises it where somebody can see it
+            self._error = error
+            outcome = "failed"
+        finally:
+            self._training.close()
+            self._set(outcome)
+
+    def _may_go_on(self) -> bool:
+        """Rest here while a pause lasts; False once all steps are done or a stop was asked for."""
+        with self._changed:
+            while self._state in ("pausing", "paused"):
+                self._set("paused")
+                self._changed.wait()
+            return self._state != "stopping" and len(self._steps) < self._total

@@ -1,0 +1,100 @@
+"""A race of three methods, as a reader starts it: three curves grow in one picture, and three runs are compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import OpenNotebook
+from tests.browser.notebook_page import NotebookPage
+from tests.written_notebook import write_notebook
+
+PANEL = """\
+import torch
+from glora_lab.panels import TrainPanel, check_panels
+torch.set_num_threads(1)
+lab = TrainPanel(method="LoRA", rank=12, preset="A + B", k=4, steps=40)
+display(lab)"""
+
+RACERS = ["LoRA, rank 12", "GLoRA A+B, rank 6", "GraLoRA, rank 12, k 4"]
+COLORS = ["#489CCC", "#9030CC", "#FC600C"]  # theme.METHOD_COLORS: what the reader sees, not what the code says
+WORDS = "LoRA, rank 12: 32,256 parameters; GLoRA A+B, rank 6: 32,256 parameters; GraLoRA, rank 12, k 4: 32,256"
+ONE_GRAPH = f"lab.plots().find(plot => {RACERS}.every(name => plot.traces.some(trace => trace.name === name)))"
+POINTS = f"{RACERS}.map(name => ({ONE_GRAPH})?.traces.find(trace => trace.name === name).y.length ?? 0)"
+
+
+@pytest.fixture
+def notebook(open_notebook: OpenNotebook, tmp_path: Path) -> NotebookPage:
+    page = open_notebook(write_notebook(tmp_path / "race.ipynb", PANEL))
+    page.run_all()
+    return page
+
+
+def test_a_race_of_three_methods_shows_three_curves(notebook: NotebookPage) -> None:
+    notebook.screenshot("race_before")
+    notebook.press("Race at equal parameters")
+    notebook.sees(WORDS)
+    notebook.until(f"Math.min(...{POINTS}) > 2")
+    first = notebook.page.evaluate(POINTS)
+    notebook.until(f"{POINTS}.every((points, racer) => points > {first}[racer])")  # all three go on growing
+    notebook.screenshot("race_under_way")
+    notebook.sees("done: step 40 of 40 each", seconds=150)
+    notebook.until(f"{POINTS}.every(points => points === 40)", seconds=60)
+
+    assert notebook.page.evaluate(f"{ONE_GRAPH}.traces.length") == 6  # loss and accuracy of each
+    lines = notebook.page.locator(".js-plotly-plot", has_text=RACERS[0]).first.locator("path.js-line")
+    drawn = lines.evaluate_all("paths => paths.map(path => getComputedStyle(path).stroke)")
+    assert set(drawn) == {rgb(color) for color in COLORS}
+    assert notebook.evaluate("[run.name for run in lab.runs]") == RACERS
+    assert set(notebook.evaluate("[run.params for run in lab.runs]")) == {32_256}
+    # one seed and one frozen model: before the first update all three give the same batch the same loss
+    losses = notebook.evaluate("[run.steps[0].loss for run in lab.runs]")
+    assert max(losses) - min(losses) < 1e-5
+    assert len({*notebook.evaluate("[run.steps[-1].loss for run in lab.runs]")}) == 3
+    notebook.sees("★")
+    notebook.page.locator(".js-plotly-plot", has_text=RACERS[0]).first.scroll_into_view_if_needed()
+    notebook.screenshot("race_done")
+    assert notebook.evaluate("check_panels() is None")
+    assert notebook.errors() == []
+
+
+def test_a_race_is_paused_and_stopped_as_one(notebook: NotebookPage) -> None:
+    notebook.slide("steps", 5000)
+    notebook.press("Race at equal parameters")
+    notebook.until(f"Math.min(...{POINTS}) > 2")
+    notebook.press("Pause")
+    notebook.sees("paused: step")
+    notebook.press("Resume")
+    notebook.sees("running: step")
+    notebook.press("Stop")
+    notebook.sees("stopped: step")
+    notebook.until("document.body.innerText.includes('GraLoRA, rank 12, k 4, stopped at')")
+    lengths = notebook.evaluate("[len(run.steps) for run in lab.runs]")
+    assert len(lengths) == 3 and max(lengths) - min(lengths) <= 1 and max(lengths) < 5000
+    assert notebook.errors() == []
+
+
+def test_a_method_shows_what_is_its_own_and_an_impossible_k_says_why(notebook: NotebookPage) -> None:
+    assert notebook.control("alpha").is_visible() and not notebook.control("preset").is_visible()
+    notebook.screenshot("race_lora")
+    notebook.choose("method", "GLoRA")
+    notebook.control("preset").wait_for(state="visible")
+    assert notebook.control("A").is_visible() and not notebook.control("alpha").is_visible()
+    notebook.screenshot("race_glora")
+    notebook.choose("method", "GraLoRA")
+    notebook.control("k, blocks per side").wait_for(state="visible")
+    assert notebook.control("hybrid rank").is_visible() and not notebook.control("A").is_visible()
+    notebook.screenshot("race_gralora")
+    notebook.slide("k, blocks per side", 3)
+    notebook.sees("`gralora_k` (=3) must divide the features")
+    notebook.press("Train")
+    notebook.sees("`gralora_k` (=3) must divide the features")
+    notebook.screenshot("race_impossible")
+    assert notebook.evaluate("lab.session is None and lab.errors == []")
+    assert notebook.errors() == []
+
+
+def rgb(color: str) -> str:
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgb({red}, {green}, {blue})"
