@@ -4,15 +4,20 @@ No figure computes: it lays out what a record holds. Colours, scales and the tem
 """
 
 from glora_lab.figures.activity import describe_path_activity, plot_path_activity
+from glora_lab.figures.block_cells import block_cells
+from glora_lab.figures.block_detail import describe_block_detail, plot_block_detail
 from glora_lab.figures.blocks import describe_block_grid, plot_block_grid
 from glora_lab.figures.budget import describe_path_budget, plot_path_budget
 from glora_lab.figures.entanglement import describe_gradient_report, plot_gradient_report
 from glora_lab.figures.equation import describe_equation, equation
 from glora_lab.figures.paths import describe_path_picture, plot_path_picture
 from glora_lab.figures.predictions import describe_predictions, plot_predictions
+from glora_lab.figures.rank_by_k import describe_rank_by_k, plot_rank_by_k
 from glora_lab.figures.training import describe_runs, describe_training, plot_runs, plot_training
 
 __all__ = [
+    "block_cells",
+    "describe_block_detail",
     "describe_block_grid",
     "describe_equation",
     "describe_gradient_report",
@@ -20,15 +25,18 @@ __all__ = [
     "describe_path_budget",
     "describe_path_picture",
     "describe_predictions",
+    "describe_rank_by_k",
     "describe_runs",
     "describe_training",
     "equation",
+    "plot_block_detail",
     "plot_block_grid",
     "plot_gradient_report",
     "plot_path_activity",
     "plot_path_budget",
     "plot_path_picture",
     "plot_predictions",
+    "plot_rank_by_k",
     "plot_runs",
     "plot_training",
 ]

@@ -15,24 +15,28 @@ from glora_lab import figures
 from glora_lab.figures.equation import equation
 from glora_lab.panels.figure_slot import figure_data, words
 from glora_lab.records import (
+    BlockDetail,
     BlockGrid,
     GradientReport,
     PathActivity,
     PathBudget,
     PathPicture,
     Predictions,
+    RankAtK,
     Record,
     Run,
     Step,
 )
 
 PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] = {
+    BlockDetail: (figures.plot_block_detail, figures.describe_block_detail),
     BlockGrid: (figures.plot_block_grid, figures.describe_block_grid),
     GradientReport: (figures.plot_gradient_report, figures.describe_gradient_report),
     PathActivity: (figures.plot_path_activity, figures.describe_path_activity),
     PathBudget: (figures.plot_path_budget, figures.describe_path_budget),
     PathPicture: (figures.plot_path_picture, figures.describe_path_picture),
     Predictions: (figures.plot_predictions, figures.describe_predictions),
+    RankAtK: (figures.plot_rank_by_k, figures.describe_rank_by_k),
     Run: (figures.plot_runs, figures.describe_runs),
     Step: (figures.plot_training, figures.describe_training),
 }
@@ -43,7 +47,8 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
 
     Args:
         what: whatever the figure of that record takes: `plot_path_budget` one budget or several,
-            `plot_predictions`, `plot_training` and `plot_gradient_report` one or a dict by name, `plot_runs` a list.
+            `plot_predictions`, `plot_training` and `plot_gradient_report` one or a dict by name, `plot_runs` and
+            `plot_rank_by_k` a list.
 
     Raises:
         ValueError: for something that has no picture.

@@ -9,13 +9,14 @@ Axes carry one letter everywhere: o output channel, i input channel, n image, h 
 grid of k×k blocks m counts the output blocks and n the input blocks, both typed "k k".
 """
 
-from .blocks import BlockGrid
+from .blocks import BlockDetail, BlockGrid, RankAtK
 from .gradients import GradientReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
 from .record import Record
 from .training import Predictions, Run, Step
 
 __all__ = [
+    "BlockDetail",
     "BlockGrid",
     "GradientReport",
     "PathActivity",
@@ -23,6 +24,7 @@ __all__ = [
     "PathCount",
     "PathPicture",
     "Predictions",
+    "RankAtK",
     "Record",
     "Run",
     "Step",
