@@ -79,6 +79,14 @@ def blocks(layer: BaseTunerLayer, adapter: str = "default") -> Blocks:
     return Blocks(*block_factors(*_block_tensors(layer, adapter)), layer.scaling[adapter])
 
 
+def has_factors(layer: Any, adapter: str) -> bool:
+    """Whether that adapter's ΔW on this layer is a product of factors, or a grid of them: GraLoRA's and LoRA's are."""
+    if isinstance(layer, LoraLayer):
+        held = adapter in layer.lora_A and layer.lora_A[adapter].weight.ndim == 2
+        return bool(held) and layer.lora_variant.get(adapter) is None
+    return isinstance(layer, GraloraLayer | StockGraloraLayer) and adapter in layer.gralora_A
+
+
 def factor_pairs(layer: Any, adapter: str = "default") -> Blocks:
     """The two factors of every block, so that scaling · B[m, n] @ A[m, n].T is all of ΔW there.
 

@@ -33,11 +33,11 @@ def plot_block_detail(detail: BlockDetail) -> go.Figure:
     return draw(
         [*(_heatmap(axis, panel) for axis, panel in enumerate(panels, start=1)), _spectrum(detail)],
         _title(detail),
-        height=430,
+        height=380,
         notes=_notes(detail, panels),
         shapes=_general_line(detail),
         showlegend=False,
-        margin={"t": 92, "b": 44, "r": 20},
+        margin={"t": 78, "b": 44, "r": 20},
         **axes,
     )
 
@@ -49,8 +49,8 @@ def describe_block_detail(detail: BlockDetail) -> str:
         return f"{where}; it is zero, nothing has changed yet."
     values = ", ".join(f"{value:.2g}" for value in detail.singular_values[:8])
     more = ", …" if len(detail.singular_values) > 8 else ""
-    general = f" {_general(detail)}." if detail.hybrid_r else ""
-    return f"{where}; {_size(detail)}. Its singular values are {values}{more}, and all others are zero.{general}"
+    general = f"; {_general(detail)}" if detail.hybrid_r else ""
+    return f"{where}; {_size(detail)}{general}. Its singular values are {values}{more}, and all others are zero."
 
 
 def _panels(detail: BlockDetail) -> list[dict[str, Any]]:
@@ -143,7 +143,7 @@ def _general_line(detail: BlockDetail) -> list[dict[str, Any]]:
     if not detail.hybrid_r:
         return []
     at, line = detail.B.shape[1] - detail.hybrid_r - 0.5, {"color": FROZEN, "width": 2, "dash": "dot"}
-    in_b = {"x0": at, "x1": at, "xref": "x1", "y0": 0, "y1": 1, "yref": "y1 domain"}
+    in_b = {"x0": at, "x1": at, "xref": "x", "y0": 0, "y1": 1, "yref": "y domain"}
     in_a = {"y0": at, "y1": at, "yref": "y2", "x0": 0, "x1": 1, "xref": "x2 domain"}
     return [{"type": "line", "line": line, **place} for place in (in_b, in_a)]
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from glora_lab.figures.theme import METHOD_COLORS, draw, number
+from glora_lab.figures.theme import METHOD_COLORS, RIGHT, draw, number
 from glora_lab.records import BlockGrid, RankAtK
 
 
 def plot_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> go.Figure:
-    """Bars of the rank of ΔW at each k; a dot where the layer of `grid` is."""
+    """Bars of the rank of ΔW at each k; a line where the layer of `grid` is."""
     ks = [str(row.k) for row in rows]
     bars = {
         "type": "bar",
@@ -25,21 +25,21 @@ def plot_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> go
         "name": "random values",
         "hovertemplate": "k %{x}: rank %{y}<extra></extra>",
     }
-    dots = {
+    here = {
         "type": "scatter",
         "mode": "markers",
         "x": [] if grid is None or grid.rank is None else [str(grid.k)],
         "y": [] if grid is None or grid.rank is None else [grid.rank],
-        "marker": {"color": "#FFFFFF", "size": 11, "line": {"color": "#303030", "width": 2}},
+        "marker": {"symbol": "line-ew", "size": 44, "line": {"color": RIGHT, "width": 5}},
         "name": "the layer that is shown",
         "hovertemplate": "the layer that is shown: rank %{y}<extra></extra>",
     }
     return draw(
-        [bars, dots],
+        [bars, here],
         f"Rank of ΔW over k: {_rank_finding(rows)}<br><span style='font-size:12px'>{_params(rows)}</span>",
-        height=360,
-        legend={"y": 1.0},
-        margin={"t": 100, "b": 48},
+        height=400,
+        legend={"y": 1.06},
+        margin={"t": 104, "b": 48},
         xaxis={"type": "category", "title": {"text": "k, blocks per side"}, "showgrid": False},
         yaxis={"title": {"text": "rank of ΔW"}, "rangemode": "tozero"},
     )
