@@ -25,7 +25,12 @@ def plot_block_detail(detail: BlockDetail) -> go.Figure:
     """B_mn (o, s), A_mnᵀ (s, i), their product (o, i) with the channels' own numbers, and the singular values."""
     panels = _panels(detail)
     axes: dict[str, Any] = {
-        "xaxis4": {"domain": COLUMNS["spectrum"], "anchor": "y4", "title": {"text": "singular value"}, "dtick": 1},
+        "xaxis4": {
+            "domain": COLUMNS["spectrum"],
+            "anchor": "y4",
+            "title": {"text": "singular values, in order"},
+            "dtick": 1,
+        },
         "yaxis4": {"domain": SPECTRUM_ROW, "anchor": "x4", "rangemode": "tozero"},
     }
     for axis, panel in enumerate(panels, start=1):

@@ -27,6 +27,7 @@ class BlockControls(widgets.HBox):
         self.hybrid_r = widgets.IntSlider(0, 0, MOST_HYBRID, description="hybrid rank", continuous_update=False)
         super().__init__([self.k, self.r, self.hybrid_r], layout={"flex_flow": "row wrap"})
         for slider in self.children:
+            slider.layout.width = "255px"
             slider.observe(self._changed, "value")
         self.set(k=k, r=r, hybrid_r=hybrid_r)
 

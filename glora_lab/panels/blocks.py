@@ -72,7 +72,7 @@ class BlockPanel(Panel):
         self._seed, self._ranks_of = 0, ("", 0, 0)
         self.controls = BlockControls(self._change_settings, k=k, r=r, hybrid_r=hybrid_r)
         self.layer_choice = widgets.Dropdown(
-            options=names, value=named(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
+            options=names, value=named(names, layer), description="layer", style=WIDE, layout={"width": "320px"}
         )
         self.values = choice("values", ([TRAINED] if self._carried else []) + [RANDOM, FRESH])
         self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
