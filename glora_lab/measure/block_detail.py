@@ -38,10 +38,8 @@ def block_detail(model: nn.Module, layer: str, m: int, n: int, adapter_name: str
     with torch.no_grad():
         pairs = factor_pairs(found, adapter)
         k = len(pairs.B)
-        for axis, value in (("m", m), ("n", n)):
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < k:
-                raise refuse(axis, value, f"must be an integer from 0 to {k - 1}: {name} has {k} blocks per side")
-        b, a = pairs.B[m, n], pairs.A[m, n]
+        _check_block(name, k, m=m, n=n)
+        b, a = (factor[m, n].detach().clone() for factor in (pairs.B, pairs.A))  # a record stays what it was
         block = pairs.scaling * b @ a.T
         values = pairs.scaling * _spectrum(b, a)
         squares = _squared_norms(pairs.B, pairs.A)
@@ -62,6 +60,12 @@ def block_detail(model: nn.Module, layer: str, m: int, n: int, adapter_name: str
         energy=float(energy),
         hybrid_r=int(getattr(found, "hybrid_r", {}).get(adapter, 0)),
     )
+
+
+def _check_block(layer: str, k: int, **place: int) -> None:
+    for axis, value in place.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 0 <= value < k:
+            raise refuse(axis, value, f"must be an integer from 0 to {k - 1}: {layer} has {k} blocks per side")
 
 
 def _spectrum(b: Tensor, a: Tensor) -> Tensor:

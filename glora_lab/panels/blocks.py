@@ -44,6 +44,9 @@ class BlockPanel(Panel):
 
     State: `config` (the GraloraConfig of the last k, r and hybrid rank that fitted), `grid` (BlockGrid), `selected`
     (the chosen block m, n), `detail` (its BlockDetail), `ranks` (a RankAtK for each k that fits), `params`.
+
+    Raises:
+        ValueError: for an unknown layer, a k that does not fit it, or a session of a model without blocks.
     """
 
     config: GraloraConfig
@@ -80,6 +83,8 @@ class BlockPanel(Panel):
         self.rank_figure, self.detail_figure = FigureSlot(height=400), FigureSlot(height=380)
         self._note, self._status = widgets.HTML(), widgets.HTML()
         self._arrange()
+        if not self._carried:
+            self._config()  # there is no last good picture yet
         if session is None:
             self._change_place()
         else:
