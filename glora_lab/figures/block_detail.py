@@ -55,7 +55,8 @@ def describe_block_detail(detail: BlockDetail) -> str:
     values = ", ".join(f"{value:.2g}" for value in detail.singular_values[:8])
     more = ", …" if len(detail.singular_values) > 8 else ""
     general = f"; {_general(detail)}" if detail.hybrid_r else ""
-    return f"{where}; {_size(detail)}{general}. Its singular values are {values}{more}, and all others are zero."
+    others = f"; {_others(detail)}" if _others(detail) else ""
+    return f"{where}; {_size(detail)}{general}. Singular values: {values}{more}{others}."
 
 
 def _panels(detail: BlockDetail) -> list[dict[str, Any]]:
@@ -138,7 +139,7 @@ def _notes(detail: BlockDetail, panels: list[dict[str, Any]]) -> list[dict[str, 
         notes.append(note(column[0], row[1], text, anchor=("left", "bottom")))
         if not limit:
             notes.append(note(sum(column) / 2, sum(row) / 2, "zero", anchor=("center", "middle")))
-    few = f"<b>spectrum</b> <span style='font-size:11px'>the other {_others(detail)} are zero</span>"
+    few = f"<b>spectrum</b> <span style='font-size:11px'>{_others(detail)}</span>"
     notes.append(note(COLUMNS["spectrum"][0], SPECTRUM_ROW[1], few, anchor=("left", "bottom")))
     return notes
 
@@ -176,8 +177,9 @@ def _from_to(channels: range) -> str:
     return f"{channels[0]} to {channels[-1]}" if len(channels) > 1 else f"{channels[0]}"
 
 
-def _others(detail: BlockDetail) -> int:
-    return min(detail.block.shape) - len(detail.singular_values)
+def _others(detail: BlockDetail) -> str:
+    count = min(detail.block.shape) - len(detail.singular_values)
+    return "" if not count else "the other one is zero" if count == 1 else f"the other {count} are zero"
 
 
 def _steps(values: np.ndarray) -> tuple[int, int]:

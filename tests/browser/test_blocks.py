@@ -29,6 +29,7 @@ def test_a_block_is_clicked_and_its_detail_changes(open_notebook: OpenNotebook) 
     move_with_the_keys(notebook)
     try_what_does_not_fit(notebook)
     time_the_sliders(notebook)
+    watch_it_train(notebook)
     come_back(notebook)
     assert notebook.errors() == []
 
@@ -44,39 +45,40 @@ def block(notebook: NotebookPage, m: int, n: int) -> Locator:
     return notebook.page.locator(FIRST).first.locator(f'[data-block="{m},{n}"]')
 
 
-def chosen(notebook: NotebookPage) -> list[list[int]]:
-    return notebook.evaluate("[panel.selected, (panel.detail.m, panel.detail.n)]")
+def is_chosen(notebook: NotebookPage, m: int, n: int) -> None:
+    """In the page's cells, in the words below the detail, and in the kernel."""
+    expect(block(notebook, m, n)).to_have_attribute("aria-selected", "true")
+    notebook.sees(f"Layer square, block m {m}, n {n}: reads")  # the page is ahead of the kernel until then
+    assert notebook.evaluate("[panel.selected, (panel.detail.m, panel.detail.n)]") == [[m, n], [m, n]]
 
 
 def click_a_block(notebook: NotebookPage) -> None:
-    assert chosen(notebook) == [[0, 0], [0, 0]]
+    is_chosen(notebook, 0, 0)
     before = notebook.pixels(notebook.page.locator(".js-plotly-plot", has_text="block m 0, n 0").first)
-    dark = notebook.pixels(block(notebook, 1, 2))
-    block(notebook, 1, 2).click()
-    notebook.sees("block m 1, n 2: reads input channels 64 to 95, writes output channels 32 to 63")
-    assert chosen(notebook) == [[1, 2], [1, 2]]
-    picture = notebook.page.locator(".js-plotly-plot", has_text="block m 1, n 2").first
+    plain = notebook.pixels(block(notebook, 2, 1))
+    block(notebook, 2, 1).click()
+    notebook.sees("block m 2, n 1: reads input channels 32 to 63, writes output channels 64 to 95")
+    is_chosen(notebook, 2, 1)
+    picture = notebook.page.locator(".js-plotly-plot", has_text="block m 2, n 1").first
     picture.wait_for()
     after = notebook.pixels(picture)
     assert after.shape == before.shape and (np.abs(after.astype(int) - before) > 16).mean() > 0.05
-    outlined = notebook.pixels(block(notebook, 1, 2))
-    assert (outlined[:, :, :3].max(axis=2) < 40).sum() > (dark[:, :, :3].max(axis=2) < 40).sum() + 100  # a black frame
-    assert notebook.control("m, output block").first.locator("input").input_value() == "1"
+    outlined = notebook.pixels(block(notebook, 2, 1))
+    assert (outlined[:, :, :3].max(axis=2) < 40).sum() > (plain[:, :, :3].max(axis=2) < 40).sum() + 100  # a black frame
+    assert notebook.control("m, output block").first.locator("input").input_value() == "2"
 
 
 def move_with_the_keys(notebook: NotebookPage) -> None:
     selected = notebook.page.evaluate("lab.panel().content.activeCellIndex")
-    for key, (m, n) in (("ArrowDown", (2, 2)), ("ArrowRight", (2, 3)), ("Home", (2, 0)), ("PageUp", (0, 0))):
+    for key, (m, n) in (("ArrowDown", (3, 1)), ("ArrowRight", (3, 2)), ("Home", (3, 0)), ("PageUp", (0, 0))):
         notebook.page.keyboard.press(key)
         expect(block(notebook, m, n)).to_be_focused()
-        expect(block(notebook, m, n)).to_have_attribute("aria-selected", "true")
-        assert chosen(notebook) == [[m, n], [m, n]]
+        is_chosen(notebook, m, n)
     notebook.page.keyboard.press("ArrowUp")  # the edge
-    assert chosen(notebook) == [[0, 0], [0, 0]]
+    is_chosen(notebook, 0, 0)
     assert notebook.page.evaluate("lab.panel().content.activeCellIndex") == selected  # JupyterLab kept its hands off
     notebook.slide("n, input block", 3)
-    expect(block(notebook, 0, 3)).to_have_attribute("aria-selected", "true")
-    assert chosen(notebook) == [[0, 3], [0, 3]]
+    is_chosen(notebook, 0, 3)
     assert (
         block(notebook, 0, 3).get_attribute("tabindex") == "0"
         and block(notebook, 0, 0).get_attribute("tabindex") == "-1"
@@ -110,6 +112,23 @@ def time_the_sliders(notebook: NotebookPage) -> None:
     assert all(len(took) == MOVES for took in seconds.values())
 
 
+def watch_it_train(notebook: NotebookPage) -> None:
+    """The panel `live` follows another session of its model by itself: its blocks change while steps are taken."""
+    cell = notebook.page.locator('.jp-CodeCell:has-text("live = BlockPanel(")').last
+    cell.evaluate("e => e.scrollIntoView()")
+    board = cell.locator("[role=grid]")
+    seen = [board.inner_text()]
+    again = "glora_lab.TrainSession(learner, task, steps=5000, lr=1e-2, seed=1)"
+    notebook.evaluate(f"[live.follow(again := {again}), again.start()]")
+    while len(seen) < 4:
+        expect(board).not_to_have_text(seen[-1], use_inner_text=True)
+        seen.append(board.inner_text())
+    assert notebook.evaluate("[again.stop(), again.state in ('stopping', 'stopped')]")[1]
+    expect(cell).to_contain_text("stopped: step")
+    assert notebook.evaluate("live.grid == block_grid(learner, live.grid.layer)")
+    to_the_first_panel(notebook)
+
+
 def come_back(notebook: NotebookPage) -> None:
     """A reader who loads the page again finds the grid as it was, and it still answers."""
     notebook.slide("k", 4)
@@ -121,4 +140,4 @@ def come_back(notebook: NotebookPage) -> None:
     assert grid.inner_text() == shown
     block(notebook, 3, 1).click()
     notebook.sees("square, block m 3, n 1: reads input channels 32 to 63")
-    assert chosen(notebook) == [[3, 1], [3, 1]]
+    is_chosen(notebook, 3, 1)

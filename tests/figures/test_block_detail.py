@@ -10,7 +10,7 @@ from glora_lab.records import BlockDetail
 
 WORDS = (
     "Layer encoder.0.query, block m 1, n 2: reads input channels 6 to 8, writes output channels 2 to 3; rank 1, norm "
-    "10, 25% of ΔW's energy. Its singular values are 10, and all others are zero."
+    "10, 25% of ΔW's energy. Singular values: 10; the other one is zero."
 )
 
 
@@ -62,7 +62,7 @@ def test_each_matrix_has_a_scale_of_its_own_and_says_it():
     assert [(trace.zmin, trace.zmid, trace.zmax) for trace in figure.data[:3]] == [(-4, 0, 4), (-1, 0, 1), (-8, 0, 8)]
     texts = [note.text for note in figure.layout.annotations]
     assert "±4" in texts[0] and "±1" in texts[1] and "±8" in texts[2] and "= 2 · B Aᵀ" in texts[2]
-    assert "the other 1 are zero" in texts[3]
+    assert "the other one is zero" in texts[3]
     assert "·" not in plot_block_detail(detail(scaling=1.0)).layout.annotations[2].text
 
 
@@ -74,8 +74,15 @@ def test_title_and_words_say_size_and_channels():
 
 
 def test_a_long_spectrum_is_cut_short_in_words():
-    many = detail(B=np.ones((2, 9)), A=np.ones((3, 9)), singular_values=np.arange(9.0, 0, -1))
-    assert "are 9, 8, 7, 6, 5, 4, 3, 2, …, and all" in describe_block_detail(many)
+    wide = {"B": np.ones((12, 9)), "A": np.ones((12, 9)), "block": np.ones((12, 12))}
+    many = detail(**wide, singular_values=np.arange(9.0, 0, -1))
+    assert "Singular values: 9, 8, 7, 6, 5, 4, 3, 2, …; the other 3 are zero." in describe_block_detail(many)
+
+
+def test_a_block_that_its_factors_fill_has_no_others():
+    full = detail(B=np.ones((2, 2)), A=np.ones((3, 2)), singular_values=np.array([2.0, 1.0]))
+    assert describe_block_detail(full).endswith("Singular values: 2, 1.")
+    assert "zero" not in plot_block_detail(full).layout.annotations[3].text
 
 
 def test_a_fresh_block_has_changed_nothing():
