@@ -294,6 +294,7 @@ def test_a_session_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch) -> N
     panel.refresh()
     panel.refresh()
     assert len(panel.errors) == 1 and panel.problem == "RuntimeError: no gradient today"
+    panel.close()  # or the tests of all open panels find its error
 
 
 def broken(*_: object, **__: object) -> None:
