@@ -79,6 +79,41 @@ def blocks(layer: BaseTunerLayer, adapter: str = "default") -> Blocks:
     return Blocks(*block_factors(*_block_tensors(layer, adapter)), layer.scaling[adapter])
 
 
+def has_factors(layer: Any, adapter: str) -> bool:
+    """Whether that adapter's ΔW on this layer is a product of factors, or a grid of them: GraLoRA's and LoRA's are."""
+    if isinstance(layer, LoraLayer):
+        held = adapter in layer.lora_A and layer.lora_A[adapter].weight.ndim == 2
+        return bool(held) and layer.lora_variant.get(adapter) is None
+    return isinstance(layer, GraloraLayer | StockGraloraLayer) and adapter in layer.gralora_A
+
+
+def factor_pairs(layer: Any, adapter: str = "default") -> Blocks:
+    """The two factors of every block, so that scaling · B[m, n] @ A[m, n].T is all of ΔW there.
+
+    As `blocks`, and beyond it: the plain LoRA of a hybrid is the last hybrid_r columns, the same B in a whole row of
+    blocks and the same A in a whole column; a layer with a LoRA is one block.
+
+    Raises:
+        ValueError: for a layer without GraLoRA or LoRA, or without that adapter, and for a DoRA.
+    """
+    if isinstance(layer, LoraLayer):
+        _check_carried(layer, adapter, "lora_A")
+        if layer.lora_variant.get(adapter) is not None:
+            raise ValueError(
+                f"`adapter` (={adapter!r}) is a DoRA or another variant, whose ΔW is no product of factors"
+            )
+        a, b = _lora_factors(layer, adapter)
+        return Blocks(b[None, None], a.T[None, None], layer.scaling[adapter])
+    found = blocks(layer, adapter)
+    if not layer.hybrid_r[adapter]:
+        return found
+    k = len(found.B)
+    a, b = _general_factors(layer, adapter)
+    b = b.unflatten(0, (k, 1, -1)).expand(k, k, -1, -1)  # (m, n, o, hybrid_r)
+    a = a.T.unflatten(0, (1, k, -1)).expand(k, k, -1, -1)  # (m, n, i, hybrid_r)
+    return Blocks(torch.cat([found.B, b], -1), torch.cat([found.A, a], -1), found.scaling)
+
+
 def delta_matrix(layer: BaseTunerLayer, adapter: str = "default") -> Tensor:
     """What one adapter adds to the layer's original weight: ΔW as (out, in), whatever is merged.
 
@@ -109,11 +144,18 @@ def _block_tensors(layer: Any, adapter: str) -> tuple[Tensor, Tensor]:
     return a.double(), b.double()
 
 
+def _general_factors(layer: Any, adapter: str) -> tuple[Tensor, Tensor]:
+    """A hybrid's plain LoRA: (hybrid_r, in) and (out, hybrid_r)."""
+    held = layer.gralora_A_general[adapter], layer.gralora_B_general[adapter]
+    a, b = (factor() if isinstance(layer, GraloraLayer) else factor.weight for factor in held)
+    return a.double(), b.double()
+
+
 def _stock_gralora_delta(layer: Any, adapter: str) -> Tensor:
     delta = block_delta(*_block_tensors(layer, adapter))
     if layer.hybrid_r[adapter]:
-        a, b = layer.gralora_A_general[adapter].weight, layer.gralora_B_general[adapter].weight
-        delta = delta + b.double() @ a.double()
+        a, b = _general_factors(layer, adapter)
+        delta = delta + b @ a
     return delta * layer.scaling[adapter]
 
 
@@ -130,11 +172,18 @@ def _stock_glora_delta(layer: Any, adapter: str) -> Tensor:
     return _stock_weight(layer) * a + b
 
 
-def _lora_delta(layer: Any, adapter: str) -> Tensor:
+def _lora_factors(layer: Any, adapter: str) -> tuple[Tensor, Tensor]:
+    """(r, in) and (out, r)."""
     a, b = layer.lora_A[adapter].weight.double(), layer.lora_B[adapter].weight.double()
     variant = layer.lora_variant.get(adapter)
     if a.ndim > 2 or not (variant is None or isinstance(variant, DoraLinearVariant)):
         raise ValueError(f"`layer` (={type(layer).__name__}) carries a LoRA that is no plain product of two matrices")
+    return a, b
+
+
+def _lora_delta(layer: Any, adapter: str) -> Tensor:
+    a, b = _lora_factors(layer, adapter)
+    variant = layer.lora_variant.get(adapter)
     delta = layer.scaling[adapter] * (b @ a)
     if variant is None:
         return delta

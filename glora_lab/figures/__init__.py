@@ -4,6 +4,8 @@ No figure computes: it lays out what a record holds. Colours, scales and the tem
 """
 
 from glora_lab.figures.activity import describe_path_activity, plot_path_activity
+from glora_lab.figures.block_cells import block_cells
+from glora_lab.figures.block_detail import describe_block_detail, plot_block_detail
 from glora_lab.figures.blocks import describe_block_grid, plot_block_grid
 from glora_lab.figures.budget import describe_path_budget, plot_path_budget
 from glora_lab.figures.entanglement import describe_gradient_report, plot_gradient_report
@@ -12,11 +14,14 @@ from glora_lab.figures.low_rank_equation import describe_low_rank_equation, low_
 from glora_lab.figures.paths import describe_path_picture, plot_path_picture
 from glora_lab.figures.predictions import describe_predictions, plot_predictions
 from glora_lab.figures.race import describe_race
+from glora_lab.figures.rank_by_k import describe_rank_by_k, plot_rank_by_k
 from glora_lab.figures.reach import describe_rank_reach, plot_rank_reach
 from glora_lab.figures.training import describe_runs, describe_training, plot_runs, plot_training
 from glora_lab.figures.weight_changes import describe_weight_changes, plot_weight_changes
 
 __all__ = [
+    "block_cells",
+    "describe_block_detail",
     "describe_block_grid",
     "describe_equation",
     "describe_gradient_report",
@@ -26,18 +31,21 @@ __all__ = [
     "describe_path_picture",
     "describe_predictions",
     "describe_race",
+    "describe_rank_by_k",
     "describe_rank_reach",
     "describe_runs",
     "describe_training",
     "describe_weight_changes",
     "equation",
     "low_rank_equation",
+    "plot_block_detail",
     "plot_block_grid",
     "plot_gradient_report",
     "plot_path_activity",
     "plot_path_budget",
     "plot_path_picture",
     "plot_predictions",
+    "plot_rank_by_k",
     "plot_rank_reach",
     "plot_runs",
     "plot_training",

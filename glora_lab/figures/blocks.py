@@ -16,28 +16,32 @@ MOST_WRITTEN = 8  # blocks per side; in a finer grid only pointing at a block te
 SIDE = 380  # pixels
 
 
-def plot_block_grid(grid: BlockGrid) -> go.Figure:
-    """The k×k blocks of ΔW, m downwards and n to the right, as they lie in the (out, in) matrix."""
+def plot_block_grid(grid: BlockGrid, selected: tuple[int, int] | None = None) -> go.Figure:
+    """The k×k blocks of ΔW, m downwards and n to the right, as they lie in the (out, in) matrix.
+
+    `selected` is a block (m, n) to outline.
+    """
     cells = {
         "type": "heatmap",
         "z": grid.norms.astype(np.float32),
         "zmin": 0,
-        "zmax": float(grid.norms.max()) or 1.0,
+        "zmax": largest_norm(grid),
         "colorscale": SEQUENTIAL,
         "colorbar": {"title": {"text": "Frobenius norm", "side": "right"}, "thickness": 10, "outlinewidth": 0},
         "customdata": np.stack([grid.ranks, grid.energy], axis=-1),
         "hovertemplate": _hover(grid),
         "xgap": 2,
         "ygap": 2,
-        **({"text": _words_in_cells(grid), "texttemplate": "%{text}"} if grid.k <= MOST_WRITTEN else {}),
+        **({"text": _lines_in_cells(grid), "texttemplate": "%{text}"} if grid.k <= MOST_WRITTEN else {}),
     }
-    below = [note(0.0, -0.19, _hybrid(grid), anchor=("left", "top"), size=12)] if grid.hybrid_r else []
+    below = [note(0.0, -0.19, hybrid(grid), anchor=("left", "top"), size=12)] if grid.hybrid_r else []
     return draw(
         [cells],
         _title(grid),
         height=SIDE + 120,
         width=SIDE + 220,
         notes=below,
+        shapes=[] if selected is None else _outline(*selected),
         margin={"t": 76, "b": 84 if below else 52},
         xaxis=_axis(IN_BLOCKS, grid.k, "y"),
         yaxis=_axis(OUT_BLOCKS, grid.k, "x") | {"range": (grid.k - 0.5, -0.5)},
@@ -50,15 +54,19 @@ def describe_block_grid(grid: BlockGrid) -> str:
     if not grid.norms.any():
         return f"Layer {grid.layer}: {_blocks(grid)}, all zero: nothing has changed yet."
     largest = f"the largest is m {m}, n {n} with {grid.energy[m, n]:.0%} of the energy; " if grid.k > 1 else ""
-    hybrid = f" {_hybrid(grid)}." if grid.hybrid_r else ""
-    beside = f" {_beside(grid)}." if grid.k > 1 else ""
-    return f"Layer {grid.layer}, {_shape(grid)}: {_blocks(grid)}; {largest}{_whole(grid)}.{beside}{hybrid}"
+    under = f" {hybrid(grid)}." if grid.hybrid_r else ""
+    compared = f" {beside(grid)}." if grid.k > 1 else ""
+    return f"Layer {grid.layer}, {_shape(grid)}: {_blocks(grid)}; {largest}{_whole(grid)}.{compared}{under}"
 
 
 def _title(grid: BlockGrid) -> str:
-    finding = f"{_blocks(grid)}; {_whole(grid)}" if grid.norms.any() else "ΔW is zero, nothing has changed yet"
-    beside = f"<br><span style='font-size:12px'>{_beside(grid)}</span>" if grid.k > 1 else ""
-    return f"<b>{plain(grid.layer)}</b>: {finding}{beside}"
+    compared = f"<br><span style='font-size:12px'>{beside(grid)}</span>" if grid.k > 1 else ""
+    return f"<b>{plain(grid.layer)}</b>: {finding(grid)}{compared}"
+
+
+def finding(grid: BlockGrid) -> str:
+    """What the title says of the layer."""
+    return f"{_blocks(grid)}; {_whole(grid)}" if grid.norms.any() else "ΔW is zero, nothing has changed yet"
 
 
 def _blocks(grid: BlockGrid) -> str:
@@ -74,11 +82,13 @@ def _whole(grid: BlockGrid) -> str:
     return "ΔW's rank was not asked, the layer is too large" if grid.rank is None else f"ΔW has rank {grid.rank}"
 
 
-def _beside(grid: BlockGrid) -> str:
+def beside(grid: BlockGrid) -> str:
+    """What the grid is compared with."""
     return f"LoRA with as many parameters has rank {grid.r + grid.hybrid_r} at most"
 
 
-def _hybrid(grid: BlockGrid) -> str:
+def hybrid(grid: BlockGrid) -> str:
+    """What lies under all blocks."""
     return f"A plain LoRA of rank {grid.hybrid_r} lies under all blocks and is counted in each"
 
 
@@ -87,11 +97,25 @@ def _shape(grid: BlockGrid) -> str:
     return f"{out} output and {into} input channels"
 
 
-def _words_in_cells(grid: BlockGrid) -> list[list[str]]:
-    return [
-        [f"{norm:.2g}" + (f"<br>rank {rank}" if rank >= 0 else "") for norm, rank in zip(*row, strict=True)]
-        for row in zip(grid.norms, grid.ranks, strict=True)
-    ]
+def largest_norm(grid: BlockGrid) -> float:
+    """Where the scale of colours ends; 1 where all norms are zero."""
+    return float(grid.norms.max()) or 1.0
+
+
+def words_in_cell(norm: float, rank: int) -> list[str]:
+    """A cell's lines: its norm, and its rank where that was asked."""
+    return [f"{norm:.2g}", *([f"rank {rank}"] if rank >= 0 else [])]
+
+
+def _lines_in_cells(grid: BlockGrid) -> list[list[str]]:
+    rows = zip(grid.norms, grid.ranks, strict=True)
+    return [["<br>".join(words_in_cell(*cell)) for cell in zip(*row, strict=True)] for row in rows]
+
+
+def _outline(m: int, n: int) -> list[dict[str, Any]]:
+    """White within black, so that it shows on the darkest cell and on the brightest."""
+    place = {"type": "rect", "x0": n - 0.5, "x1": n + 0.5, "y0": m - 0.5, "y1": m + 0.5, "layer": "above"}
+    return [{**place, "line": {"color": color, "width": width}} for color, width in (("#000000", 6), ("#FFFFFF", 3))]
 
 
 def _hover(grid: BlockGrid) -> str:

@@ -1,6 +1,7 @@
 """Computation → records: what an adapter is, costs and does, as plain numbers."""
 
 from .activity import path_activity
+from .block_detail import block_detail
 from .blocks import block_grid
 from .budget import path_budget
 from .entanglement import gradient_report
@@ -14,6 +15,10 @@ __all__ = [
     "best_change",
     "best_changes",
     "best_error",
+from .rank_by_k import rank_by_k
+
+__all__ = [
+    "block_detail",
     "block_grid",
     "gradient_report",
     "path_activity",
@@ -24,4 +29,5 @@ __all__ = [
     "trained_error",
     "weight_change",
     "weight_changes",
+    "rank_by_k",
 ]

@@ -5,6 +5,7 @@ Each panel keeps what its handlers met in `errors`; `check_panels()` in a notebo
 
 import warnings
 
+from glora_lab.panels.blocks import BlockPanel
 from glora_lab.panels.budget import BudgetPanel
 from glora_lab.panels.panel import Panel, check_panels, panel_errors
 from glora_lab.panels.paths import PathPanel
@@ -16,3 +17,4 @@ from glora_lab.panels.training import TrainPanel
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)
 
 __all__ = ["BudgetPanel", "Panel", "PathPanel", "ReachPanel", "TrainPanel", "check_panels", "panel_errors", "show"]
+__all__ = ["BlockPanel", "BudgetPanel", "Panel", "PathPanel", "TrainPanel", "check_panels", "panel_errors", "show"]

@@ -49,7 +49,7 @@ class PathPanel(Panel):
         self._trained = {name: module for name, module in found if isinstance(module, GloraLayer)}
         names = list(self._trained) or linear_layers(self._model)
         self.layer_choice = widgets.Dropdown(
-            options=names, value=_named(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
+            options=names, value=named(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
         )
         self.rank = widgets.IntSlider(8, 1, 32, description="rank", continuous_update=False)
         self.form = choice("A form", FORMS)
@@ -134,7 +134,8 @@ class PathPanel(Panel):
         self.figure.show(plot_path_picture(picture), describe_path_picture(picture))
 
 
-def _named(names: list[str], layer: str | None) -> str:
+def named(names: list[str], layer: str | None) -> str:
+    """The one of `names` that is `layer` or ends in it; the first where None. ValueError for none or several."""
     matches = names[:1] if layer is None else [name for name in names if name == layer or name.endswith("." + layer)]
     if len(matches) != 1:
         raise ValueError(f"`layer` (={layer!r}) must name one layer, or end one name, of: {', '.join(names)}")

@@ -9,7 +9,7 @@ Axes carry one letter everywhere: o output channel, i input channel, n image, h 
 d draw, s singular value; in a grid of k×k blocks m counts the output blocks and n the input blocks, both typed "k k".
 """
 
-from .blocks import BlockGrid
+from .blocks import BlockDetail, BlockGrid, RankAtK
 from .gradients import GradientReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
 from .reach import RankReach, Reach, WeightChange
@@ -17,6 +17,7 @@ from .record import Record
 from .training import Predictions, Run, Step
 
 __all__ = [
+    "BlockDetail",
     "BlockGrid",
     "GradientReport",
     "PathActivity",
@@ -24,6 +25,7 @@ __all__ = [
     "PathCount",
     "PathPicture",
     "Predictions",
+    "RankAtK",
     "RankReach",
     "Reach",
     "Record",

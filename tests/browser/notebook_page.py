@@ -93,17 +93,24 @@ class NotebookPage:
 
     def seconds_to_picture(self, label: str, word: str, keys: list[str], nth: int = 0) -> list[float]:
         """Press each key on the slider's handle, and time it to the frame that draws a graph with this word anew."""
+        return self._seconds_to(f"lab.timePicture({json.dumps(word)})", label, keys, nth)
+
+    def seconds_to_change(self, label: str, selector: str, keys: list[str], nth: int = 0) -> list[float]:
+        """The same for the first element of a CSS selector, to the frame in which it holds something else."""
+        return self._seconds_to(f"lab.timeChange({json.dumps(selector)})", label, keys, nth)
+
+    def _seconds_to(self, begin: str, label: str, keys: list[str], nth: int) -> list[float]:
         handle = self.control(label).nth(nth).locator(".noUi-handle").first
         handle.focus()
         seconds = []
         for key in keys:
             self.page.wait_for_timeout(400)  # one movement of a hand at a time: a burst is drawn ten times a second
             handle.evaluate(
-                """(handle, [key, word]) => {
-                    lab.timePicture(word);
-                    handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
-                }""",
-                [key, word],
+                f"""(handle, key) => {{
+                    {begin};
+                    handle.dispatchEvent(new KeyboardEvent("keydown", {{ key, bubbles: true, cancelable: true }}));
+                }}""",
+                key,
             )
             self.until("lab.pictureTook !== null")
             seconds.append(self.page.evaluate("lab.pictureTook") / 1000)

@@ -89,6 +89,18 @@ window.lab = {
     requestAnimationFrame(look);
   },
 
+  // The time from now to the next frame in which the first element of this selector holds something else.
+  timeChange(selector) {
+    const find = () => document.querySelector(selector)?.innerHTML;
+    const [before, began] = [find(), performance.now()];
+    lab.pictureTook = null;
+    const look = (now) => {
+      if (find() !== before) lab.pictureTook = now - began;
+      else requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  },
+
   // A PNG's pixels, by the browser that drew it: Python needs no image library.
   async pixels(png) {
     const image = new Image();

@@ -87,3 +87,11 @@ def test_a_fine_grid_keeps_its_numbers_for_the_pointer():
 
 def test_a_layers_name_is_no_markup():
     assert "&lt;i&gt;" in plot_block_grid(grid(layer="<i>")).layout.title.text
+
+
+def test_a_chosen_block_is_outlined_in_black_and_white():
+    figure = plot_block_grid(grid(), selected=(0, 1))
+    black, white = figure.layout.shapes
+    assert {(s.x0, s.x1, s.y0, s.y1) for s in (black, white)} == {(0.5, 1.5, -0.5, 0.5)}  # n across, m down
+    assert (black.line.color, white.line.color) == ("#000000", "#FFFFFF") and black.line.width > white.line.width
+    assert not plot_block_grid(grid()).layout.shapes

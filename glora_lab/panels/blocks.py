@@ -1,0 +1,256 @@
+"""BlockPanel: cut one layer's ΔW into k×k blocks, click one, and see its factors and what k does to the rank."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import ipywidgets as widgets
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from glora_lab.adapters import GraloraConfig
+from glora_lab.adapters.view import adapted_layers, adapter_parameters, has_factors
+from glora_lab.figures import describe_block_detail, describe_rank_by_k, plot_block_detail, plot_rank_by_k
+from glora_lab.measure import block_detail, block_grid, rank_by_k
+from glora_lab.measure.rank_by_k import LAYER, with_blocks
+from glora_lab.models import load_model
+from glora_lab.panels.block_controls import BlockControls
+from glora_lab.panels.block_map import BlockMap
+from glora_lab.panels.example import linear_layers
+from glora_lab.panels.figure_slot import FigureSlot
+from glora_lab.panels.live_run import status
+from glora_lab.panels.modes import choice
+from glora_lab.panels.panel import Panel, guarded
+from glora_lab.panels.paths import FRESH, RANDOM, SAYS, TRAINED, WIDE, named
+from glora_lab.records import BlockDetail, BlockGrid, RankAtK
+from glora_lab.training import TrainSession
+
+BETWEEN_LOOKS = 0.25  # seconds
+
+
+class BlockPanel(Panel):
+    """k, r and hybrid rank over one layer; the grid of its blocks, one of them in detail, and the rank over k.
+
+    Args:
+        model: the model whose layer is shown, left as it is; digits-vit by default. With a GraLoRA or LoRA on it,
+            ours or stock PEFT's, trained or from disk, the panel starts on that adapter's own values.
+        layer: a layer's name or an unambiguous end of one; the first adapted, else the first linear one.
+        k, r, hybrid_r: where the controls start, unless the model carries an adapter.
+        session: a TrainSession of this model, to be followed while it trains; see `follow`.
+
+    State: `config` (the GraloraConfig of the last k, r and hybrid rank that fitted), `grid` (BlockGrid), `selected`
+    (the chosen block m, n), `detail` (its BlockDetail), `ranks` (a RankAtK for each k that fits), `params`.
+
+    Raises:
+        ValueError: for an unknown layer, a k that does not fit it, or a session of a model without blocks.
+    """
+
+    config: GraloraConfig
+    grid: BlockGrid
+    detail: BlockDetail
+    ranks: list[RankAtK]
+    params: int
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        layer: str | None = None,
+        *,
+        k: int = 4,
+        r: int = 16,
+        hybrid_r: int = 0,
+        session: TrainSession | None = None,
+    ) -> None:
+        super().__init__()
+        self._model = load_model("digits-vit") if model is None else model
+        found = adapted_layers(self._model).items()
+        self._carried = {name: module for name, module in found if has_factors(module, module.active_adapters[0])}
+        names = list(self._carried) or linear_layers(self._model)
+        self._session: TrainSession | None = None
+        self._seen: tuple[str, int] | None = None
+        self._seed, self._ranks_of = 0, ("", 0, 0)
+        self.controls = BlockControls(self._change_settings, k=k, r=r, hybrid_r=hybrid_r)
+        self.layer_choice = widgets.Dropdown(
+            options=names, value=named(names, layer), description="layer", style=WIDE, layout={"width": "320px"}
+        )
+        self.values = choice("values", ([TRAINED] if self._carried else []) + [RANDOM, FRESH])
+        self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
+        self.map = BlockMap(self._select)
+        self.rank_figure, self.detail_figure = FigureSlot(height=400), FigureSlot(height=380)
+        self._note, self._status = widgets.HTML(), widgets.HTML()
+        self._arrange()
+        if not self._carried:
+            self._config()  # there is no last good picture yet
+        if session is None:
+            self._change_place()
+        else:
+            self.follow(session)
+
+    @property
+    def selected(self) -> tuple[int, int]:
+        """The chosen block (m, n); `select` chooses another."""
+        return self.map.selected
+
+    def select(self, m: int, n: int) -> None:
+        """Choose a block, as a click on it does."""
+        self.map.select(m, n)
+
+    def follow(self, session: TrainSession) -> None:
+        """Show the model's adapter while this session trains it: from the event loop where one runs, else at `refresh`.
+
+        Raises:
+            ValueError: where the model carries no adapter that could be followed.
+        """
+        if not self._carried:
+            raise ValueError("`session` needs a `model` that carries GraLoRA or LoRA: give the panel the one it trains")
+        self._session, self._seen = session, None
+        self.values.value = TRAINED
+        self._change_place()
+        self.refresh()
+        self._look_again()
+
+    def refresh(self) -> None:
+        """Show where the session is by now; cheap where nothing is new."""
+        with self.guard():
+            session = self._session
+            if session is None or (session.state, len(session.steps)) == self._seen:
+                return
+            self._seen = session.state, len(session.steps)
+            self._status.value = status(*self._seen, session.total, session.seconds_left)
+            if self.values.value == TRAINED:
+                self._show()
+            if session.error is not None:
+                raise session.error
+
+    def close(self) -> None:
+        """Follow no session any more and close every widget; a session goes on."""
+        self._session = None
+        super().close()
+
+    def _arrange(self) -> None:
+        place = widgets.HBox([self.layer_choice, self.values, self.again], layout={"flex_flow": "row wrap"})
+        self.top.children = [place, self.controls, widgets.HBox([self._note, self._status])]
+        self.map.layout.width, self.rank_figure.layout.flex = "450px", "1 1 340px"
+        self.rank_figure.layout.width = "auto"
+        beside = widgets.HBox([self.map, self.rank_figure], layout={"flex_flow": "row wrap", "width": "100%"})
+        self.bottom.children = [beside, self.detail_figure]
+        self.layer_choice.observe(self._change_place, "value")
+        self.values.observe(self._change_place, "value")
+        self.again.on_click(self._draw_again)
+
+    @guarded
+    def _change_place(self, _: object = None) -> None:
+        """Another layer or other values: the controls follow the adapter that the model carries."""
+        if self.values.value == TRAINED:
+            found, adapter = self._adapter()
+            k, hybrid_r = (getattr(found, name, {}).get(adapter) for name in ("gralora_k", "hybrid_r"))
+            self.controls.set(k=k or 1, r=found.r[adapter], hybrid_r=hybrid_r or 0)
+        self._update()
+
+    @guarded
+    def _change_settings(self) -> None:
+        """Another k, r or hybrid rank: what the adapter is not is shown as an example."""
+        try:
+            self._config()
+        except ValueError as refusal:  # the last good picture stays
+            self.say(refusal)
+            return
+        if self.values.value == TRAINED:
+            self.values.value = RANDOM  # which updates
+        else:
+            self._update()
+
+    @guarded
+    def _draw_again(self, _: object) -> None:
+        self._seed += 1
+        if self.values.value == RANDOM:
+            self._update()
+        else:
+            self.values.value = RANDOM
+
+    @guarded
+    def _select(self) -> None:
+        with self._resting():
+            self.detail = self._named(block_detail(self._source, self._source_layer, *self.selected))
+        self.detail_figure.show(plot_block_detail(self.detail), describe_block_detail(self.detail))
+
+    def _update(self) -> None:
+        try:
+            self.config = self._config()
+        except ValueError as refusal:
+            self.say(refusal)
+            return
+        layer, values = self.layer_choice.value, self.values.value
+        if values == TRAINED:
+            self._source, self._source_layer = self._model, layer
+            found, adapter = self._adapter()
+            self.config.alpha = found.scaling[adapter] * (self.config.r + self.config.hybrid_r)
+        else:
+            example = replace(self.config, init_weights=values == FRESH)
+            self._source, self._source_layer = with_blocks(self._base(), example, seed=self._seed), LAYER
+            found, adapter = self._source[LAYER], "default"
+        self.params = sum(parameter.numel() for _, parameter in adapter_parameters(found, adapter))
+        asked = (layer, self.config.r, self.config.hybrid_r)
+        if asked != self._ranks_of:
+            self.ranks, self._ranks_of = rank_by_k(self._base(), self.config), asked
+        self._note.value = f"<b>{self.params:,}</b> trainable parameters in this layer. {SAYS[values]}"
+        self._show()
+
+    def _show(self) -> None:
+        """Measure and draw the blocks of the layer as it is now."""
+        with self._resting():
+            self.grid = self._named(block_grid(self._source, self._source_layer))
+            self.map.show(self.grid)
+            self.detail = self._named(block_detail(self._source, self._source_layer, *self.selected))
+        self.detail_figure.show(plot_block_detail(self.detail), describe_block_detail(self.detail))
+        self.rank_figure.show(plot_rank_by_k(self.ranks, self.grid), describe_rank_by_k(self.ranks, self.grid))
+
+    def _config(self) -> GraloraConfig:
+        layer = self._base()
+        rows, columns = layer.weight.shape
+        out, into = (rows, columns) if isinstance(layer, nn.Linear) else (columns, rows)  # Conv1D is (in, out)
+        return self.controls.config(self.layer_choice.value, in_features=into, out_features=out)
+
+    def _base(self) -> Any:
+        """The linear layer itself, beneath any adapter."""
+        layer = self._carried.get(self.layer_choice.value) or self._model.get_submodule(self.layer_choice.value)
+        return layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer
+
+    def _adapter(self) -> tuple[Any, str]:
+        found = self._carried[self.layer_choice.value]
+        return found, found.active_adapters[0]
+
+    def _named(self, record: Any) -> Any:
+        """An example stands in a small model of its own; the record says which layer it is an example of."""
+        return replace(record, layer=self.layer_choice.value)
+
+    @contextmanager
+    def _resting(self) -> Iterator[None]:
+        """Between two steps of the session, where one trains what is shown."""
+        if self._session is None or self._source is not self._model:
+            yield
+        else:
+            with self._session.between_steps():
+                yield
+
+    def _look_again(self) -> None:
+        """Refresh from the event loop, where there is one, until the session is over."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        session = self._session
+
+        def look() -> None:
+            if self._session is not session or session is None:
+                return
+            over = session.finished  # asked before looking, so that the last look sees the last step
+            self.refresh()
+            if not over:
+                loop.call_later(BETWEEN_LOOKS, look)
+
+        loop.call_later(BETWEEN_LOOKS, look)
