@@ -20,6 +20,7 @@ _HOME = {
     "GraloraModel": "adapters",
     "load_adapter": "adapters",
     "load_model": "models",
+    "outlier_layer": "models",
     "load_task": "data",
     "TrainSession": "training",
     "evaluate": "training",

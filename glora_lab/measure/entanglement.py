@@ -11,7 +11,9 @@ W0, so its ∂L/∂W0 is another matrix than ∂L/∂W. The paper draws deviatio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -29,6 +31,7 @@ from .first_order import effective_change, weight_gradient
 Batch: TypeAlias = Mapping[str, Any] | tuple[Any, Any]
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 
+LIMIT = 3.0  # times its own size: from here on a channel's gradient is called off
 FAR_ABOVE = 5.0  # an outlier's gradient, in medians; without one the largest of 256 Gaussian channels has 1.4
 
 # convention → the factor by which J Jᵀ G is multiplied before it is compared with G
@@ -69,7 +72,7 @@ def gradient_report(
         `block_deviation[m, n]` is the median, over the channels of input block n, of that error within the rows of
         output block m. `outliers` are the input channels whose ‖G[:, i]‖ is above five times the median of those
         that are not 0. Even without an outlier the error of a fresh adapter is about √(in/r) under "equal decrease",
-        whatever k: a threshold says something only above that, so 3 is one for in < 9·r.
+        whatever k: a threshold says something only above that, see `sensible_limit`.
 
     Raises:
         ValueError: where layer, adapter, scaling or batch cannot work, or the batch does not reach the layer.
@@ -84,7 +87,7 @@ def gradient_report(
     full, effective = (t.cpu().numpy() for t in (gradient, effective_change(found, adapter, gradient)))
     factor = float(SCALINGS[scaling](full, effective))
     difference, k = factor * effective - full, block_sides(found, adapter)
-    return GradientReport(
+    report = GradientReport(
         layer=name,
         method=_method(model, adapter, found),
         full=full,
@@ -93,8 +96,20 @@ def gradient_report(
         block_deviation=np.median(_relative(cut(difference, k), cut(full, k)), axis=-1),
         scaling=scaling,
         factor=factor,
-        outliers=_outliers(full),
     )
+    far = tuple(i for i, prominence in report.strongest(len(full[0])) if prominence > FAR_ABOVE)
+    return replace(report, outliers=far)
+
+
+def sensible_limit(in_features: int, r: int, *, scaling: str = "equal decrease") -> float:
+    """How far off a channel must be before that says something: 3 times, or more where r is small.
+
+    Under "equal decrease" a fresh adapter of rank r is √(in/r) off without any outlier; the limit is twice that where
+    that is more than 3. Raises ValueError for an `r` that is no rank.
+    """
+    if r < 1:
+        raise ValueError(f"`r` (={r!r}) must be a positive integer")
+    return max(LIMIT, 2 * math.sqrt(in_features / r)) if scaling == "equal decrease" else LIMIT
 
 
 def _loss_of(model: nn.Module, batch: Batch, loss: Loss | None) -> Tensor:
@@ -132,12 +147,6 @@ def _relative(difference: np.ndarray, full: np.ndarray) -> np.ndarray:
     """Norms over the last axis but one, divided: (..., out, in) → (..., in)."""
     off, size = np.linalg.norm(difference, axis=-2), np.linalg.norm(full, axis=-2)
     return np.divide(off, size, out=np.where(off > 0, np.inf, 0.0), where=size > 0)
-
-
-def _outliers(full: np.ndarray) -> tuple[int, ...]:
-    sizes = np.linalg.norm(full, axis=0)
-    limit = FAR_ABOVE * np.median(sizes[sizes > 0]) if sizes.any() else np.inf
-    return tuple(int(i) for i in np.argsort(-sizes, kind="stable") if sizes[i] > limit)
 
 
 def _method(model: nn.Module, adapter: str, layer: Any) -> str:
