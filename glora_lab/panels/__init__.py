@@ -6,6 +6,7 @@ Each panel keeps what its handlers met in `errors`; `check_panels()` in a notebo
 import warnings
 
 from glora_lab.panels.budget import BudgetPanel
+from glora_lab.panels.entanglement import EntanglementPanel
 from glora_lab.panels.panel import Panel, check_panels, panel_errors
 from glora_lab.panels.paths import PathPanel
 from glora_lab.panels.show import show
@@ -14,4 +15,13 @@ from glora_lab.panels.training import TrainPanel
 # PEFT 0.21 asks transformers 5.23 for an attribute by its old name, and every reader would be told so.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)
 
-__all__ = ["BudgetPanel", "Panel", "PathPanel", "TrainPanel", "check_panels", "panel_errors", "show"]
+__all__ = [
+    "BudgetPanel",
+    "EntanglementPanel",
+    "Panel",
+    "PathPanel",
+    "TrainPanel",
+    "check_panels",
+    "panel_errors",
+    "show",
+]

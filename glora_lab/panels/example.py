@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
-from peft import PeftModel, get_peft_model
+from peft import PeftConfig, PeftModel, get_peft_model
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
@@ -29,13 +29,21 @@ def linear_layers(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if type(module).__name__ in ("Linear", "Conv1D")]
 
 
+def named_layer(names: list[str], layer: str | None) -> str:
+    """The one of these names that is `layer` or ends in it, the first for None. ValueError where none or several do."""
+    matches = names[:1] if layer is None else [name for name in names if name == layer or name.endswith("." + layer)]
+    if len(matches) != 1:
+        raise ValueError(f"`layer` (={layer!r}) must name one layer, or end one name, of: {', '.join(names)}")
+    return matches[0]
+
+
 def glora_config(targets: list[str] | str, modes: Mapping[str, str], **settings: object) -> GloraConfig:
     """A GloraConfig with the mode of each path written out; a path that is missing is off."""
     paths = {f"config_{path}": modes.get(path, "none") for path in PATHS}
     return GloraConfig(target_modules=targets, **paths, **settings)  # type: ignore[arg-type]
 
 
-def adapt(model: nn.Module, config: GloraConfig, *, seed: int) -> PeftModel:
+def adapt(model: nn.Module, config: PeftConfig, *, seed: int) -> PeftModel:
     """`get_peft_model` with seeded initial values, and without warnings: a panel shows inert paths itself."""
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
