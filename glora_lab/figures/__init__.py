@@ -6,6 +6,7 @@ No figure computes: it lays out what a record holds. Colours, scales and the tem
 from glora_lab.figures.activity import describe_path_activity, plot_path_activity
 from glora_lab.figures.blocks import describe_block_grid, plot_block_grid
 from glora_lab.figures.budget import describe_path_budget, plot_path_budget
+from glora_lab.figures.descent import describe_descent, describe_stable_step, plot_descent, plot_stable_step
 from glora_lab.figures.entanglement import describe_gradient_report, plot_gradient_report
 from glora_lab.figures.equation import describe_equation, equation
 from glora_lab.figures.paths import describe_path_picture, plot_path_picture
@@ -14,6 +15,7 @@ from glora_lab.figures.training import describe_runs, describe_training, plot_ru
 
 __all__ = [
     "describe_block_grid",
+    "describe_descent",
     "describe_equation",
     "describe_gradient_report",
     "describe_path_activity",
@@ -21,14 +23,17 @@ __all__ = [
     "describe_path_picture",
     "describe_predictions",
     "describe_runs",
+    "describe_stable_step",
     "describe_training",
     "equation",
     "plot_block_grid",
+    "plot_descent",
     "plot_gradient_report",
     "plot_path_activity",
     "plot_path_budget",
     "plot_path_picture",
     "plot_predictions",
     "plot_runs",
+    "plot_stable_step",
     "plot_training",
 ]

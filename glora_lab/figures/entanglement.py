@@ -31,7 +31,7 @@ FULL = "full fine-tuning"
 MOST_CELLS = 256  # per side; in a larger matrix a cell is the largest of several entries, and the axis says so
 DECADES = 4  # what is drawn below the largest value
 LIMIT = 3.0  # times its own size: from here on a channel's gradient is called off
-TOP, BOTTOM = (0.5, 1.0), (0.0, 0.26)
+TOP, BOTTOM = (0.46, 1.0), (0.0, 0.28)
 MOST_NAMED = 3
 OUTLIER_MARK, STRONGEST_MARK = "▼", "▽"
 DASHES = ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
@@ -84,11 +84,10 @@ def describe_gradient_report(reports: Reports, *, limit: float = LIMIT) -> str:
     """The figure in words."""
     named = _named(reports)
     first = next(iter(named.values()))
-    found = f"{_channels(first)} far above the median" if first.outliers else "none far above the median"
     return (
         f"Layer {first.layer}, scaling {first.scaling!r}. "
-        f"Input channels by the size of their gradient in full fine-tuning: {found}; {_strongest(first)}. "
-        f"Off by more than {limit:g} times: {'; '.join(_words(name, report, limit) for name, report in named.items())}."
+        f"Input channels by the size of their gradient in full fine-tuning: {_channels(first)}. Off by more than "
+        f"{limit:.3g} times: {'; '.join(_words(name, report, limit) for name, report in named.items())}."
     )
 
 
@@ -117,24 +116,21 @@ def _title(named: Mapping[str, GradientReport], limit: float) -> str:
         f"{report.deviating(limit):.0%} {what}with {plain(name)}"
         for what, (name, report) in zip(of, named.items(), strict=True)
     )
-    outlier = f"outlier {_channels(first)}" if first.outliers else "no outlier"
-    finding = f"<b>{plain(first.layer)}</b>: {outlier}; the gradient is off for {shares}"
-    return f"{finding}<br><span style='font-size:12px'>{_strongest(first)}; off: by more than {limit:g} times</span>"
+    where = f"<b>{plain(first.layer)}</b>: {_channels(first)}. Off: by more than {limit:.3g} times"
+    return f"The gradient is off for {shares}<br><span style='font-size:13px'>{where}</span>"
 
 
 def _channels(report: GradientReport) -> str:
-    found = report.outliers
+    """The outliers, or the strongest channel where none is one, and how far it stands out."""
+    if not report.full.any():
+        return "no channel has a gradient"
+    (strongest, prominence), found = report.strongest()[0], report.outliers
+    times = f"{prominence:,.{0 if prominence >= 10 else 1}f} times the median"
+    if not found:
+        return f"no outlier, strongest channel {strongest}, {times}"
     more = [f"{len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
-    return listed([*map(str, found[:MOST_NAMED]), *more])
-
-
-def _strongest(report: GradientReport) -> str:
-    """How far the strongest channel stands out, outlier or not."""
-    found = [
-        f"strongest channel {i}, {prominence:,.{0 if prominence >= 10 else 1}f} times the median"
-        for i, prominence in report.strongest()
-    ]
-    return found[0] if found else "no channel has a gradient"
+    several = "the strongest " if len(found) > 1 else ""
+    return f"outlier {listed([*map(str, found[:MOST_NAMED]), *more])}, {several}{times}"
 
 
 def _heading(name: str, report: GradientReport | None, x: float, color: str) -> Layout:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-OUTLIER_LAYER = "layer"  # its name in the model, for `target_modules` and `gradient_report`
+OUTLIER_LAYER = "synthetic"  # its name in the model, for `target_modules` and `gradient_report`
 
 
 def outlier_layer(
@@ -33,7 +33,7 @@ def outlier_layer(
     seed: int = 0,
     change: float = 0.0,
 ) -> tuple[nn.Module, tuple[Float[Tensor, "t i"], Float[Tensor, "t o"]]]:
-    """A model of one linear layer, called `layer`, and a batch (inputs, targets) for a mean squared error.
+    """A model of one linear layer, called `synthetic`, and a batch (inputs, targets) for a mean squared error.
 
     Inputs, the weight and the bias are drawn from `seed` alone: neither `channel` nor `magnitude` changes any other
     number, and the global random state is left as it was.

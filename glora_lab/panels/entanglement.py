@@ -16,7 +16,7 @@ from glora_lab.measure.entanglement import LIMIT, SCALINGS
 from glora_lab.measure.loss import Batch, Loss
 from glora_lab.models import load_model
 from glora_lab.panels.example import linear_layers, named_layer
-from glora_lab.panels.figure_slot import FigureSlot
+from glora_lab.panels.figure_slot import FigureSlot, words
 from glora_lab.panels.modes import choice
 from glora_lab.panels.outlier_source import LayerSource, SyntheticSource, own_copy
 from glora_lab.panels.panel import Panel, guarded
@@ -24,7 +24,7 @@ from glora_lab.records import GradientReport
 
 SYNTHETIC = "synthetic layer"
 IMAGES = 32
-WIDE = {"description_width": "initial"}
+LABEL = {"description_width": "110px"}
 
 
 class EntanglementPanel(Panel):
@@ -69,7 +69,7 @@ class EntanglementPanel(Panel):
         names = linear_layers(self._model)
         start = SYNTHETIC if layer is None else named_layer(names, layer)
         self.layer_choice = widgets.Dropdown(
-            options=[SYNTHETIC, *names], value=start, description="layer", style=WIDE, layout={"width": "420px"}
+            options=[SYNTHETIC, *names], value=start, description="layer", style=LABEL, layout={"width": "410px"}
         )
         self.channel = _slider(widgets.IntSlider, "outlier channel", 0, min=0, max=size - 1)
         self.magnitude = _slider(
@@ -77,7 +77,7 @@ class EntanglementPanel(Panel):
         )
         self.rank = _slider(widgets.IntSlider, "rank", rank, min=4, max=max(128, rank), step=4)
         self.k = _slider(widgets.IntSlider, "k", k, min=1, max=max(16, k))
-        self.scaling = choice("scaling", SCALINGS)
+        self.scaling = choice("scaling", SCALINGS, label_width=110)
         self.scaling.value = "equal decrease"
         self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
         self.figure = FigureSlot(height=620)
@@ -95,7 +95,8 @@ class EntanglementPanel(Panel):
         self.top.children = [
             widgets.HBox([self.layer_choice, self.again], layout=wrap),
             widgets.HBox([self.channel, self.magnitude], layout=wrap),
-            widgets.HBox([self.rank, self.k, self.scaling], layout=wrap),
+            widgets.HBox([self.rank, self.k], layout=wrap),
+            self.scaling,
         ]
         self.bottom.children = [self._note, self.figure]
         self.layer_choice.observe(self._change_layer, "value")
@@ -150,7 +151,7 @@ class EntanglementPanel(Panel):
             return
         self.configs, self.reports = configs, reports
         self.limit = sensible_limit(self._source.features[1], self.rank.value, scaling=self.scaling.value)
-        self._note.value = f"{self._source.says(**outlier)} {self._limit_in_words()}"
+        self._note.value = words(f"{self._source.says(**outlier)} {self._limit_in_words()}")
         self.figure.show(
             plot_gradient_report(reports, limit=self.limit), describe_gradient_report(reports, limit=self.limit)
         )
@@ -173,7 +174,8 @@ class EntanglementPanel(Panel):
 
 
 def _slider(kind: type, label: str, value: float, **settings: object) -> widgets.Widget:
-    return kind(value=value, description=label, continuous_update=False, style=WIDE, **settings)
+    layout = {"width": "410px", "margin": "2px 16px 2px 0"}
+    return kind(value=value, description=label, continuous_update=False, style=LABEL, layout=layout, **settings)
 
 
 def _images(task: str) -> tuple[Batch, str]:

@@ -16,6 +16,7 @@ from glora_lab.figures.equation import equation
 from glora_lab.panels.figure_slot import figure_data, words
 from glora_lab.records import (
     BlockGrid,
+    Descent,
     GradientReport,
     PathActivity,
     PathBudget,
@@ -23,17 +24,20 @@ from glora_lab.records import (
     Predictions,
     Record,
     Run,
+    StableStep,
     Step,
 )
 
 PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] = {
     BlockGrid: (figures.plot_block_grid, figures.describe_block_grid),
+    Descent: (figures.plot_descent, figures.describe_descent),
     GradientReport: (figures.plot_gradient_report, figures.describe_gradient_report),
     PathActivity: (figures.plot_path_activity, figures.describe_path_activity),
     PathBudget: (figures.plot_path_budget, figures.describe_path_budget),
     PathPicture: (figures.plot_path_picture, figures.describe_path_picture),
     Predictions: (figures.plot_predictions, figures.describe_predictions),
     Run: (figures.plot_runs, figures.describe_runs),
+    StableStep: (figures.plot_stable_step, figures.describe_stable_step),
     Step: (figures.plot_training, figures.describe_training),
 }
 
@@ -43,7 +47,7 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
 
     Args:
         what: whatever the figure of that record takes: `plot_path_budget` one budget or several,
-            `plot_predictions`, `plot_training` and `plot_gradient_report` one or a dict by name, `plot_runs` a list.
+            `plot_predictions`, `plot_training`, `plot_gradient_report`, `plot_descent` and `plot_stable_step` one or a dict by name, `plot_runs` a list.
 
     Raises:
         ValueError: for something that has no picture.

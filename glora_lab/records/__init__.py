@@ -10,6 +10,7 @@ grid of k×k blocks m counts the output blocks and n the input blocks, both type
 """
 
 from .blocks import BlockGrid
+from .descent import Descent, StableStep
 from .gradients import GradientReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
 from .record import Record
@@ -17,6 +18,7 @@ from .training import Predictions, Run, Step
 
 __all__ = [
     "BlockGrid",
+    "Descent",
     "GradientReport",
     "PathActivity",
     "PathBudget",
@@ -25,5 +27,6 @@ __all__ = [
     "Predictions",
     "Record",
     "Run",
+    "StableStep",
     "Step",
 ]

@@ -16,7 +16,7 @@ from glora_lab.adapters.view import blocks, delta_matrix
 from glora_lab.data import load_task
 from glora_lab.measure import gradient_report, sensible_limit
 from glora_lab.measure.entanglement import LIMIT
-from glora_lab.models import load_model, outlier_layer
+from glora_lab.models import OUTLIER_LAYER, load_model, outlier_layer
 
 RANDOM = {"init_weights": False, "target_modules": ["0"]}
 CONFIGS = {
@@ -132,11 +132,11 @@ def outlier_report(k, seed, times=100.0, r=64, alpha=None, scaling="equal decrea
     torch.manual_seed(1000 + seed)  # the adapter's; the layer and its batch have theirs
     alpha = 2 * r if alpha is None else alpha
     if k == 1:
-        config = peft.LoraConfig(r=r, lora_alpha=alpha, use_rslora=rslora, target_modules=["layer"])
+        config = peft.LoraConfig(r=r, lora_alpha=alpha, use_rslora=rslora, target_modules=[OUTLIER_LAYER])
     else:
-        config = GraloraConfig(r=r, alpha=alpha, gralora_k=k, target_modules=["layer"])
+        config = GraloraConfig(r=r, alpha=alpha, gralora_k=k, target_modules=[OUTLIER_LAYER])
     model, batch = outlier_layer(size=256, channel=10, magnitude=times, seed=seed)
-    return gradient_report(peft.get_peft_model(model, config), batch, "layer", scaling=scaling)
+    return gradient_report(peft.get_peft_model(model, config), batch, OUTLIER_LAYER, scaling=scaling)
 
 
 SEEDS = range(6)

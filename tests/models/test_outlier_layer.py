@@ -33,7 +33,7 @@ def test_the_seed_is_the_layers_own() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     torch.rand(3)
     again, other = outlier_layer(size=5, channel=0, seed=1), outlier_layer(size=5, channel=0, seed=2)
-    assert torch.equal(first[1][1], again[1][1]) and torch.equal(first[0].layer.weight, again[0].layer.weight)
+    assert torch.equal(first[1][1], again[1][1]) and torch.equal(first[0].synthetic.weight, again[0].synthetic.weight)
     assert not torch.equal(first[1][0], other[1][0])
 
 
