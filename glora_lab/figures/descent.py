@@ -21,7 +21,7 @@ def plot_descent(descents: Descent | Mapping[str, Descent]) -> go.Figure:
     Raises:
         ValueError: where there is none.
     """
-    named = _named(descents, Descent)
+    named = _named(descents, Descent, "descents")
     first = max(descent.losses[0] for descent in named.values())
     shown = [_shown(descent.losses, CEILING * first) for descent in named.values()]
     seen: list[str] = []
@@ -44,7 +44,7 @@ def plot_descent(descents: Descent | Mapping[str, Descent]) -> go.Figure:
 
 def describe_descent(descents: Descent | Mapping[str, Descent]) -> str:
     """The figure in words."""
-    named = _named(descents, Descent)
+    named = _named(descents, Descent, "descents")
     each = (
         f"{name} with {descent.optimizer} and learning rate {descent.lr:.2g}: loss {descent.losses[0]:.3g} at first, "
         f"{_end(descent)} after {len(descent.losses) - 1} steps"
@@ -59,7 +59,7 @@ def plot_stable_step(steps: StableStep | Mapping[str, StableStep]) -> go.Figure:
     Raises:
         ValueError: where there is none.
     """
-    named = _named(steps, StableStep)
+    named = _named(steps, StableStep, "steps")
     ratios = _ratios(named)
     bars = {
         "type": "bar",
@@ -83,18 +83,17 @@ def plot_stable_step(steps: StableStep | Mapping[str, StableStep]) -> go.Figure:
 
 def describe_stable_step(steps: StableStep | Mapping[str, StableStep]) -> str:
     """The figure in words."""
-    named = _named(steps, StableStep)
+    named = _named(steps, StableStep, "steps")
     ratios, first = _ratios(named), next(iter(named))
     each = (f"{name} {step.largest:.2g}, {ratios[name]:.2f} times {first}'s" for name, step in named.items())
-    return f"Largest learning rate at which plain gradient descent never leaves the loss above its start: {'; '.join(each)}."
+    what = "Largest learning rate at which plain gradient descent never leaves the loss above its start"
+    return f"{what}: {'; '.join(each)}."
 
 
-def _named(given: Any, kind: type) -> dict[str, Any]:
-    named = {given.method: given} if isinstance(given, kind) else dict(given)
+def _named(given: Any, kind: type, argument: str) -> dict[str, Any]:
+    named = {str(given.method): given} if isinstance(given, kind) else dict(given)  # type: ignore[attr-defined]
     if not named:
-        raise ValueError(
-            "`descents` (={}) must be at least one" if kind is Descent else "`steps` (={}) must be at least one"
-        )
+        raise ValueError(f"`{argument}` (={named}) must be at least one")
     return named
 
 
@@ -121,9 +120,9 @@ def _end(descent: Descent) -> str:
 
 def _descent_title(named: Mapping[str, Descent]) -> str:
     higher = [plain(name) for name, descent in named.items() if not descent.final <= descent.losses[0]]
-    if higher:
-        return f"The loss ends above its start with {listed(higher)}"
-    return f"The loss ends at {listed(f'{_end(d)} with {plain(name)}' for name, d in named.items())}"
+    lower = [f"{_end(d)} with {plain(name)}" for name, d in named.items() if d.final <= d.losses[0]]
+    where = [f"above its start with {listed(higher)}"] if higher else []
+    return f"The loss ends {', '.join(where + ([f'at {listed(lower)}'] if lower else []))}"
 
 
 def _ratios(named: Mapping[str, StableStep]) -> dict[str, float]:

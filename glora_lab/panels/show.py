@@ -47,7 +47,8 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
 
     Args:
         what: whatever the figure of that record takes: `plot_path_budget` one budget or several,
-            `plot_predictions`, `plot_training`, `plot_gradient_report`, `plot_descent` and `plot_stable_step` one or a dict by name, `plot_runs` a list.
+            `plot_predictions`, `plot_training`, `plot_gradient_report`, `plot_descent` and `plot_stable_step` one or
+            a dict by name, `plot_runs` a list.
 
     Raises:
         ValueError: for something that has no picture.
