@@ -77,7 +77,7 @@ class EntanglementPanel(Panel):
         )
         self.rank = _slider(widgets.IntSlider, "rank", rank, min=4, max=max(128, rank), step=4)
         self.k = _slider(widgets.IntSlider, "k", k, min=1, max=max(16, k))
-        self.scaling = choice("scaling", SCALINGS, label_width=110)
+        self.scaling = choice("scaling", SCALINGS)
         self.scaling.value = "equal decrease"
         self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
         self.figure = FigureSlot(height=620)
@@ -174,7 +174,7 @@ class EntanglementPanel(Panel):
 
 
 def _slider(kind: type, label: str, value: float, **settings: object) -> widgets.Widget:
-    layout = {"width": "410px", "margin": "2px 16px 2px 0"}
+    layout = {"width": "355px", "margin": "2px 12px 2px 0"}
     return kind(value=value, description=label, continuous_update=False, style=LABEL, layout=layout, **settings)
 
 

@@ -74,7 +74,7 @@ def the_picture_follows_the_slider(notebook: NotebookPage) -> None:
 
 
 def shows_themes(notebook: NotebookPage, name: str) -> None:
-    panel = notebook.page.locator(".jp-CodeCell", has_text="EntanglementPanel(").last
+    panel = notebook.page.locator(".jp-CodeCell", has_text="panel = EntanglementPanel()").first
     for theme in ("JupyterLab Dark", "JupyterLab Light"):
         notebook.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
         notebook.page.wait_for_timeout(700)
