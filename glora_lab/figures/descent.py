@@ -67,7 +67,8 @@ def plot_stable_step(steps: StableStep | Mapping[str, StableStep]) -> go.Figure:
         "x": [step.largest for step in named.values()],
         "y": [plain(name) for name in named],
         "text": [f"{step.largest:.2g} (×{ratios[name]:.2f})" for name, step in named.items()],
-        "textposition": "auto",
+        "textposition": "outside",
+        "cliponaxis": False,
         "marker": {"color": [path_color(step.method.removeprefix("stock ")) for step in named.values()]},
         "hovertemplate": "%{y}: %{x:.3g}<extra></extra>",
     }
@@ -75,7 +76,7 @@ def plot_stable_step(steps: StableStep | Mapping[str, StableStep]) -> go.Figure:
         [bars],
         _step_title(named, ratios),
         height=110 + 44 * len(named),
-        margin={"t": 48, "l": 120},
+        margin={"t": 48, "l": 120, "r": 120},
         xaxis={"title": {"text": "largest stable learning rate"}, "rangemode": "tozero", "exponentformat": "power"},
         yaxis={"autorange": "reversed", "ticks": ""},
     )

@@ -31,7 +31,7 @@ def test_the_outlier_moves_and_the_contaminated_blocks_with_it(open_notebook: Op
     assert notebook.page.evaluate(f"{MARKS}.map(note => note.x)") == [70, 70, 70]
     after = notebook.pixels(".js-plotly-plot")
     assert before.shape == after.shape and (before != after).any(axis=-1).mean() > 0.01
-    shows_themes(notebook, "entanglement_synthetic")
+    picture_of(notebook, "entanglement_synthetic")
     an_impossible_k_keeps_the_picture(notebook)
     a_real_layer_shows_its_strongest_channel(notebook)
     the_picture_follows_the_slider(notebook)
@@ -60,7 +60,7 @@ def a_real_layer_shows_its_strongest_channel(notebook: NotebookPage) -> None:
     assert notebook.evaluate("[panel.channel.value, panel.magnitude.value]") == [114, 1]
     assert notebook.page.evaluate(f"{MARKS}[0].x") == 114
     notebook.sees("Its strongest channel is 114")
-    shows_themes(notebook, "entanglement_real")
+    picture_of(notebook, "entanglement_real")
     notebook.choose("layer", "synthetic layer")
     notebook.until(f"{MARKS}[0].x === 10")
 
@@ -73,11 +73,8 @@ def the_picture_follows_the_slider(notebook: NotebookPage) -> None:
     assert median < float(os.environ.get("GLORA_LAB_SLIDER_SECONDS", "0.25"))
 
 
-def shows_themes(notebook: NotebookPage, name: str) -> None:
+def picture_of(notebook: NotebookPage, name: str) -> None:
     panel = notebook.page.locator(".jp-CodeCell", has_text="panel = EntanglementPanel()").first
-    for theme in ("JupyterLab Dark", "JupyterLab Light"):
-        notebook.page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
-        notebook.page.wait_for_timeout(700)
-        panel.evaluate("element => element.scrollIntoView({ block: 'start' })")
-        notebook.page.wait_for_timeout(300)
-        notebook.screenshot(f"{name}_{theme.split()[-1].lower()}")
+    panel.evaluate("element => element.scrollIntoView({ block: 'start' })")
+    notebook.page.wait_for_timeout(300)
+    notebook.screenshot(name)

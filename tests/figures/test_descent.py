@@ -50,6 +50,7 @@ def test_a_bar_for_each_largest_stable_step():
     (bars,) = plot_stable_step(STEPS).data
     assert (list(bars.x), list(bars.y)) == ([0.01, 0.014, 0.018], ["LoRA", "GraLoRA k=2", "stock k=4"])
     assert list(bars.marker.color) == [METHOD_COLORS["LoRA"], *[METHOD_COLORS["GraLoRA"]] * 2]
+    assert bars.textposition == "outside"  # readable on either page, whatever the bar's colour
     assert list(bars.text) == ["0.01 (×1.00)", "0.014 (×1.40)", "0.018 (×1.80)"]
     assert plot_stable_step(STEPS).layout.title.text == "stock k=4 takes a stable step 1.80 times as large as LoRA"
     assert describe_stable_step(STEPS) == (
