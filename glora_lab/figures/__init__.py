@@ -8,6 +8,7 @@ from glora_lab.figures.block_cells import block_cells
 from glora_lab.figures.block_detail import describe_block_detail, plot_block_detail
 from glora_lab.figures.blocks import describe_block_grid, plot_block_grid
 from glora_lab.figures.budget import describe_path_budget, plot_path_budget
+from glora_lab.figures.descent import describe_descent, describe_stable_step, plot_descent, plot_stable_step
 from glora_lab.figures.entanglement import describe_gradient_report, plot_gradient_report
 from glora_lab.figures.equation import describe_equation, equation
 from glora_lab.figures.low_rank_equation import describe_low_rank_equation, low_rank_equation
@@ -23,6 +24,7 @@ __all__ = [
     "block_cells",
     "describe_block_detail",
     "describe_block_grid",
+    "describe_descent",
     "describe_equation",
     "describe_gradient_report",
     "describe_low_rank_equation",
@@ -34,12 +36,14 @@ __all__ = [
     "describe_rank_by_k",
     "describe_rank_reach",
     "describe_runs",
+    "describe_stable_step",
     "describe_training",
     "describe_weight_changes",
     "equation",
     "low_rank_equation",
     "plot_block_detail",
     "plot_block_grid",
+    "plot_descent",
     "plot_gradient_report",
     "plot_path_activity",
     "plot_path_budget",
@@ -48,6 +52,7 @@ __all__ = [
     "plot_rank_by_k",
     "plot_rank_reach",
     "plot_runs",
+    "plot_stable_step",
     "plot_training",
     "plot_weight_changes",
 ]

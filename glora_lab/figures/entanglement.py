@@ -31,8 +31,9 @@ FULL = "full fine-tuning"
 MOST_CELLS = 256  # per side; in a larger matrix a cell is the largest of several entries, and the axis says so
 DECADES = 4  # what is drawn below the largest value
 LIMIT = 3.0  # times its own size: from here on a channel's gradient is called off
-TOP, BOTTOM = (0.5, 1.0), (0.0, 0.26)
+TOP, BOTTOM = (0.46, 1.0), (0.0, 0.28)
 MOST_NAMED = 3
+OUTLIER_MARK, STRONGEST_MARK = "▼", "▽"
 DASHES = ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
 Layout = dict[str, Any]
 Reports: TypeAlias = GradientReport | Mapping[str, GradientReport]
@@ -61,7 +62,7 @@ def plot_gradient_report(reports: Reports, *, limit: float = LIMIT) -> go.Figure
         domain = ((n - 1 + 0.04) / count, (n - 0.04) / count)
         traces.append(_heatmap(values, top, n, name))
         axes |= _heatmap_axes(values.shape, n, domain)
-        notes += [_heading(name, named.get(name), sum(domain) / 2, colors[name]), *_marks(first.outliers, n)]
+        notes += [_heading(name, named.get(name), sum(domain) / 2, colors[name]), *_marks(first, n)]
         shapes += _outlines(named[name], n, colors[name], limit) if name in named else []
     traces += _lines(named, colors)
     return draw(
@@ -83,11 +84,10 @@ def describe_gradient_report(reports: Reports, *, limit: float = LIMIT) -> str:
     """The figure in words."""
     named = _named(reports)
     first = next(iter(named.values()))
-    found = f"{_channels(first)} far above the median" if first.outliers else "none far above the median"
     return (
         f"Layer {first.layer}, scaling {first.scaling!r}. "
-        f"Input channels by the size of their gradient in full fine-tuning: {found}. "
-        f"Off by more than {limit:g} times: {'; '.join(_words(name, report, limit) for name, report in named.items())}."
+        f"Input channels by the size of their gradient in full fine-tuning: {_channels(first)}. Off by more than "
+        f"{limit:.3g} times: {'; '.join(_words(name, report, limit) for name, report in named.items())}."
     )
 
 
@@ -116,15 +116,21 @@ def _title(named: Mapping[str, GradientReport], limit: float) -> str:
         f"{report.deviating(limit):.0%} {what}with {plain(name)}"
         for what, (name, report) in zip(of, named.items(), strict=True)
     )
-    if first.outliers:
-        return f"<b>{plain(first.layer)}</b>: outlier {_channels(first)}; the gradient is off for {shares}"
-    return f"<b>{plain(first.layer)}</b>: no outlier; the gradient is off for {shares}"
+    where = f"<b>{plain(first.layer)}</b>: {_channels(first)}. Off: by more than {limit:.3g} times"
+    return f"The gradient is off for {shares}<br><span style='font-size:13px'>{where}</span>"
 
 
 def _channels(report: GradientReport) -> str:
-    found = report.outliers
+    """The outliers, or the strongest channel where none is one, and how far it stands out."""
+    if not report.full.any():
+        return "no channel has a gradient"
+    (strongest, prominence), found = report.strongest()[0], report.outliers
+    times = f"{prominence:,.{0 if prominence >= 10 else 1}f} times the median"
+    if not found:
+        return f"no outlier, strongest channel {strongest}, {times}"
     more = [f"{len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
-    return listed([*map(str, found[:MOST_NAMED]), *more])
+    several = "the strongest " if len(found) > 1 else ""
+    return f"outlier {listed([*map(str, found[:MOST_NAMED]), *more])}, {several}{times}"
 
 
 def _heading(name: str, report: GradientReport | None, x: float, color: str) -> Layout:
@@ -176,9 +182,12 @@ def _heatmap_axes(shape: tuple[int, ...], n: int, domain: tuple[float, float]) -
     return {f"xaxis{n + 1}": x, f"yaxis{n + 1}": y}
 
 
-def _marks(outliers: tuple[int, ...], n: int) -> list[Layout]:
-    """A triangle above the column of each of the strongest outliers."""
-    return [note(i, TOP[1], "▼", TEXT, size=11) | {"xref": f"x{n + 1}"} for i in outliers[:MOST_NAMED]]
+def _marks(report: GradientReport, n: int) -> list[Layout]:
+    """A triangle above the column of each of the strongest outliers; where there is none, a hollow one above the
+    strongest channel."""
+    columns = report.outliers[:MOST_NAMED] or [i for i, _ in report.strongest()]
+    mark = OUTLIER_MARK if report.outliers else STRONGEST_MARK
+    return [note(i, TOP[1], mark, TEXT, size=11) | {"xref": f"x{n + 1}"} for i in columns]
 
 
 def _outlines(report: GradientReport, n: int, color: str, limit: float) -> list[Layout]:

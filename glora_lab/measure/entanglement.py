@@ -11,13 +11,15 @@ W0, so its ∂L/∂W0 is another matrix than ∂L/∂W. The paper draws deviatio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from glora_lab.adapters.view import delta_matrix, find_layer
 from glora_lab.records import GradientReport
@@ -25,10 +27,9 @@ from glora_lab.records import GradientReport
 from .blocks import block_sides, cut
 from .budget import METHODS
 from .first_order import effective_change, weight_gradient
+from .loss import Batch, Loss, loss_of
 
-Batch: TypeAlias = Mapping[str, Any] | tuple[Any, Any]
-Loss: TypeAlias = Callable[[Any, Any], Tensor]
-
+LIMIT = 3.0  # times its own size: from here on a channel's gradient is called off
 FAR_ABOVE = 5.0  # an outlier's gradient, in medians; without one the largest of 256 Gaussian channels has 1.4
 
 # convention → the factor by which J Jᵀ G is multiplied before it is compared with G
@@ -69,7 +70,7 @@ def gradient_report(
         `block_deviation[m, n]` is the median, over the channels of input block n, of that error within the rows of
         output block m. `outliers` are the input channels whose ‖G[:, i]‖ is above five times the median of those
         that are not 0. Even without an outlier the error of a fresh adapter is about √(in/r) under "equal decrease",
-        whatever k: a threshold says something only above that, so 3 is one for in < 9·r.
+        whatever k: a threshold says something only above that, see `sensible_limit`.
 
     Raises:
         ValueError: where layer, adapter, scaling or batch cannot work, or the batch does not reach the layer.
@@ -80,11 +81,11 @@ def gradient_report(
     adapter = found.active_adapters[0] if adapter_name is None else adapter_name
     with torch.no_grad():
         delta_matrix(found, adapter)  # refuses what has no ΔW, before the model runs
-    gradient = weight_gradient(model, found, name, lambda: _loss_of(model, batch, loss))
+    gradient = weight_gradient(model, found, name, lambda: loss_of(model, batch, loss))
     full, effective = (t.cpu().numpy() for t in (gradient, effective_change(found, adapter, gradient)))
     factor = float(SCALINGS[scaling](full, effective))
     difference, k = factor * effective - full, block_sides(found, adapter)
-    return GradientReport(
+    report = GradientReport(
         layer=name,
         method=_method(model, adapter, found),
         full=full,
@@ -93,35 +94,20 @@ def gradient_report(
         block_deviation=np.median(_relative(cut(difference, k), cut(full, k)), axis=-1),
         scaling=scaling,
         factor=factor,
-        outliers=_outliers(full),
     )
+    far = tuple(i for i, prominence in report.strongest(len(full[0])) if prominence > FAR_ABOVE)
+    return replace(report, outliers=far)
 
 
-def _loss_of(model: nn.Module, batch: Batch, loss: Loss | None) -> Tensor:
-    if isinstance(batch, Mapping):
-        if loss is not None:
-            raise ValueError(f"`loss` (={loss!r}) goes with a `batch` (inputs, targets); a dict has the model's own")
-        value = getattr(model(**batch), "loss", None)
-        if not isinstance(value, Tensor):
-            raise ValueError(f"`batch` (of {', '.join(batch)}) gives the model no loss; are the labels in it?")
-    elif isinstance(batch, tuple | list) and len(batch) == 2:
-        inputs, targets = batch
-        value = (loss or _mean_squared_error)(model(inputs), targets)
-    else:
-        raise ValueError(f"`batch` (a {type(batch).__name__}) must be a dict or a tuple (inputs, targets)")
-    if value.numel() != 1:
-        raise ValueError(f"`loss` (of shape {tuple(value.shape)}) must be one number")
-    return value
+def sensible_limit(in_features: int, r: int, *, scaling: str = "equal decrease") -> float:
+    """How far off a channel must be before that says something: 3 times, or more where r is small.
 
-
-def _mean_squared_error(outputs: Any, targets: Any) -> Tensor:
-    shapes = [tuple(getattr(side, "shape", ())) or type(side).__name__ for side in (outputs, targets)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(
-            f"`loss` (=None) is the mean squared error of outputs and targets of one shape, "
-            f"not of {shapes[0]} and {shapes[1]}; give a `loss` of your own"
-        )
-    return nn.functional.mse_loss(outputs, targets)
+    Under "equal decrease" a fresh adapter of rank r is √(in/r) off without any outlier; the limit is twice that where
+    that is more than 3. Raises ValueError for an `r` that is no rank.
+    """
+    if r < 1:
+        raise ValueError(f"`r` (={r!r}) must be a positive integer")
+    return max(LIMIT, 2 * math.sqrt(in_features / r)) if scaling == "equal decrease" else LIMIT
 
 
 def _ratio(above: float, below: float) -> float:
@@ -132,12 +118,6 @@ def _relative(difference: np.ndarray, full: np.ndarray) -> np.ndarray:
     """Norms over the last axis but one, divided: (..., out, in) → (..., in)."""
     off, size = np.linalg.norm(difference, axis=-2), np.linalg.norm(full, axis=-2)
     return np.divide(off, size, out=np.where(off > 0, np.inf, 0.0), where=size > 0)
-
-
-def _outliers(full: np.ndarray) -> tuple[int, ...]:
-    sizes = np.linalg.norm(full, axis=0)
-    limit = FAR_ABOVE * np.median(sizes[sizes > 0]) if sizes.any() else np.inf
-    return tuple(int(i) for i in np.argsort(-sizes, kind="stable") if sizes[i] > limit)
 
 
 def _method(model: nn.Module, adapter: str, layer: Any) -> str:

@@ -1,9 +1,20 @@
-"""Pretrained models: the one that ships here, any other of transformers, and bare architectures."""
+"""Pretrained models: the one that ships here and any other of transformers; bare architectures; a synthetic layer."""
 
 from glora_lab.models.architectures import ARCHITECTURES, architecture, meta_model
 from glora_lab.models.load import SHIPPED, load_model
+from glora_lab.models.outlier_layer import OUTLIER_LAYER, amplified, outlier_layer
 
 # The share of upright digits it never saw (load_task("digits").test) that digits-vit reads right.
 DIGITS_VIT_ACCURACY = 0.993
 
-__all__ = ["ARCHITECTURES", "DIGITS_VIT_ACCURACY", "SHIPPED", "architecture", "load_model", "meta_model"]
+__all__ = [
+    "ARCHITECTURES",
+    "DIGITS_VIT_ACCURACY",
+    "OUTLIER_LAYER",
+    "SHIPPED",
+    "amplified",
+    "architecture",
+    "load_model",
+    "meta_model",
+    "outlier_layer",
+]

@@ -20,12 +20,12 @@ from glora_lab.measure.rank_by_k import LAYER, with_blocks
 from glora_lab.models import load_model
 from glora_lab.panels.block_controls import BlockControls
 from glora_lab.panels.block_map import BlockMap
-from glora_lab.panels.example import linear_layers
+from glora_lab.panels.example import linear_layers, named_layer
 from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.panels.live_run import status
 from glora_lab.panels.modes import choice
 from glora_lab.panels.panel import Panel, guarded
-from glora_lab.panels.paths import FRESH, RANDOM, SAYS, TRAINED, WIDE, named
+from glora_lab.panels.paths import FRESH, RANDOM, SAYS, TRAINED, WIDE
 from glora_lab.records import BlockDetail, BlockGrid, RankAtK
 from glora_lab.training import TrainSession
 
@@ -75,7 +75,7 @@ class BlockPanel(Panel):
         self._seed, self._ranks_of = 0, ("", 0, 0)
         self.controls = BlockControls(self._change_settings, k=k, r=r, hybrid_r=hybrid_r)
         self.layer_choice = widgets.Dropdown(
-            options=names, value=named(names, layer), description="layer", style=WIDE, layout={"width": "320px"}
+            options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "320px"}
         )
         self.values = choice("values", ([TRAINED] if self._carried else []) + [RANDOM, FRESH])
         self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})

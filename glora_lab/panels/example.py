@@ -29,6 +29,14 @@ def linear_layers(model: nn.Module) -> list[str]:
     return [name for name, module in model.named_modules() if type(module).__name__ in ("Linear", "Conv1D")]
 
 
+def named_layer(names: list[str], layer: str | None) -> str:
+    """The one of these names that is `layer` or ends in it, the first for None. ValueError where none or several do."""
+    matches = names[:1] if layer is None else [name for name in names if name == layer or name.endswith("." + layer)]
+    if len(matches) != 1:
+        raise ValueError(f"`layer` (={layer!r}) must name one layer, or end one name, of: {', '.join(names)}")
+    return matches[0]
+
+
 def glora_config(targets: list[str] | str, modes: Mapping[str, str], **settings: object) -> GloraConfig:
     """A GloraConfig with the mode of each path written out; a path that is missing is off."""
     paths = {f"config_{path}": modes.get(path, "none") for path in PATHS}

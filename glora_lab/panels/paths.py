@@ -12,7 +12,7 @@ from glora_lab.adapters.view import adapted_layers
 from glora_lab.figures import describe_path_picture, equation, plot_path_picture
 from glora_lab.measure import path_picture
 from glora_lab.models import load_model
-from glora_lab.panels.example import example_picture, glora_config, linear_layers
+from glora_lab.panels.example import example_picture, glora_config, linear_layers, named_layer
 from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.panels.modes import DEFAULT, ModeControls, choice
 from glora_lab.panels.panel import Panel, guarded
@@ -49,7 +49,7 @@ class PathPanel(Panel):
         self._trained = {name: module for name, module in found if isinstance(module, GloraLayer)}
         names = list(self._trained) or linear_layers(self._model)
         self.layer_choice = widgets.Dropdown(
-            options=names, value=named(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
+            options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
         )
         self.rank = widgets.IntSlider(8, 1, 32, description="rank", continuous_update=False)
         self.form = choice("A form", FORMS)
@@ -132,11 +132,3 @@ class PathPanel(Panel):
         self.modes.show_params(on, picture.inert)
         self._note.value = f"<b>{picture.total:,}</b> trainable parameters in this layer. {SAYS[values]}"
         self.figure.show(plot_path_picture(picture), describe_path_picture(picture))
-
-
-def named(names: list[str], layer: str | None) -> str:
-    """The one of `names` that is `layer` or ends in it; the first where None. ValueError for none or several."""
-    matches = names[:1] if layer is None else [name for name in names if name == layer or name.endswith("." + layer)]
-    if len(matches) != 1:
-        raise ValueError(f"`layer` (={layer!r}) must name one layer, or end one name, of: {', '.join(names)}")
-    return matches[0]

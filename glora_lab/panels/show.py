@@ -17,18 +17,17 @@ from glora_lab.panels.figure_slot import figure_data, words
 from glora_lab.records import (
     BlockDetail,
     BlockGrid,
+    Descent,
     GradientReport,
     PathActivity,
     PathBudget,
     PathPicture,
     Predictions,
-<<<<<<< HEAD
-    RankReach,
-=======
     RankAtK,
->>>>>>> blocks
+    RankReach,
     Record,
     Run,
+    StableStep,
     Step,
     WeightChange,
 )
@@ -36,17 +35,16 @@ from glora_lab.records import (
 PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] = {
     BlockDetail: (figures.plot_block_detail, figures.describe_block_detail),
     BlockGrid: (figures.plot_block_grid, figures.describe_block_grid),
+    Descent: (figures.plot_descent, figures.describe_descent),
     GradientReport: (figures.plot_gradient_report, figures.describe_gradient_report),
     PathActivity: (figures.plot_path_activity, figures.describe_path_activity),
     PathBudget: (figures.plot_path_budget, figures.describe_path_budget),
     PathPicture: (figures.plot_path_picture, figures.describe_path_picture),
     Predictions: (figures.plot_predictions, figures.describe_predictions),
-<<<<<<< HEAD
-    RankReach: (figures.plot_rank_reach, figures.describe_rank_reach),
-=======
     RankAtK: (figures.plot_rank_by_k, figures.describe_rank_by_k),
->>>>>>> blocks
+    RankReach: (figures.plot_rank_reach, figures.describe_rank_reach),
     Run: (figures.plot_runs, figures.describe_runs),
+    StableStep: (figures.plot_stable_step, figures.describe_stable_step),
     Step: (figures.plot_training, figures.describe_training),
     WeightChange: (figures.plot_weight_changes, figures.describe_weight_changes),
 }
@@ -56,14 +54,9 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
     """Draw a record, several of a kind, or several by name, in the cell that calls it.
 
     Args:
-        what: whatever the figure of that record takes: `plot_path_budget` one budget or several,
-<<<<<<< HEAD
-            `plot_predictions`, `plot_training` and `plot_gradient_report` one or a dict by name, `plot_runs` a list,
-            `plot_weight_changes` one or several.
-=======
-            `plot_predictions`, `plot_training` and `plot_gradient_report` one or a dict by name, `plot_runs` and
-            `plot_rank_by_k` a list.
->>>>>>> blocks
+        what: whatever the figure of that record takes: `plot_path_budget` and `plot_weight_changes` one or several;
+            `plot_predictions`, `plot_training`, `plot_gradient_report`, `plot_descent` and `plot_stable_step` one or
+            a dict by name; `plot_runs` and `plot_rank_by_k` a list.
 
     Raises:
         ValueError: for something that has no picture.

@@ -5,11 +5,12 @@ values, never tensors, so that nothing downstream can reach back into a model. T
 when all fields are, arrays included; a record shows itself in a notebook as a small table and turns
 into a list of dicts for pandas.
 
-Axes carry one letter everywhere: o output channel, i input channel, n image, h and w its height and width,
-d draw, s singular value; in a grid of k×k blocks m counts the output blocks and n the input blocks, both typed "k k".
+Axes carry one letter everywhere: o output channel, i input channel, n image, h and w its height and width; in a
+grid of k×k blocks m counts the output blocks and n the input blocks, both typed "k k".
 """
 
 from .blocks import BlockDetail, BlockGrid, RankAtK
+from .descent import Descent, StableStep
 from .gradients import GradientReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
 from .reach import RankReach, Reach, WeightChange
@@ -19,6 +20,7 @@ from .training import Predictions, Run, Step
 __all__ = [
     "BlockDetail",
     "BlockGrid",
+    "Descent",
     "GradientReport",
     "PathActivity",
     "PathBudget",
@@ -30,6 +32,7 @@ __all__ = [
     "Reach",
     "Record",
     "Run",
+    "StableStep",
     "Step",
     "WeightChange",
 ]

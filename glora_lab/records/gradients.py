@@ -28,6 +28,20 @@ class GradientReport(Record):
     factor: float
     outliers: tuple[int, ...] = ()  # input channels whose gradient is far above the median, largest first
 
+    @property
+    def prominence(self) -> Float[np.ndarray, " i"]:
+        """‖G[:, i]‖ of every input channel, in medians of those that are not 0; all 0 where G is."""
+        sizes = np.linalg.norm(self.full, axis=0)
+        return sizes / np.median(sizes[sizes > 0]) if sizes.any() else sizes
+
+    def strongest(self, count: int = 1) -> list[tuple[int, float]]:
+        """The `count` input channels of the largest gradients, each with its prominence, largest first; outlier or not.
+
+        A channel that has no gradient is none of them.
+        """
+        sizes = self.prominence
+        return [(int(i), float(sizes[i])) for i in np.argsort(-sizes, kind="stable")[:count] if sizes[i] > 0]
+
     def deviating(self, times: float = 3.0) -> float:
         """The share of input channels whose gradient is off by more than `times` its own size."""
         return float((self.deviation > times).mean())

@@ -76,10 +76,17 @@ def test_the_blocks_that_deviate_are_framed_in_the_methods_colour():
     assert not [s for s in plot_gradient_report(calm).layout.shapes if s.type == "rect"]
 
 
+def marks(figure):
+    return [(note.text, note.xref, note.x) for note in figure.layout.annotations if note.text in ("▼", "▽")]
+
+
 def test_the_outlier_is_marked_above_every_heatmap():
-    marks = [note for note in plot_gradient_report(BOTH).layout.annotations if note.text == "▼"]
-    assert [(mark.xref, mark.x) for mark in marks] == [("x2", 2), ("x3", 2), ("x4", 2)]
-    assert not [n for n in plot_gradient_report(report(outliers=())).layout.annotations if n.text == "▼"]
+    assert marks(plot_gradient_report(BOTH)) == [("▼", "x2", 2), ("▼", "x3", 2), ("▼", "x4", 2)]
+
+
+def test_without_an_outlier_the_strongest_channel_is_marked_as_such():
+    assert marks(plot_gradient_report(report(outliers=()))) == [("▽", "x2", 2), ("▽", "x3", 2)]
+    assert marks(plot_gradient_report(report(full=0 * FULL, outliers=()))) == []
 
 
 def test_the_deviation_of_every_channel_stands_below_with_its_limit():
@@ -111,18 +118,22 @@ def test_a_large_matrix_keeps_its_outlier():
 
 def test_the_title_and_the_words_say_the_finding():
     assert plot_gradient_report(BOTH).layout.title.text == (
-        "<b>encoder.0.query</b>: outlier 2; the gradient is off for 75% of the input channels with LoRA and 25% with "
-        "GraLoRA k=2"
+        "The gradient is off for 75% of the input channels with LoRA and 25% with GraLoRA k=2"
+        "<br><span style='font-size:13px'><b>encoder.0.query</b>: outlier 2, 1,000 times the "
+        "median. Off: by more than 3 times</span>"
     )
     assert describe_gradient_report(BOTH) == (
         "Layer encoder.0.query, scaling 'equal decrease'. Input channels by the size of their gradient in full "
-        "fine-tuning: 2 far above the median. Off by more than 3 times: 75% of the input channels with LoRA; "
-        "25% of the input channels with GraLoRA k=2, in 2 of 4 blocks."
+        "fine-tuning: outlier 2, 1,000 times the median. Off by more than 3 times: "
+        "75% of the input channels with LoRA; 25% of the input channels with GraLoRA k=2, in 2 of 4 blocks."
     )
-    calm = report(outliers=())
-    assert "no outlier; the gradient is off for 25%" in plot_gradient_report(calm).layout.title.text
-    assert "none far above the median" in describe_gradient_report(calm)
-    assert "outlier 0, 1, 2 and 1 more" in plot_gradient_report(report(outliers=(0, 1, 2, 3))).layout.title.text
+
+
+@pytest.mark.parametrize("say", [lambda r: plot_gradient_report(r).layout.title.text, describe_gradient_report])
+def test_outliers_the_strongest_channel_or_none_are_named(say):
+    assert "no outlier, strongest channel 2, 2.0 times the median" in say(report(outliers=(), full=FULL + 10))
+    assert "outlier 0, 1, 2 and 1 more, the strongest 1,000 times" in say(report(outliers=(0, 1, 2, 3)))
+    assert "no channel has a gradient" in say(report(outliers=(), full=0 * FULL))
 
 
 def test_the_limit_is_the_readers():

@@ -14,8 +14,9 @@ from torch import nn
 from glora_lab.adapters import GloraConfig, GraloraConfig
 from glora_lab.adapters.view import blocks, delta_matrix
 from glora_lab.data import load_task
-from glora_lab.measure import gradient_report
-from glora_lab.models import load_model
+from glora_lab.measure import gradient_report, sensible_limit
+from glora_lab.measure.entanglement import LIMIT
+from glora_lab.models import OUTLIER_LAYER, load_model, outlier_layer
 
 RANDOM = {"init_weights": False, "target_modules": ["0"]}
 CONFIGS = {
@@ -126,20 +127,16 @@ def test_the_conventions_of_scaling():
     np.testing.assert_array_equal(report.effective, e)  # the record keeps it as it is
 
 
-def outlier_layer(k, seed, times=100.0, r=64, alpha=None, side=256, scaling="equal decrease", rslora=False):
-    """A Gaussian layer that is off by noise alone, inputs Gaussian, channel 10 `times` as large."""
-    torch.manual_seed(seed)
+def outlier_report(k, seed, times=100.0, r=64, alpha=None, scaling="equal decrease", rslora=False):
+    """A Gaussian layer of 256×256 that is off by noise alone, inputs Gaussian, channel 10 `times` as large."""
+    torch.manual_seed(1000 + seed)  # the adapter's; the layer and its batch have theirs
     alpha = 2 * r if alpha is None else alpha
     if k == 1:
-        config = peft.LoraConfig(r=r, lora_alpha=alpha, use_rslora=rslora, target_modules=["0"])
+        config = peft.LoraConfig(r=r, lora_alpha=alpha, use_rslora=rslora, target_modules=[OUTLIER_LAYER])
     else:
-        config = GraloraConfig(r=r, alpha=alpha, gralora_k=k, target_modules=["0"])
-    model = peft.get_peft_model(nn.Sequential(nn.Linear(side, side)), config)
-    x = torch.randn(64, side)
-    x[:, 10] *= times
-    with torch.no_grad():
-        targets = model(x) + torch.randn(64, side)
-    return gradient_report(model, (x, targets), "0", scaling=scaling)
+        config = GraloraConfig(r=r, alpha=alpha, gralora_k=k, target_modules=[OUTLIER_LAYER])
+    model, batch = outlier_layer(size=256, channel=10, magnitude=times, seed=seed)
+    return gradient_report(peft.get_peft_model(model, config), batch, OUTLIER_LAYER, scaling=scaling)
 
 
 SEEDS = range(6)
@@ -149,11 +146,11 @@ def test_an_outlier_reaches_one_block_column():
     """FACTS §2.1: .87/.50/.25/.12 of the channels for k = 1/2/4/8, k of k² blocks, and no channel without outlier."""
     shares = {}
     for k in (1, 2, 4, 8):
-        reports = [outlier_layer(k, seed) for seed in SEEDS]
+        reports = [outlier_report(k, seed) for seed in SEEDS]
         shares[k] = np.mean([report.deviating() for report in reports])
         assert all(report.contaminated() == [(m, 0) for m in range(k)] for report in reports)
         assert all(report.outliers == (10,) for report in reports)
-        calm = outlier_layer(k, 0, times=1.0)
+        calm = outlier_report(k, 0, times=1.0)
         assert calm.deviating() < 0.03 and not calm.contaminated() and not calm.outliers
         assert np.median(calm.deviation) == pytest.approx(np.sqrt(256 / 64), rel=0.1)  # √(in/r), whatever k
     assert [shares[k] for k in (1, 2, 4, 8)] == pytest.approx([0.87, 0.50, 0.25, 0.12], abs=0.03)
@@ -161,7 +158,7 @@ def test_an_outlier_reaches_one_block_column():
 
 def test_the_price_inside_the_outliers_block_grows_with_k():
     """FACTS §2.1: by about √k, in root mean square; in the median by more, for k factors share in a column."""
-    square = {k: np.mean([outlier_layer(k, s).deviation[: 256 // k] ** 2 for s in SEEDS]) for k in (1, 4)}
+    square = {k: np.mean([outlier_report(k, s).deviation[: 256 // k] ** 2 for s in SEEDS]) for k in (1, 4)}
     assert np.sqrt(square[4] / square[1]) == pytest.approx(2, rel=0.15)
 
 
@@ -169,7 +166,7 @@ def test_the_trend_over_rank_is_the_conventions():
     """FACTS §2.2: with alpha = 2r it grows, with fixed alpha it is flat, at equal decrease and with rsLoRA it falls."""
 
     def mean(r, **settings):
-        return np.mean([outlier_layer(1, seed, r=r, **settings).deviation.mean() for seed in SEEDS])
+        return np.mean([outlier_report(1, seed, r=r, **settings).deviation.mean() for seed in SEEDS])
 
     growing, flat = (
         [mean(r, scaling="as is") for r in (16, 128)],
@@ -180,6 +177,18 @@ def test_the_trend_over_rank_is_the_conventions():
     assert mean(16) > 2 * mean(128)
     rs = [mean(r, scaling="as is", alpha=16, rslora=True) for r in (16, 128)]
     assert rs[0] > 2 * rs[1]
+
+
+def test_a_limit_stays_above_what_is_off_without_an_outlier():
+    assert sensible_limit(256, 64) == 4 and sensible_limit(128, 128) == LIMIT
+    assert sensible_limit(128, 8) == 8 and sensible_limit(128, 8, scaling="as is") == LIMIT
+    for r in (16, 64):
+        limit = sensible_limit(256, r)
+        calm, wild = (outlier_report(4, 0, r=r, times=times) for times in (1.0, 100.0))
+        assert calm.deviating(limit) < 0.01 and not calm.contaminated(limit)
+        assert wild.contaminated(limit) == [(m, 0) for m in range(4)]
+    with pytest.raises(ValueError, match=r"`r` \(=0\) must be a positive integer"):
+        sensible_limit(128, 0)
 
 
 def test_a_real_layer_with_real_images():
@@ -193,7 +202,17 @@ def test_a_real_layer_with_real_images():
     assert report.layer == "vit.layers.1.mlp.fc2" and report.full.shape == (64, 128)
     sizes = np.linalg.norm(report.full, axis=0)
     assert report.outliers[0] == sizes.argmax()  # the layer's own strongest channel, found and marked
+    assert report.strongest(2) == [(114, pytest.approx(6.45, abs=0.05)), (30, pytest.approx(6.35, abs=0.05))]
     assert set(report.outliers) == set(np.flatnonzero(sizes > 5 * np.median(sizes[sizes > 0])).tolist())
+
+
+def test_a_layer_without_an_outlier_has_strongest_channels_all_the_same():
+    model = peft.get_peft_model(load_model("digits-vit"), peft.LoraConfig(r=16, target_modules=r".*\.1\.mlp\.fc1"))
+    report = gradient_report(model, load_task("digits-turned").train.rows(slice(0, 32)), "fc1")
+    sizes = np.linalg.norm(report.full, axis=0)
+    assert not report.outliers and [i for i, _ in report.strongest(3)] == np.argsort(-sizes)[:3].tolist()
+    assert report.strongest() == [(29, pytest.approx(2.65, abs=0.05))]
+    np.testing.assert_allclose(report.prominence, sizes / np.median(sizes))
 
 
 class Noisy(nn.Module):
