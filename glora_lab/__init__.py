@@ -26,6 +26,7 @@ _HOME = {
     "fit": "training",
     "predict": "training",
     "block_grid": "measure",
+    "cost_report": "measure",
     "gradient_report": "measure",
     "path_activity": "measure",
     "path_budget": "measure",

@@ -13,21 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from glora_lab.adapters.view import delta_matrix, find_layer
 from glora_lab.records import GradientReport
 
+from .batch import Batch, Loss, loss_of
 from .blocks import block_sides, cut
 from .budget import METHODS
 from .first_order import effective_change, weight_gradient
-
-Batch: TypeAlias = Mapping[str, Any] | tuple[Any, Any]
-Loss: TypeAlias = Callable[[Any, Any], Tensor]
 
 FAR_ABOVE = 5.0  # an outlier's gradient, in medians; without one the largest of 256 Gaussian channels has 1.4
 
@@ -80,7 +78,7 @@ def gradient_report(
     adapter = found.active_adapters[0] if adapter_name is None else adapter_name
     with torch.no_grad():
         delta_matrix(found, adapter)  # refuses what has no ΔW, before the model runs
-    gradient = weight_gradient(model, found, name, lambda: _loss_of(model, batch, loss))
+    gradient = weight_gradient(model, found, name, lambda: loss_of(model, batch, loss))
     full, effective = (t.cpu().numpy() for t in (gradient, effective_change(found, adapter, gradient)))
     factor = float(SCALINGS[scaling](full, effective))
     difference, k = factor * effective - full, block_sides(found, adapter)
@@ -95,33 +93,6 @@ def gradient_report(
         factor=factor,
         outliers=_outliers(full),
     )
-
-
-def _loss_of(model: nn.Module, batch: Batch, loss: Loss | None) -> Tensor:
-    if isinstance(batch, Mapping):
-        if loss is not None:
-            raise ValueError(f"`loss` (={loss!r}) goes with a `batch` (inputs, targets); a dict has the model's own")
-        value = getattr(model(**batch), "loss", None)
-        if not isinstance(value, Tensor):
-            raise ValueError(f"`batch` (of {', '.join(batch)}) gives the model no loss; are the labels in it?")
-    elif isinstance(batch, tuple | list) and len(batch) == 2:
-        inputs, targets = batch
-        value = (loss or _mean_squared_error)(model(inputs), targets)
-    else:
-        raise ValueError(f"`batch` (a {type(batch).__name__}) must be a dict or a tuple (inputs, targets)")
-    if value.numel() != 1:
-        raise ValueError(f"`loss` (of shape {tuple(value.shape)}) must be one number")
-    return value
-
-
-def _mean_squared_error(outputs: Any, targets: Any) -> Tensor:
-    shapes = [tuple(getattr(side, "shape", ())) or type(side).__name__ for side in (outputs, targets)]
-    if shapes[0] != shapes[1]:
-        raise ValueError(
-            f"`loss` (=None) is the mean squared error of outputs and targets of one shape, "
-            f"not of {shapes[0]} and {shapes[1]}; give a `loss` of your own"
-        )
-    return nn.functional.mse_loss(outputs, targets)
 
 
 def _ratio(above: float, below: float) -> float:
