@@ -32,6 +32,7 @@ _HOME = {
     "path_budget": "measure",
     "path_picture": "measure",
     "plot_block_grid": "figures",
+    "plot_cost_report": "figures",
     "plot_gradient_report": "figures",
     "plot_path_activity": "figures",
     "plot_path_budget": "figures",

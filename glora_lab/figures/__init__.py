@@ -6,6 +6,7 @@ No figure computes: it lays out what a record holds. Colours, scales and the tem
 from glora_lab.figures.activity import describe_path_activity, plot_path_activity
 from glora_lab.figures.blocks import describe_block_grid, plot_block_grid
 from glora_lab.figures.budget import describe_path_budget, plot_path_budget
+from glora_lab.figures.cost import describe_cost_report, plot_cost_report
 from glora_lab.figures.entanglement import describe_gradient_report, plot_gradient_report
 from glora_lab.figures.equation import describe_equation, equation
 from glora_lab.figures.paths import describe_path_picture, plot_path_picture
@@ -14,6 +15,7 @@ from glora_lab.figures.training import describe_runs, describe_training, plot_ru
 
 __all__ = [
     "describe_block_grid",
+    "describe_cost_report",
     "describe_equation",
     "describe_gradient_report",
     "describe_path_activity",
@@ -24,6 +26,7 @@ __all__ = [
     "describe_training",
     "equation",
     "plot_block_grid",
+    "plot_cost_report",
     "plot_gradient_report",
     "plot_path_activity",
     "plot_path_budget",

@@ -80,14 +80,15 @@ def cost_report(
         ValueError: where an argument cannot work, the model carries an adapter already, or the batch does not fit.
     """
     _check(model, methods, target_modules, r, repeats)
-    base = twin(model)
-    if isinstance(base, SUPPORTED):
-        base = nn.Sequential(base)  # PEFT replaces layers in what holds them
     left_out: dict[str, str] = {}
     devices = sorted({p.device.index for p in model.parameters() if p.is_cuda})
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
+        base = twin(model)
+        if isinstance(base, SUPPORTED):
+            base = nn.Sequential(base)  # PEFT replaces layers in what holds them
         loss_of(twin(base).train(), batch, loss)  # a batch that does not fit is no method's fault
         if methods is None:
             methods, left_out = default_methods(base, target_modules or ALL_LINEAR, RANK if r is None else r)

@@ -17,4 +17,4 @@ def twin(model: nn.Module) -> nn.Module:
     # deepcopy takes what it finds in its memo for a copy already made; a quantised parameter copies itself
     plain = [p for p in model.parameters() if type(p) is nn.Parameter]
     memo = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in plain}
-    return copy.deepcopy(model, memo).requires_grad_(False)  # type: ignore[arg-type]
+    return copy.deepcopy(model, memo).requires_grad_(False)

@@ -16,6 +16,7 @@ from glora_lab.figures.equation import equation
 from glora_lab.panels.figure_slot import figure_data, words
 from glora_lab.records import (
     BlockGrid,
+    CostReport,
     GradientReport,
     PathActivity,
     PathBudget,
@@ -28,6 +29,7 @@ from glora_lab.records import (
 
 PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] = {
     BlockGrid: (figures.plot_block_grid, figures.describe_block_grid),
+    CostReport: (figures.plot_cost_report, figures.describe_cost_report),
     GradientReport: (figures.plot_gradient_report, figures.describe_gradient_report),
     PathActivity: (figures.plot_path_activity, figures.describe_path_activity),
     PathBudget: (figures.plot_path_budget, figures.describe_path_budget),
