@@ -8,7 +8,7 @@ backward leave out parameters, which are there anyway. Counting runs once with a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from numbers import Integral
@@ -70,9 +70,9 @@ def cost_report(
         forward and backward, by torch's formulas (a causal mask counts in full, an operation without a formula, such
         as a quantised product, 0). `elementwise`: floating-point values that pointwise operations write (W0⊙A, GELU,
         additions, copies; sums, norms and softmax are in neither). `saved_bytes`: distinct storages that autograd
-        keeps from forward to backward, parameters and buffers of the model left out; what gradient checkpointing
-        keeps is out of its sight. `checkpoint_bytes`: the tensors that `save_pretrained` writes, without the file's
-        header and whole embeddings. `milliseconds`: the median step.
+        keeps from forward to backward, parameters and buffers of the model left out; of gradient
+        checkpointing, its inputs (what it computes again is in `flops`). `checkpoint_bytes`: the tensors that
+        `save_pretrained` writes, without the file's header and whole embeddings. `milliseconds`: the median step.
 
         While it runs, memory holds the adapters of all methods, and what one method's step takes at a time.
 
@@ -86,6 +86,7 @@ def cost_report(
         stack.enter_context(torch.random.fork_rng(devices=devices))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
+        _seed(devices)
         base = twin(model)
         if isinstance(base, SUPPORTED):
             base = nn.Sequential(base)  # PEFT replaces layers in what holds them
@@ -116,17 +117,17 @@ class _Step:
     model: nn.Module
     batch: Batch
     loss: Loss | None
-    devices: list[int]
+    devices: Sequence[int]
 
     def __call__(self) -> None:
         self._backward(self._forward())
 
     def count(self) -> dict[str, int]:
         """All that is exact of a `Cost`; each of the two passes starts from the same seed."""
-        torch.manual_seed(SEED)
+        _seed(self.devices)
         flops, elementwise = count_work(self)
         self.model.zero_grad()
-        torch.manual_seed(SEED)
+        _seed(self.devices)
         value, saved = count_saved(self.model, self._forward)
         self._backward(value)
         self.model.zero_grad()
@@ -158,6 +159,13 @@ class _Step:
         """A GPU takes orders and works on while we look at the clock."""
         for device in self.devices:
             torch.cuda.synchronize(device)
+
+
+def _seed(devices: Sequence[int]) -> None:
+    """The streams that the step draws from and no other; `torch.manual_seed` would restart those of every GPU."""
+    torch.default_generator.manual_seed(SEED)
+    for device in devices:
+        torch.cuda.default_generators[device].manual_seed(SEED)
 
 
 def _timed(steps: Mapping[str, _Step], repeats: int) -> dict[str, list[float]]:

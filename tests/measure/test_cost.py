@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
 from glora_lab.data import load_task
@@ -231,6 +232,29 @@ def test_the_model_is_left_as_it_was():
     assert first.row("LoRA").saved_bytes > 0
     with torch.inference_mode():
         assert exact(cost_report(model, data, repeats=1)) == exact(first)
+
+
+def test_the_streams_of_gpus_that_take_no_part_are_left_alone(monkeypatch):
+    def restart(seed):
+        raise AssertionError("every GPU was seeded anew")
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", restart)
+    cost_report(net(), batch(), {"LoRA": lora("0")}, repeats=1)
+
+
+class Recomputed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = net()
+
+    def forward(self, x):
+        return checkpoint(self.body, x, use_reentrant=False)
+
+
+def test_gradient_checkpointing_keeps_less_and_computes_again():
+    plain, again = (cost_report(m, batch(), {"full": "full"}, repeats=1).rows[0] for m in (net(), Recomputed()))
+    assert again.flops == plain.flops + FIRST  # what the first layer gives, no further
+    assert again.saved_bytes == 4 * (T * IN + 2 * T * OUT)  # the way in, and what the loss needs
 
 
 def test_a_failure_leaves_the_model_as_it_was_too():
