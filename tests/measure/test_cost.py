@@ -286,6 +286,18 @@ def test_a_twin_shares_weights_and_nothing_else():
     assert copy.norm.running_mean.data_ptr() != model.norm.running_mean.data_ptr()
 
 
+class Quantised(nn.Parameter):
+    """Stands for the parameters that quantisation brings: a class of its own, which copies itself."""
+
+
+def test_a_parameter_of_another_class_is_copied_and_frozen_too():
+    model = net()
+    model[0].weight = Quantised(model[0].weight.detach())
+    weight = twin(model)[0].weight
+    assert type(weight) is Quantised and not weight.requires_grad and model[0].weight.requires_grad
+    assert weight.data_ptr() != model[0].weight.data_ptr() and torch.equal(weight, model[0].weight)
+
+
 def test_dropout_is_part_of_a_step_and_full_means_the_layers_of_the_adapters():
     plain, dropping = net(), nn.Sequential(nn.Linear(IN, MID), nn.Dropout(0.5), nn.Linear(MID, OUT)).eval()
     methods = {"some": lora("0"), "others": lora("2"), "full": "full"}
