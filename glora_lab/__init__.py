@@ -25,12 +25,17 @@ _HOME = {
     "evaluate": "training",
     "fit": "training",
     "predict": "training",
+    "best_error": "measure",
     "block_grid": "measure",
     "cost_report": "measure",
     "gradient_report": "measure",
     "path_activity": "measure",
     "path_budget": "measure",
     "path_picture": "measure",
+    "rank_reach": "measure",
+    "trained_error": "measure",
+    "weight_change": "measure",
+    "weight_changes": "measure",
     "plot_block_grid": "figures",
     "plot_cost_report": "figures",
     "plot_gradient_report": "figures",
@@ -38,8 +43,10 @@ _HOME = {
     "plot_path_budget": "figures",
     "plot_path_picture": "figures",
     "plot_predictions": "figures",
+    "plot_rank_reach": "figures",
     "plot_runs": "figures",
     "plot_training": "figures",
+    "plot_weight_changes": "figures",
 }
 
 __all__ = [*_HOME]

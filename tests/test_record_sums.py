@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from glora_lab.records import Cost, CostReport, PathBudget, PathCount
+from glora_lab.records import Cost, CostReport, PathBudget, PathCount, RankReach, Reach, WeightChange
 from glora_lab.records.cost import KINDS
 from tests.figures.literal import deep_budget, fresh_picture, glora_budget, picture
 
@@ -58,3 +58,31 @@ def test_ratios_are_to_the_named_method() -> None:
 def test_a_method_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match=r"`name` \(='DoRA'\) must be one of: a, b"):
         CostReport(tuple(Cost(name, "LoRA", 1, 1, 1, 1, 1, 1.0) for name in "ab")).ratio("DoRA")
+
+
+def test_reach_is_a_mean_over_draws_and_knows_the_winner() -> None:
+    errors = {("a", 1): (0.5, 0.6), ("a", 2): (0.2, 0.3), ("b", 1): (0.50, 0.52), ("b", 2): (0.52, 0.53)}
+    rows = [Reach(n, d, k, 4, 64, 4 * k + d, e) for (n, k), both in errors.items() for d, e in enumerate(both)]
+    reach = RankReach(tuple(reversed(rows)))
+    assert (reach.names, reach.ks) == (["b", "a"], [1, 2])
+    assert {k: round(error, 9) for k, error in reach.errors("a").items()} == {1: 0.55, 2: 0.25}
+    assert reach.ranks("a") == {1: 5, 2: 9}
+    assert (reach.best("a"), reach.best("b"), reach.best("b", margin=0.01)) == (2, None, 1)
+    assert reach.trained("a") == {} and reach.training_gap is None
+
+
+def test_reach_knows_what_training_left() -> None:
+    rows = (
+        Reach("a", 0, 1, 4, 64, 4, 0.5, 0.51),
+        Reach("a", 1, 1, 4, 64, 4, 0.5, 0.53),
+        Reach("a", 0, 2, 4, 64, 8, 0.5),
+    )
+    reach = RankReach(rows)
+    assert {k: round(error, 9) for k, error in reach.trained("a").items()} == {1: 0.52}
+    assert reach.training_gap is not None and math.isclose(reach.training_gap, 0.03)
+
+
+def test_the_rank_of_a_change_leaves_rounding_out() -> None:
+    values = np.array([[2.0, 1.0, 1e-16], [2.0, 1.0, 1.0]])
+    assert WeightChange("w", np.ones((2, 3, 4)), values).rank == 2
+    assert WeightChange("w", np.zeros((1, 3, 4)), np.zeros((1, 3))).rank == 0

@@ -11,7 +11,9 @@ from glora_lab.figures.entanglement import describe_gradient_report, plot_gradie
 from glora_lab.figures.equation import describe_equation, equation
 from glora_lab.figures.paths import describe_path_picture, plot_path_picture
 from glora_lab.figures.predictions import describe_predictions, plot_predictions
+from glora_lab.figures.reach import describe_rank_reach, plot_rank_reach
 from glora_lab.figures.training import describe_runs, describe_training, plot_runs, plot_training
+from glora_lab.figures.weight_changes import describe_weight_changes, plot_weight_changes
 
 __all__ = [
     "describe_block_grid",
@@ -22,8 +24,10 @@ __all__ = [
     "describe_path_budget",
     "describe_path_picture",
     "describe_predictions",
+    "describe_rank_reach",
     "describe_runs",
     "describe_training",
+    "describe_weight_changes",
     "equation",
     "plot_block_grid",
     "plot_cost_report",
@@ -32,6 +36,8 @@ __all__ = [
     "plot_path_budget",
     "plot_path_picture",
     "plot_predictions",
+    "plot_rank_reach",
     "plot_runs",
     "plot_training",
+    "plot_weight_changes",
 ]

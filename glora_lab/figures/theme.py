@@ -168,6 +168,11 @@ def plain(text: str) -> str:
     return html.escape(str(text), quote=False)
 
 
+def ending(text: str, letters: int) -> str:
+    """A name in at most so many letters: of a longer one its end, which tells layers apart."""
+    return text if len(text) <= letters else f"…{text[1 - letters :].lstrip('.')}"
+
+
 def number(count: int) -> str:
     """A count as people read it: 720, 18,768, 4.72 M, 1.3 B."""
     for size, unit in ((1_000_000_000, "B"), (1_000_000, "M")):

@@ -8,10 +8,11 @@ import warnings
 from glora_lab.panels.budget import BudgetPanel
 from glora_lab.panels.panel import Panel, check_panels, panel_errors
 from glora_lab.panels.paths import PathPanel
+from glora_lab.panels.reach import ReachPanel
 from glora_lab.panels.show import show
 from glora_lab.panels.training import TrainPanel
 
 # PEFT 0.21 asks transformers 5.23 for an attribute by its old name, and every reader would be told so.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)
 
-__all__ = ["BudgetPanel", "Panel", "PathPanel", "TrainPanel", "check_panels", "panel_errors", "show"]
+__all__ = ["BudgetPanel", "Panel", "PathPanel", "ReachPanel", "TrainPanel", "check_panels", "panel_errors", "show"]

@@ -22,9 +22,11 @@ from glora_lab.records import (
     PathBudget,
     PathPicture,
     Predictions,
+    RankReach,
     Record,
     Run,
     Step,
+    WeightChange,
 )
 
 PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] = {
@@ -35,8 +37,10 @@ PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] =
     PathBudget: (figures.plot_path_budget, figures.describe_path_budget),
     PathPicture: (figures.plot_path_picture, figures.describe_path_picture),
     Predictions: (figures.plot_predictions, figures.describe_predictions),
+    RankReach: (figures.plot_rank_reach, figures.describe_rank_reach),
     Run: (figures.plot_runs, figures.describe_runs),
     Step: (figures.plot_training, figures.describe_training),
+    WeightChange: (figures.plot_weight_changes, figures.describe_weight_changes),
 }
 
 
@@ -45,7 +49,8 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
 
     Args:
         what: whatever the figure of that record takes: `plot_path_budget` one budget or several,
-            `plot_predictions`, `plot_training` and `plot_gradient_report` one or a dict by name, `plot_runs` a list.
+            `plot_predictions`, `plot_training` and `plot_gradient_report` one or a dict by name, `plot_runs` a list,
+            `plot_weight_changes` one or several.
 
     Raises:
         ValueError: for something that has no picture.

@@ -5,14 +5,15 @@ values, never tensors, so that nothing downstream can reach back into a model. T
 when all fields are, arrays included; a record shows itself in a notebook as a small table and turns
 into a list of dicts for pandas.
 
-Axes carry one letter everywhere: o output channel, i input channel, n image, h and w its height and width; in a
-grid of k×k blocks m counts the output blocks and n the input blocks, both typed "k k".
+Axes carry one letter everywhere: o output channel, i input channel, n image, h and w its height and width,
+d draw, s singular value; in a grid of k×k blocks m counts the output blocks and n the input blocks, both typed "k k".
 """
 
 from .blocks import BlockGrid
 from .cost import Cost, CostReport
 from .gradients import GradientReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
+from .reach import RankReach, Reach, WeightChange
 from .record import Record
 from .training import Predictions, Run, Step
 
@@ -26,7 +27,10 @@ __all__ = [
     "PathCount",
     "PathPicture",
     "Predictions",
+    "RankReach",
+    "Reach",
     "Record",
     "Run",
     "Step",
+    "WeightChange",
 ]

@@ -112,5 +112,6 @@ def test_words() -> None:
     assert theme.listed("ABC") == "A, B and C" and theme.listed([]) == "nothing"
     assert theme.modes_in_words({"A": "lora", "B": "none", "E": "vector"}) == "A lora and E vector"
     assert theme.modes_in_words({"A": "none"}) == "every path is off"
+    assert (theme.ending("q_proj", 6), theme.ending("0.q_proj", 7)) == ("q_proj", "…q_proj")
     assert theme.plain("<b>&") == "&lt;b&gt;&amp;"
     assert theme.struck("AB") == "A\u0336B\u0336"
