@@ -1,12 +1,14 @@
-"""The sums that a budget and a picture offer, so that no figure has to add."""
+"""The sums that a budget and a picture offer and the ratios of a cost report, so that no figure has to compute."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import pytest
 
-from glora_lab.records import PathBudget, PathCount, RankReach, Reach, WeightChange
+from glora_lab.records import Cost, CostReport, PathBudget, PathCount, RankReach, Reach, WeightChange
+from glora_lab.records.cost import KINDS
 from tests.figures.literal import deep_budget, fresh_picture, glora_budget, picture
 
 
@@ -41,6 +43,21 @@ def test_a_picture_knows_how_much_changed() -> None:
     assert math.isclose(picture(w_eff=1.5 * picture().w0).weight_change, 0.5)
     assert fresh_picture().weight_change == fresh_picture().bias_change == 0
     assert picture(b0=np.zeros(2)).bias_change == math.inf
+
+
+def test_ratios_are_to_the_named_method() -> None:
+    rows = (Cost("frozen", "frozen", 6, 0, 0, 0, 0, 1.0), Cost("LoRA", "LoRA", 12, 5, 8, 2, 4, 4.0))
+    report = CostReport(rows)
+    assert report.ratio()["frozen"] == dict(zip(KINDS, (0.5, 0, 0, 0, 0, 0.25), strict=True))
+    assert set(report.ratio()["LoRA"].values()) == {1.0}
+    back = report.ratio("frozen")
+    assert back["LoRA"]["flops"] == 2 and back["LoRA"]["params"] == math.inf and math.isnan(back["frozen"]["params"])
+    assert report.row("LoRA") is rows[1] and report.names == ("frozen", "LoRA")
+
+
+def test_a_method_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match=r"`name` \(='DoRA'\) must be one of: a, b"):
+        CostReport(tuple(Cost(name, "LoRA", 1, 1, 1, 1, 1, 1.0) for name in "ab")).ratio("DoRA")
 
 
 def test_reach_is_a_mean_over_draws_and_knows_the_winner() -> None:

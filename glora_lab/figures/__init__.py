@@ -8,6 +8,7 @@ from glora_lab.figures.block_cells import block_cells
 from glora_lab.figures.block_detail import describe_block_detail, plot_block_detail
 from glora_lab.figures.blocks import describe_block_grid, plot_block_grid
 from glora_lab.figures.budget import describe_path_budget, plot_path_budget
+from glora_lab.figures.cost import describe_cost_report, plot_cost_report
 from glora_lab.figures.descent import describe_descent, describe_stable_step, plot_descent, plot_stable_step
 from glora_lab.figures.entanglement import describe_gradient_report, plot_gradient_report
 from glora_lab.figures.equation import describe_equation, equation
@@ -24,6 +25,7 @@ __all__ = [
     "block_cells",
     "describe_block_detail",
     "describe_block_grid",
+    "describe_cost_report",
     "describe_descent",
     "describe_equation",
     "describe_gradient_report",
@@ -43,6 +45,7 @@ __all__ = [
     "low_rank_equation",
     "plot_block_detail",
     "plot_block_grid",
+    "plot_cost_report",
     "plot_descent",
     "plot_gradient_report",
     "plot_path_activity",

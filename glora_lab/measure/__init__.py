@@ -4,6 +4,7 @@ from .activity import path_activity
 from .block_detail import block_detail
 from .blocks import block_grid
 from .budget import path_budget
+from .cost import cost_report
 from .descent import descent, stable_step
 from .entanglement import gradient_report, sensible_limit
 from .equal_budget import rank_for_budget
@@ -19,6 +20,7 @@ __all__ = [
     "best_error",
     "block_detail",
     "block_grid",
+    "cost_report",
     "descent",
     "gradient_report",
     "path_activity",

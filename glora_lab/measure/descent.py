@@ -17,8 +17,8 @@ from torch import nn
 
 from glora_lab.records import Descent, StableStep
 
+from .batch import Batch, Loss, loss_of
 from .budget import METHODS
-from .loss import Batch, Loss, loss_of
 
 OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = MappingProxyType(
     {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}  # plain: no momentum, no decay

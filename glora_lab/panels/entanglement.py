@@ -12,8 +12,8 @@ from glora_lab.data import load_task
 from glora_lab.figures import describe_gradient_report, plot_gradient_report
 from glora_lab.figures.theme import listed
 from glora_lab.measure import sensible_limit
+from glora_lab.measure.batch import Batch, Loss
 from glora_lab.measure.entanglement import LIMIT, SCALINGS
-from glora_lab.measure.loss import Batch, Loss
 from glora_lab.models import load_model
 from glora_lab.panels.example import linear_layers, named_layer
 from glora_lab.panels.figure_slot import FigureSlot, words

@@ -13,7 +13,7 @@ from torch import nn
 from glora_lab.adapters.frozen_base import features
 from glora_lab.adapters.view import adapted_layers, find_layer
 from glora_lab.measure import gradient_report
-from glora_lab.measure.loss import Batch, Loss
+from glora_lab.measure.batch import Batch, Loss
 from glora_lab.models import OUTLIER_LAYER, amplified, outlier_layer
 from glora_lab.panels.example import adapt
 from glora_lab.records import GradientReport

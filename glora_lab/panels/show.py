@@ -17,6 +17,7 @@ from glora_lab.panels.figure_slot import figure_data, words
 from glora_lab.records import (
     BlockDetail,
     BlockGrid,
+    CostReport,
     Descent,
     GradientReport,
     PathActivity,
@@ -35,6 +36,7 @@ from glora_lab.records import (
 PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] = {
     BlockDetail: (figures.plot_block_detail, figures.describe_block_detail),
     BlockGrid: (figures.plot_block_grid, figures.describe_block_grid),
+    CostReport: (figures.plot_cost_report, figures.describe_cost_report),
     Descent: (figures.plot_descent, figures.describe_descent),
     GradientReport: (figures.plot_gradient_report, figures.describe_gradient_report),
     PathActivity: (figures.plot_path_activity, figures.describe_path_activity),

@@ -10,6 +10,7 @@ grid of k×k blocks m counts the output blocks and n the input blocks, both type
 """
 
 from .blocks import BlockDetail, BlockGrid, RankAtK
+from .cost import Cost, CostReport
 from .descent import Descent, StableStep
 from .gradients import GradientReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
@@ -20,6 +21,8 @@ from .training import Predictions, Run, Step
 __all__ = [
     "BlockDetail",
     "BlockGrid",
+    "Cost",
+    "CostReport",
     "Descent",
     "GradientReport",
     "PathActivity",

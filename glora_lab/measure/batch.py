@@ -1,4 +1,4 @@
-"""What a measure asks of a model: one loss on one batch, in either of the two forms that batches come in."""
+"""A batch as the measures take it, and the loss that a model has on it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
+# the model's keyword arguments, the loss being its output's, or (inputs, targets) for a `Loss`
 Batch: TypeAlias = Mapping[str, Any] | tuple[Any, Any]
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
 
 
 def loss_of(model: Callable[..., Any], batch: Batch, loss: Loss | None = None) -> Tensor:
-    """The loss of the model's own output for a dict of its arguments; `loss(outputs, targets)` for (inputs, targets).
+    """One forward pass: the loss as one number; mean squared error where (inputs, targets) come without a `loss`.
 
     Raises:
-        ValueError: for a batch of another form, or a loss that is missing, superfluous or not one number.
+        ValueError: for a batch of another form, one that gives no loss, or a loss that is more than one number.
     """
     if isinstance(batch, Mapping):
         if loss is not None:
