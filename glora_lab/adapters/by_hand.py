@@ -1,4 +1,4 @@
-"""GLoRA's layer forward and backward, written out by hand: what one_pass.py gives to autograd as one function.
+"""GLoRA's layer, written out by hand: the forward half of what one_pass.py gives to autograd as one function.
 
     y = (x + A_p·x)·W_effᵀ ⊙ (1 + a) + b_eff + (x·Buᵀ)·Bdᵀ     A_p: the product form; a: A vector or constant
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,7 @@ class Recipe(NamedTuple):
 
 
 class Pass:
-    """One pass over x (t, i). `kept` is filled by `forward` and read by `gradients`.
+    """One pass over x (t, i). `kept` is filled by `forward`, for the gradients (backward.py).
 
     Three kinds of A: it `scales_output`, (W0⊙a)x = a⊙(W0·x), in modes vector and constant; it `changes_input`, the
     product form W0·A·x; or it is `elementwise` and low-rank, and changes W0. Work is in the precision `wide`, and is
@@ -103,8 +103,7 @@ class Pass:
         elif "C" in self.factors and not self.joins_c:
             of_c = (self.w0 @ self.c.to(self.w0.dtype)).to(self.wide)
         if self.full and self.elementwise:
-            bias = _sum(self.bias, self._added_bias(of_c))
-            y = self.scaled.to_columns(z, bias) if self.recipe.conv1d else self.scaled.to_rows(z, bias)
+            y = self._by_scaled(z, _sum(self.bias, self._added_bias(of_c)))
         elif self.full and not self.scales_output and self.bias is not None:
             y = F.linear(z, self.w0, _sum(self.bias, self._added_bias(of_c)))
         else:
@@ -135,11 +134,15 @@ class Pass:
             self.kept["result"] = result
             return y * self.gain if added is None else torch.addcmul(added, y, self.gain)
         if self.elementwise:
-            delta = self.scaled.to_columns(self.x) if self.recipe.conv1d else self.scaled.to_rows(self.x)
-            y = y.add_(delta.to(self.wide))
+            if added is None and "B" not in self.factors:
+                return self._by_scaled(self.x, result)  # nothing else is added, and this rounds once
+            y = y.add_(self._by_scaled(self.x).to(self.wide))
         if self.changes_input and not self.full:
             y = y.add_(self._product_delta().to(self.wide))
         return y if added is None else y + added
+
+    def _by_scaled(self, z: Tensor, onto: Tensor | None = None) -> Tensor:
+        return (self.scaled.to_columns if self.recipe.conv1d else self.scaled.to_rows)(z, onto)
 
     def _product_delta(self) -> Tensor:
         """W0·A·x on its own (t, o): few tokens go through W0 themselves, otherwise A's columns do, once for all."""
@@ -160,7 +163,7 @@ class Pass:
         d = self.factors.get("D")
         times = None if d is None else d[0]
         if self.scales_output or self.rides_c:
-            less = 1 if not self.scales_output else self.gain if self.rides_c else self.a
+            less: Any = 1 if not self.scales_output else self.gain if self.rides_c else self.a
             times = -less if times is None else times - less
         if times is None:
             return added
@@ -174,99 +177,6 @@ class Pass:
         sums = self.kept["sums"] = self.x.sum(-1, keepdim=True, dtype=self.wide)  # (t, 1)
         return torch.addcmul(y, sums, b[0].view(-1), out=room)
 
-    def gradients(self, g: Tensor, x_too: bool) -> tuple[Tensor | None, tuple[Tensor, ...]]:
-        """From ∂L/∂y (t, o): ∂L/∂x, if asked, and ∂L/∂ of every tensor, in order."""
-        wide, of = g if self.full else g.to(self.wide), Factors()
-        total = wide.sum(0) if set("CDE") & set(self.factors) or self.scales_output else None
-        gz = self._through_base(g, wide, total, x_too, of)
-        gx = self._through_a(gz, g, of)
-        if "B" in self.factors:
-            gx = self._through_b(gx if x_too else None, wide, of)
-        if "D" in self.factors:
-            of["D"] = (self.bias * total,)  # type: ignore[operator]
-        if total is not None:
-            of["E"] = (total,)
-        flat = [t for letter, _ in self.recipe.paths for t in of[letter]]
-        back = tuple(_like(grad, tensor) for grad, tensor in zip(flat, self.flat, strict=True))
-        return None if gx is None or not x_too else gx if self.full else gx.to(self.x.dtype), back
-
-    def _through_base(self, g: Tensor, wide: Tensor, total: Tensor | None, x_too: bool, of: Factors) -> Tensor | None:
-        """∂L/∂(x + A_p·x), in the wide precision; sets C's gradient, W0ᵀ·Σg, which rides along."""
-        if self.scales_output:
-            assert total is not None
-            of["A"] = ((wide * self.kept["result"]).sum(0),)
-            if self.bias is not None:
-                of["A"] = (of["A"][0] - self.bias * total,)
-            g = (wide * self.gain).to(g.dtype)
-        gz, rides = None, self.rides_c and x_too
-        if x_too or self.changes_input or self.joins_c:
-            gz = self._back(torch.cat([g, total[None].to(g.dtype)]) if rides else g)  # type: ignore[index]
-        if "C" in self.factors:
-            assert total is not None
-            if self.joins_c:
-                dc = gz.sum(0)  # type: ignore[union-attr]
-            else:
-                dc = gz[-1] if rides else total.to(g.dtype) @ self.w0  # type: ignore[index]
-            of["C"] = self._of_c(dc.to(self.wide))
-        if gz is not None and rides:
-            gz = gz[:-1]
-        return gz if gz is None or self.full else gz.to(self.wide)
-
-    def _back(self, rows: Tensor) -> Tensor:
-        """W_effᵀ·g, without what B adds: (t, o) → (t, i)."""
-        if not self.elementwise:
-            return rows @ self.w0
-        scaled = self.scaled.to_rows(rows) if self.recipe.conv1d else self.scaled.to_columns(rows)
-        return scaled if self.full else scaled + rows @ self.w0
-
-    def _through_a(self, gz: Tensor | None, g: Tensor, of: Factors) -> Tensor | None:
-        """∂L/∂x, without what B adds; sets A's gradient where it is low-rank or changes the input."""
-        if self.elementwise:
-            x = self.x
-            if self.recipe.conv1d:
-                of_xu, of_xd = self.scaled.gradients(x, g)
-                of["A"] = (of_xd.T * self.recipe.scaling, of_xu.T)
-            else:
-                of_xd, of_xu = self.scaled.gradients(g, x)
-                of["A"] = (of_xd * self.recipe.scaling, of_xu)
-        if not self.changes_input:
-            return gz
-        assert gz is not None
-        x = self.x.to(self.wide)
-        if len(self.factors["A"]) == 1:
-            of["A"] = ((gz * x).sum(0),)
-            return torch.addcmul(gz, gz, self.a)
-        xd, xu = self.factors["A"]
-        back = (gz @ xd) * self.recipe.scaling  # (t, r)
-        of["A"] = ((gz.T @ self.kept["reduced"]) * self.recipe.scaling, back.T @ x)
-        return torch.addmm(gz, back, xu)
-
-    def _through_b(self, gx: Tensor | None, wide: Tensor, of: Factors) -> Tensor | None:
-        b = self.factors["B"]
-        if len(b) == 1:
-            v, sums = b[0].view(-1), self.kept["sums"]
-            of["B"] = ((wide.T @ sums).view(-1),)
-            return None if gx is None else gx.add_((wide @ v.expand(wide.shape[1]))[:, None])
-        back = (wide @ b[0]) * self.recipe.scaling  # (t, r)
-        of["B"] = ((wide.T @ self.kept["latent"]) * self.recipe.scaling, back.T @ self.x.to(self.wide))
-        return None if gx is None else torch.addmm(gx, back, b[1], out=gx)
-
-    def _of_c(self, dc: Tensor) -> tuple[Tensor, ...]:
-        c = self.factors["C"]
-        if len(c) == 1:
-            return (dc,)
-        dc = dc * self.recipe.scaling
-        return dc[:, None] @ c[1].T, c[0].T @ dc[:, None]
-
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return other if one is None else one if other is None else one + other
-
-
-def _like(gradient: Tensor, tensor: Tensor) -> Tensor:
-    """The gradient in the tensor's shape and precision; of one number that was used for many, their sum."""
-    if gradient.numel() != tensor.numel():
-        gradient = gradient.sum()
-    if gradient.shape != tensor.shape:
-        gradient = gradient.view(tensor.shape)
-    return gradient if gradient.dtype is tensor.dtype else gradient.to(tensor.dtype)

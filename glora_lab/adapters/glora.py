@@ -8,12 +8,13 @@ What is left here is which adapter holds what.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from .formula import Paths, add, bias_terms, build_path, init_path, is_dropping, output_delta, weight_terms
+from .formula import Path, Paths, add, bias_terms, build_path, init_path, is_dropping, output_delta, weight_terms
 from .frozen_base import FrozenBase, frozen_base
 from .glora_config import GloraConfig
 from .lab_layer import LabLayer
@@ -108,8 +109,11 @@ class GloraLayer(LabLayer):
 
     def paths(self, adapter_name: str) -> Paths:
         """Path letter → module, for the paths of this adapter that are on."""
-        every = {letter: self._modules[f"glora_{letter}"]._modules for letter in PATHS}  # type: ignore[union-attr]
-        return {letter: held[adapter_name] for letter, held in every.items() if adapter_name in held}  # type: ignore
+        modules = cast(
+            nn.Module, self
+        )._modules  # a look-up through the attribute would cost as much as a small product
+        held = {letter: cast(nn.Module, modules[f"glora_{letter}"])._modules for letter in PATHS}
+        return {letter: cast(Path, of[adapter_name]) for letter, of in held.items() if adapter_name in of}
 
     def frozen_base(self, dtype: torch.dtype | None = None) -> FrozenBase:
         return frozen_base(self.base_layer, self.leaf, dtype)

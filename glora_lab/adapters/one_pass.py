@@ -1,4 +1,4 @@
-"""GLoRA's layer as one function of autograd, with the forward and the backward pass of by_hand.py.
+"""GLoRA's layer as one function of autograd, with the forward and the backward pass of by_hand.py and backward.py.
 
 formula.py says the same term by term, in operations that autograd follows; it is the reference, and what runs
 where this does not apply. The gradient has no gradient of its own: who asks for one is told by torch that the
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from torch._C import _are_functorch_transforms_active
 from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
-from torch.nn.modules.module import _has_any_global_hook
+from torch.nn.modules import module as modules
+from torch.utils.module_tracker import ModuleTracker
 from transformers.pytorch_utils import Conv1D
 
+from .backward import BackwardPass
 from .by_hand import FEW, Pass, Recipe
 from .formula import Paths
 from .frozen_base import SUPPORTED
@@ -35,7 +37,7 @@ def applies(leaf: nn.Module, x: Tensor, offloaded: bool = False) -> bool:
         return False
     if leaf._forward_hooks or leaf._forward_pre_hooks or leaf._backward_hooks or leaf._backward_pre_hooks:
         return False
-    if ("forward" in vars(leaf) and not offloaded) or _has_any_global_hook():
+    if ("forward" in vars(leaf) and not offloaded) or _global_hooks():
         return False
     weight, bias = leaf._parameters["weight"], leaf._parameters["bias"]
     if type(weight) is not nn.Parameter or weight.requires_grad or (bias is not None and bias.requires_grad):
@@ -43,18 +45,27 @@ def applies(leaf: nn.Module, x: Tensor, offloaded: bool = False) -> bool:
     if x.dtype is not weight.dtype or x.device != weight.device or not x.numel():
         return False
     return not (
-        _are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-        or torch.is_autocast_enabled(x.device.type)
+        _are_functorch_transforms_active() or forward_ad._current_level >= 0 or torch.is_autocast_enabled(x.device.type)
     )
+
+
+def _global_hooks() -> bool:
+    """Whether a hook on all modules wants to see the base called; torch's FLOP counter only notes where it is."""
+    if not modules._has_any_global_hook():
+        return False
+    if modules._global_backward_pre_hooks or modules._global_backward_hooks:
+        return True
+    hooks = [*modules._global_forward_pre_hooks.values(), *modules._global_forward_hooks.values()]
+    return not all(isinstance(getattr(hook, "__self__", None), ModuleTracker) for hook in hooks)
 
 
 def one_pass(paths: Paths, x: Tensor, leaf: nn.Module, *, form: str, scaling: float) -> Tensor:
     """The layer's output, base and paths: (..., in) → (..., out) in x's precision."""
-    counted, flat = [], []
+    counted: list[tuple[str, int]] = []
+    flat: list[Tensor] = []
     for letter, path in paths.items():
-        tensors = path() if offload_hook(path) else path._parameters.values()
-        tensors = (tensors,) if isinstance(tensors, Tensor) else tensors
+        held = path() if offload_hook(path) else cast(tuple[Tensor, ...], tuple(path._parameters.values()))
+        tensors = (held,) if isinstance(held, Tensor) else held
         counted.append((letter, len(tensors)))
         flat += tensors
     recipe = Recipe(tuple(counted), form == "product", scaling, type(leaf) is Conv1D)
@@ -84,7 +95,7 @@ class _OnePass(torch.autograd.Function):
         x, weight, bias, *rest = ctx.saved_tensors
         kept, flat = rest[: len(ctx.names)], rest[len(ctx.names) :]
         g = g if g.ndim == 2 else g.reshape(-1, g.shape[-1])
-        rows = Pass(x if x.numel() else x.expand(len(g), 0), weight, bias, ctx.recipe, tuple(flat))
+        rows = BackwardPass(x if x.numel() else x.expand(len(g), 0), weight, bias, ctx.recipe, tuple(flat))
         rows.kept = dict(zip(ctx.names, kept, strict=True))
         gx, of_flat = rows.gradients(g, ctx.needs_input_grad[0])
         needed = ctx.needs_input_grad[4:]

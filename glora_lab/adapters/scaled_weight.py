@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
+LOW = (torch.bfloat16, torch.float16)
 SMALL = 2**16  # values; a smaller matrix costs nothing to form, and formed at once gives the bits of one product
 
 
@@ -38,12 +38,12 @@ def way(weight: Tensor, r: int, tokens: int) -> Way:
     tokens: the product wants tall blocks, float32 at 1024 tokens: 128 rows 66, 256 rows 58, 512 rows 55.5, all at
     once 57.9 (53.7). On a GPU every block is a launch, and all rows go at once.
     """
-    low = weight.dtype in (torch.bfloat16, torch.float16)
+    low = weight.dtype in LOW
     if weight.numel() >= SMALL and tokens * (r + 1) <= (160 if low else 16):
         return Way(expand=True, rows=0)
-    if weight.device.type != "cpu":
+    if weight.device.type != "cpu" or (tokens >= 256 and not low):
         return Way(expand=False, rows=len(weight))
-    return Way(expand=False, rows=256 if tokens < 64 else 512)
+    return Way(expand=False, rows=256)
 
 
 class ScaledWeight:
@@ -58,28 +58,31 @@ class ScaledWeight:
     def way(self, x: Tensor) -> Way:
         return way(self.v, len(self.q), len(x))
 
-    def to_rows(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """(t, q) → (t, p): x·(V⊙…)ᵀ + bias."""
+    def to_rows(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """(t, q) → (t, p): x·(V⊙…)ᵀ, plus a bias (p,), or added in place to what is there (t, p)."""
         how = self.way(x)
         if how.expand:
-            return _plus(self._add_up(_spread(x, self.q, self.plus_one) @ self.v.T, self.p), bias)
-        out = x.new_empty(len(x), len(self.v))
+            return _plus(self._add_up(_spread(x, self.q, self.plus_one) @ self.v.T, self.p), onto)
+        out = x.new_empty(len(x), len(self.v)) if onto is None or onto.ndim == 1 else onto
         for rows, block in self._blocks(how.rows):
-            if bias is None:
+            if onto is None:
                 torch.mm(x, block.T, out=out[:, rows])
             else:
-                torch.addmm(bias.expand(len(self.v))[rows], x, block.T, out=out[:, rows])
+                torch.addmm(onto.expand_as(out)[:, rows], x, block.T, out=out[:, rows])
         return out
 
-    def to_columns(self, g: Tensor, bias: Tensor | None = None) -> Tensor:
-        """(t, p) → (t, q): g·(V⊙…) + bias."""
+    def to_columns(self, g: Tensor, onto: Tensor | None = None) -> Tensor:
+        """(t, p) → (t, q): g·(V⊙…), plus a bias (q,), or added in place to what is there (t, q)."""
         how = self.way(g)
         if how.expand:
-            return _plus(self._add_up(_spread(g, self.p.T, self.plus_one) @ self.v, self.q.T), bias)
-        out = None if bias is None else bias.expand(len(g), self.v.shape[1])
+            return _plus(self._add_up(_spread(g, self.p.T, self.plus_one) @ self.v, self.q.T), onto)
+        out = onto if onto is not None and onto.ndim == 2 else g.new_empty(len(g), self.v.shape[1])
         for rows, block in self._blocks(how.rows):
-            out = g[:, rows] @ block if out is None else torch.addmm(out, g[:, rows], block)
-        assert out is not None
+            if onto is None:
+                torch.mm(g[:, rows], block, out=out)
+            else:
+                torch.addmm(onto.expand_as(out), g[:, rows], block, out=out)
+            onto = out
         return out
 
     def gradients(self, g: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,24 +93,36 @@ class ScaledWeight:
             back = (_spread(g, self.p.T) @ self.v).view(-1, *x.shape).to(dtype)  # (r, t, q)
             return (seen * g).sum(1).T, (back * x).sum(1)
         of_p, of_q = torch.empty_like(self.p), torch.zeros_like(self.q)
-        g = g.T.contiguous()  # or a bfloat16 product with its transpose takes half as long again
+        room, wide = self._rooms(how.rows)
+        if self.v.dtype in LOW:
+            g = g.T.contiguous().T  # or a product with its transpose takes half as long again
         for start in range(0, len(self.v), how.rows):
-            rows = slice(start, start + how.rows)
-            dense = torch.mm(g[rows], x).mul_(self.v[rows]).to(dtype)
-            torch.mm(dense, self.q.T, out=of_p[rows])
-            torch.addmm(of_q, self.p[rows].T, dense, out=of_q)
+            v, p = self.v[start : start + how.rows], self.p[start : start + how.rows]
+            dense = torch.mm(g[:, start : start + how.rows].T, x, out=room[: len(v)]).mul_(v)
+            dense = dense if wide is room else wide[: len(v)].copy_(dense)
+            torch.mm(dense, self.q.T, out=of_p[start : start + how.rows])
+            torch.addmm(of_q, p.T, dense, out=of_q)
         return of_p, of_q
 
-    def _blocks(self, step: int) -> Iterator[tuple[slice, Tensor]]:
-        room = self.p.new_empty(min(step, len(self.v)), self.v.shape[1])
-        for start in range(0, len(self.v), step):
-            v = self.v[start : start + step]
-            block = torch.mm(self.p[start : start + step], self.q, out=room[: len(v)]).to(v.dtype)
-            out = torch.addcmul(v, v, block, out=block) if self.plus_one else block.mul_(v)
-            yield slice(start, start + len(v)), out
+    def _rooms(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Room for a block in W0's precision and in that of the factors; one where these are the same."""
+        shape = min(rows, len(self.v)), self.v.shape[1]
+        room = self.v.new_empty(shape)
+        return room, room if self.p.dtype is room.dtype else self.p.new_empty(shape)
+
+    def _blocks(self, rows: int) -> Iterator[tuple[slice, Tensor]]:
+        room, wide = self._rooms(rows)
+        for start in range(0, len(self.v), rows):
+            v = self.v[start : start + rows]
+            block = torch.mm(self.p[start : start + rows], self.q, out=wide[: len(v)])
+            block = block if wide is room else room[: len(v)].copy_(block)
+            yield (
+                slice(start, start + len(v)),
+                torch.addcmul(v, v, block, out=block) if self.plus_one else block.mul_(v),
+            )
 
     def _add_up(self, seen: Tensor, factor: Tensor) -> Tensor:
-        """((r + 1)·t, n), (n, r) → (t, n): Σ_k factor[:,k] ⊙ seen[k], and with `plus_one` the last, which is W0's own."""
+        """((r + 1)·t, n), (n, r) → (t, n): Σ_k factor[:,k] ⊙ seen[k], and with `plus_one` W0's own, the last."""
         r = factor.shape[1]
         seen = seen.view(r + self.plus_one, -1, len(factor))
         total = torch.einsum("ktn,nk->tn", seen[:r].to(factor.dtype), factor)
@@ -120,5 +135,5 @@ def _spread(x: Tensor, factor: Tensor, also_plain: bool = False) -> Tensor:
     return torch.cat([rows, x]) if also_plain else rows
 
 
-def _plus(out: Tensor, bias: Tensor | None) -> Tensor:
-    return out if bias is None else out.add_(bias)
+def _plus(out: Tensor, onto: Tensor | None) -> Tensor:
+    return out if onto is None else out.add_(onto)

@@ -20,6 +20,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import peft
@@ -105,7 +106,7 @@ def build(method: Method, base: nn.Linear) -> nn.Module:
         warnings.simplefilter("ignore")
         model = peft.get_peft_model(nn.ModuleDict({"layer": layer}), config)
     adapted: nn.Module = model.base_model.model["layer"]
-    for name, parameter in adapted.named_parameters():  # nothing is zero, as after a step of training
+    for parameter in adapted.parameters():  # nothing is zero, as after a step of training
         if parameter.requires_grad:
             nn.init.normal_(parameter, std=0.02)
     return remembering(adapted)
@@ -194,7 +195,10 @@ def shown(title: str, rows: list[dict[str, Any]]) -> None:
     print(f"\n{title}")
     for row in rows:
         ratios = "  ".join(f"{value:5.2f}x {name}" for name, value in row["ratios"].items())
-        print(f"  {row['method']:28}{row['milliseconds']:9.3f} ms {row['saved_kib']:9.0f} KiB saved   {ratios}", flush=True)
+        print(
+            f"  {row['method']:28}{row['milliseconds']:9.3f} ms {row['saved_kib']:9.0f} KiB saved   {ratios}",
+            flush=True,
+        )
 
 
 def chosen(methods: Iterator[Method], words: list[str] | None) -> list[Method]:
@@ -211,7 +215,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tokens", nargs="+", type=int, default=[1, 16, 256, 1024])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--tables", nargs="+", choices=["glora", "gralora"], default=["glora", "gralora"])
-    parser.add_argument("--methods", nargs="+", help="words: only methods whose name contains one, and their references")
+    parser.add_argument(
+        "--methods", nargs="+", help="words: only methods whose name contains one, and their references"
+    )
     parser.add_argument("--glora-ranks", nargs="+", type=int, default=[8])
     parser.add_argument("--gralora-ranks", nargs="+", type=int, default=list(RANKS))
     parser.add_argument("--rounds", type=int, default=15)
@@ -222,7 +228,9 @@ def arguments() -> argparse.Namespace:
 
 
 def machine(device: torch.device) -> dict[str, str]:
-    processor = next((line.split(": ")[1].strip() for line in open("/proc/cpuinfo") if "model name" in line), "")
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    processor = next((line.split(": ")[1].strip() for line in lines if "model name" in line), "")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor or platform.processor()
     return {"machine": name, "torch": torch.__version__, "peft": peft.__version__, "python": platform.python_version()}
 
