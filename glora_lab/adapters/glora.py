@@ -70,7 +70,7 @@ class GloraLayer(LabLayer):
         return adapter_name in self.plans
 
     def contributes(self, adapter_name: str) -> bool:
-        return adapter_name in self.plans and self.plans[adapter_name].total > 0
+        return adapter_name in self.plans and bool(self.paths(adapter_name))
 
     def reads_base(self, adapter_name: str) -> bool:
         return any(self.plans[adapter_name].modes[path] != "none" for path in "ACD")

@@ -83,7 +83,10 @@ class LabLayer(MergingLayer):
         out = result.clone()
         for name, rows in rows_by_adapter(adapter_names, len(x)).items():
             if self.contributes(name):
-                out[rows] = self.plus(result[rows], x[rows], result[rows], name).to(out.dtype)
+                index = torch.tensor(rows, device=x.device)
+                part = result.index_select(0, index)
+                added = self.plus(part, x.index_select(0, index), part, name)
+                out = out.index_copy_(0, index, added.to(out.dtype))
         return out
 
     def move_to_base(self, adapter_name: str) -> None:
