@@ -17,12 +17,12 @@ class BackwardPass(Pass):
 
     def gradients(self, g: Tensor, x_too: bool) -> tuple[Tensor | None, tuple[Tensor, ...]]:
         """From ∂L/∂y (t, o): ∂L/∂x, if asked, and ∂L/∂ of every tensor, in order."""
-        wide, of = g if self.full else g.to(self.wide), Factors()
-        total = wide.sum(0) if set("CDE") & set(self.factors) or self.scales_output else None
-        gz = self._through_base(g, wide, total, x_too, of)
+        of = Factors()
+        total = g.sum(0, dtype=self.wide) if set("CDE") & set(self.factors) or self.scales_output else None
+        gz = self._through_base(g, total, x_too, of)
         gx = self._through_a(gz, g, of)
         if "B" in self.factors:
-            gx = self._through_b(gx if x_too else None, wide, of)
+            gx = self._through_b(gx if x_too else None, g if self.full else g.to(self.wide), of)
         if "D" in self.factors:
             of["D"] = (self.bias * total,)  # type: ignore[operator]
         if total is not None:
@@ -31,14 +31,14 @@ class BackwardPass(Pass):
         back = tuple(_like(grad, tensor) for grad, tensor in zip(flat, self.flat, strict=True))
         return None if gx is None or not x_too else gx if self.full else gx.to(self.x.dtype), back
 
-    def _through_base(self, g: Tensor, wide: Tensor, total: Tensor | None, x_too: bool, of: Factors) -> Tensor | None:
+    def _through_base(self, g: Tensor, total: Tensor | None, x_too: bool, of: Factors) -> Tensor | None:
         """∂L/∂(x + A_p·x); sets C's gradient, W0ᵀ·Σg, which rides along."""
         if self.scales_output:
             assert total is not None
-            of["A"] = ((wide * self.kept["result"].to(self.wide)).sum(0),)
+            of["A"] = ((g * self.kept["result"]).sum(0, dtype=self.wide),)
             if self.bias is not None:
                 of["A"] = (of["A"][0] - self.bias * total,)
-            g = (wide * self.gain).to(g.dtype)
+            g = torch.addcmul(g, g, self.a.to(g.dtype))  # rounded once, and no small a is lost in 1 + a
         gz, rides = None, self.rides_c and x_too
         if x_too or self.changes_input or self.joins_c:
             gz = self._back(torch.cat([g, total[None].to(g.dtype)]) if rides else g)  # type: ignore[index]
