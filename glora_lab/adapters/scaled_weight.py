@@ -30,13 +30,14 @@ def way(weight: Tensor, r: int, tokens: int) -> Way:
 
     `expand` multiplies W0 with r + 1 vectors per token, for (W0⊙(Ad·Au))x = Σ_k Ad[:,k] ⊙ (W0(Au[k]⊙x)), and reads W0
     once. Otherwise each block of rows is formed, which costs about as much as 16 tokens do in float32 and as 500 do
-    in bfloat16, where the processor multiplies ten times faster but forms no faster.
+    in bfloat16, where the processor multiplies ten times faster but forms no faster. In bfloat16 a block stays in the
+    cache; in float32 with many tokens the product wants all rows at once.
 
     Measured on one thread of a Xeon with AMX, 2048×2048, r = 8, milliseconds for a forward pass (the bare product
     in brackets): float32, 1 token: expanded 1.3, formed 128 rows at a time 1.8, all at once 2.6 (0.6); 16 tokens:
-    expanded 8.2, formed 256 rows at a time 4.0 (2.3). bfloat16, 16 tokens: expanded 1.6, formed 5.5 (0.7). More
-    tokens: the product wants tall blocks, float32 at 1024 tokens: 128 rows 66, 256 rows 58, 512 rows 55.5, all at
-    once 57.9 (53.7). On a GPU every block is a launch, and all rows go at once.
+    expanded 8.2, formed 256 rows at a time 4.0 (2.3). bfloat16, 16 tokens: expanded 1.6, formed 5.5 (0.7); 1024
+    tokens: all at once 25, 256 rows 14 (8.5). float32, 1024 tokens, side by side in another run: 256 rows 71, 512
+    rows 65, all at once 62 (60). On a GPU every block is a launch, and all rows go at once.
     """
     low = weight.dtype in LOW
     if weight.numel() >= SMALL and tokens * (r + 1) <= (160 if low else 16):
@@ -62,7 +63,12 @@ class ScaledWeight:
         """(t, q) → (t, p): x·(V⊙…)ᵀ, plus a bias (p,), or added in place to what is there (t, p)."""
         how = self.way(x)
         if how.expand:
-            return _plus(self._add_up(_spread(x, self.q, self.plus_one) @ self.v.T, self.p), onto)
+            return _plus(self._add_up(self._all_rows(_spread(x, self.q, self.plus_one)), self.p), onto)
+        if 8 <= len(x) < 64 and self.v.numel() >= SMALL and self.v.dtype not in LOW:
+            columns, out = x.T.contiguous(), x.new_empty(len(self.v), len(x))  # this way round in half the time
+            for rows, block in self._blocks(how.rows):
+                torch.mm(block, columns, out=out[rows])
+            return _plus(out.T.contiguous(), onto)
         out = x.new_empty(len(x), len(self.v)) if onto is None or onto.ndim == 1 else onto
         for rows, block in self._blocks(how.rows):
             if onto is None:
@@ -89,7 +95,7 @@ class ScaledWeight:
         """∂/∂P and ∂/∂Q of Σ g⊙to_rows(x), for (t, p) and (t, q): (p, r) and (r, q)."""
         how, dtype = self.way(x), self.p.dtype
         if how.expand:
-            seen = (_spread(x, self.q) @ self.v.T).view(-1, *g.shape).to(dtype)  # (r, t, p)
+            seen = self._all_rows(_spread(x, self.q)).view(-1, *g.shape).to(dtype)  # (r, t, p)
             back = (_spread(g, self.p.T) @ self.v).view(-1, *x.shape).to(dtype)  # (r, t, q)
             return (seen * g).sum(1).T, (back * x).sum(1)
         of_p, of_q = torch.empty_like(self.p), torch.zeros_like(self.q)
@@ -125,8 +131,17 @@ class ScaledWeight:
         """((r + 1)·t, n), (n, r) → (t, n): Σ_k factor[:,k] ⊙ seen[k], and with `plus_one` W0's own, the last."""
         r = factor.shape[1]
         seen = seen.view(r + self.plus_one, -1, len(factor))
-        total = torch.einsum("ktn,nk->tn", seen[:r].to(factor.dtype), factor)
+        total = (seen[:r] * factor.T[:, None]).sum(0)  # in the wider of the two precisions
         return total.add_(seen[r]) if self.plus_one else total.to(seen.dtype)
+
+    def _all_rows(self, x: Tensor) -> Tensor:
+        """x·Vᵀ for a few rows of float32, 128 columns at a time: at once it would take half as long again."""
+        if self.v.dtype in LOW or self.v.device.type != "cpu":
+            return x @ self.v.T
+        out = x.new_empty(len(x), len(self.v))
+        for start in range(0, len(self.v), 128):
+            torch.mm(x, self.v[start : start + 128].T, out=out[:, start : start + 128])
+        return out
 
 
 def _spread(x: Tensor, factor: Tensor, also_plain: bool = False) -> Tensor:

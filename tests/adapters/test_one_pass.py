@@ -114,6 +114,34 @@ def test_every_way_of_scaling_a_weight_is_the_same_product(monkeypatch, how, plu
         assert largest_difference(got, wanted) < 1e-12
 
 
+def test_c_costs_few_tokens_no_product_of_its_own(monkeypatch):
+    """It is added to x, or rides along where x is needed alone; many tokens leave it to a product of one vector."""
+    monkeypatch.setattr(by_hand, "SMALL", 0)
+    seen: list[tuple[bool, bool]] = []
+    forward = by_hand.Pass.forward
+
+    def noted(self: by_hand.Pass) -> Tensor:
+        seen.append((self.joins_c, self.rides_c))
+        return forward(self)
+
+    monkeypatch.setattr(by_hand.Pass, "forward", noted)
+    for choice in ({**NONE, "C": "vector"}, {**NONE, "A": "vector", "C": "vector"}):
+        for tokens in (2, 40):
+            layer_of(choice)(torch.randn(tokens, 6, dtype=torch.double))
+    assert seen == [(True, False), (False, False), (False, True), (False, False)]
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 16, 100])
+@pytest.mark.parametrize("base", BASES)
+def test_a_large_layer_is_multiplied_in_the_way_of_its_tokens(base, tokens):
+    layer = layer_of(ALL_LORA, (300, 260), base)
+    x = torch.randn(tokens, 300, dtype=torch.double)
+    weight = layer.base_layer.weight + layer.get_delta_weight("default")
+    weight = weight.T if base == "Conv1D" else weight
+    bias = layer.base_layer.bias + sum(layer.bias_terms("default").values())
+    assert largest_difference(layer(x), torch.nn.functional.linear(x, weight, bias)) < 1e-11
+
+
 def check_gradients(layer: nn.Module, x: Tensor) -> bool:
     parameters = trained(layer)
 
