@@ -13,7 +13,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 IS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help lab test check format lint types unit notebooks browser chromium clean
+.PHONY: help lab test check format lint types unit notebooks browser bench chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -44,6 +44,10 @@ notebooks: $(VENV)/test.stamp ## every notebook, in a kernel where a swallowed e
 
 browser: $(VENV)/test.stamp chromium ## the panels, by hand of a real browser
 	$(PYTEST) tests/browser $(ARGS)
+
+bench: $(VENV)/test.stamp ## what a step through one layer costs, beside stock PEFT; ARGS="--help" lists what can be chosen
+	@mkdir -p test-results
+	$(TEST_ENV) $(BIN)/python tests/benchmarks/adapter_speed.py --json test-results/adapter_speed.json $(ARGS)
 
 format: $(VENV)/test.stamp ## rewrite the sources as the formatter and the linter want them
 	$(BIN)/ruff format .

@@ -102,7 +102,7 @@ def output_delta(
     if "A" in paths or "B" in paths:
         dropped = dropout(x)
         if "A" in paths:
-            known = None if _drops(dropout) else result
+            known = None if is_dropping(dropout) else result
             terms.append(_a_output(paths["A"], dropped, known, base, form, scaling))
         if "B" in paths:
             terms.append(_b_output(paths["B"], dropped, scaling))
@@ -116,7 +116,7 @@ def add(terms: Sequence[Tensor]) -> Tensor:
     return sum(terms[1:], start=terms[0])
 
 
-def _drops(dropout: nn.Module) -> bool:
+def is_dropping(dropout: nn.Module) -> bool:
     return isinstance(dropout, nn.Dropout) and dropout.training
 
 

@@ -7,15 +7,19 @@ What is left here is which adapter holds what.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from .formula import Paths, add, bias_terms, build_path, init_path, output_delta, weight_terms
+from .formula import Path, Paths, add, bias_terms, build_path, init_path, is_dropping, output_delta, weight_terms
 from .frozen_base import FrozenBase, frozen_base
 from .glora_config import GloraConfig
 from .lab_layer import LabLayer
 from .offload import offload_hook, onloaded
+from .one_pass import applies, one_pass
 from .paths import PATHS, LayerPlan
 
 
@@ -66,10 +70,25 @@ class GloraLayer(LabLayer):
         return adapter_name in self.plans
 
     def contributes(self, adapter_name: str) -> bool:
-        return adapter_name in self.plans and self.plans[adapter_name].total > 0
+        return adapter_name in self.plans and bool(self.paths(adapter_name))
 
     def reads_base(self, adapter_name: str) -> bool:
         return any(self.plans[adapter_name].modes[path] != "none" for path in "ACD")
+
+    def at_once(self, x: Tensor) -> Tensor | None:
+        names = [name for name in self.active_adapters if name in self.plans]
+        if len(names) != 1:
+            return None
+        name, leaf = names[0], self.base_layer
+        offloaded = offload_hook(leaf) is not None
+        with onloaded([leaf]) if offloaded else nullcontext():
+            paths = self.paths(name)
+            dropped = ("A" in paths or "B" in paths) and is_dropping(self.glora_dropout[name])
+            if not paths or dropped or not applies(leaf, x, offloaded):
+                return None
+            if self.outer:
+                self.check_base(self.reads_base(name))
+            return one_pass(paths, x, leaf, form=self.plans[name].form, scaling=self.scaling[name])
 
     def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
         if offload_hook(self.leaf) is None:  # a context would break the graph of torch.compile
@@ -90,8 +109,11 @@ class GloraLayer(LabLayer):
 
     def paths(self, adapter_name: str) -> Paths:
         """Path letter → module, for the paths of this adapter that are on."""
-        every = {letter: getattr(self, f"glora_{letter}") for letter in PATHS}
-        return {letter: modules[adapter_name] for letter, modules in every.items() if adapter_name in modules}
+        modules = cast(
+            nn.Module, self
+        )._modules  # a look-up through the attribute would cost as much as a small product
+        held = {letter: cast(nn.Module, modules[f"glora_{letter}"])._modules for letter in PATHS}
+        return {letter: cast(Path, of[adapter_name]) for letter, of in held.items() if adapter_name in of}
 
     def frozen_base(self, dtype: torch.dtype | None = None) -> FrozenBase:
         return frozen_base(self.base_layer, self.leaf, dtype)

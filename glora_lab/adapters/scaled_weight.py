@@ -1,0 +1,154 @@
+"""Elementwise lora-A without its matrix: products with W0⊙(1 + s·Ad·Au), or with W0⊙(s·Ad·Au) alone.
+
+The matrix is as large as W0 and costs more to write to memory than to form again, so it is formed a few rows at a
+time, used while it is in the cache, and formed anew in the backward pass. With one or a few tokens it is not
+formed at all. Everything here is in the layout in which W0 is stored, V = P-rows × Q-columns, so that an
+`nn.Linear` (out × in) and a `Conv1D` (in × out) both read their weight in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+LOW = (torch.bfloat16, torch.float16)
+SMALL = 2**16  # values; a smaller matrix costs nothing to form, and formed at once gives the bits of one product
+
+
+class Way(NamedTuple):
+    """How to multiply: by columns of the factors (`expand`), or by `rows` rows of the matrix at a time."""
+
+    expand: bool
+    rows: int
+
+
+def way(weight: Tensor, r: int, tokens: int) -> Way:
+    """The one place that decides, by device, dtype, shape, rank and tokens.
+
+    `expand` multiplies W0 with r + 1 vectors per token, for (W0⊙(Ad·Au))x = Σ_k Ad[:,k] ⊙ (W0(Au[k]⊙x)), and reads W0
+    once. Otherwise each block of rows is formed, which costs about as much as 16 tokens do in float32 and as 500 do
+    in bfloat16, where the processor multiplies ten times faster but forms no faster. In bfloat16 a block stays in the
+    cache; in float32 with many tokens the product wants all rows at once.
+
+    Measured on one thread of a Xeon with AMX, 2048×2048, r = 8, milliseconds for a forward pass (the bare product
+    in brackets): float32, 1 token: expanded 1.3, formed 128 rows at a time 1.8, all at once 2.6 (0.6); 16 tokens:
+    expanded 8.2, formed 256 rows at a time 4.0 (2.3). bfloat16, 16 tokens: expanded 1.6, formed 5.5 (0.7); 1024
+    tokens: all at once 25, 256 rows 14 (8.5). float32, 1024 tokens, side by side in another run: 256 rows 71, 512
+    rows 65, all at once 62 (60). On a GPU every block is a launch, and all rows go at once.
+    """
+    low = weight.dtype in LOW
+    if weight.numel() >= SMALL and tokens * (r + 1) <= (160 if low else 16):
+        return Way(expand=True, rows=0)
+    if weight.device.type != "cpu" or (tokens >= 256 and not low):
+        return Way(expand=False, rows=len(weight))
+    return Way(expand=False, rows=256)
+
+
+class ScaledWeight:
+    """V⊙(P·Q), with `plus_one` V⊙(1 + P·Q); V (p, q) is the stored weight, P (p, r) and Q (r, q) are the factors.
+
+    With `plus_one` all are of one full precision: a small delta that is added to a low-precision W0 is lost.
+    """
+
+    def __init__(self, v: Tensor, p: Tensor, q: Tensor, *, plus_one: bool) -> None:
+        self.v, self.p, self.q, self.plus_one = v, p, q, plus_one
+
+    def way(self, x: Tensor) -> Way:
+        return way(self.v, len(self.q), len(x))
+
+    def to_rows(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        """(t, q) → (t, p): x·(V⊙…)ᵀ, plus a bias (p,), or added in place to what is there (t, p)."""
+        how = self.way(x)
+        if how.expand:
+            return _plus(self._add_up(self._all_rows(_spread(x, self.q, self.plus_one)), self.p), onto)
+        if 8 <= len(x) < 64 and self.v.numel() >= SMALL and self.v.dtype not in LOW:
+            columns, out = x.T.contiguous(), x.new_empty(len(self.v), len(x))  # this way round in half the time
+            for rows, block in self._blocks(how.rows):
+                torch.mm(block, columns, out=out[rows])
+            return _plus(out.T.contiguous(), onto)
+        out = x.new_empty(len(x), len(self.v)) if onto is None or onto.ndim == 1 else onto
+        for rows, block in self._blocks(how.rows):
+            if onto is None:
+                torch.mm(x, block.T, out=out[:, rows])
+            else:
+                torch.addmm(onto.expand_as(out)[:, rows], x, block.T, out=out[:, rows])
+        return out
+
+    def to_columns(self, g: Tensor, onto: Tensor | None = None) -> Tensor:
+        """(t, p) → (t, q): g·(V⊙…), plus a bias (q,), or added in place to what is there (t, q)."""
+        how = self.way(g)
+        if how.expand:
+            return _plus(self._add_up(_spread(g, self.p.T, self.plus_one) @ self.v, self.q.T), onto)
+        out = onto if onto is not None and onto.ndim == 2 else g.new_empty(len(g), self.v.shape[1])
+        for rows, block in self._blocks(how.rows):
+            if onto is None:
+                torch.mm(g[:, rows], block, out=out)
+            else:
+                torch.addmm(onto.expand_as(out), g[:, rows], block, out=out)
+            onto = out
+        return out
+
+    def gradients(self, g: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """∂/∂P and ∂/∂Q of Σ g⊙to_rows(x), for (t, p) and (t, q): (p, r) and (r, q)."""
+        how, dtype = self.way(x), self.p.dtype
+        if how.expand:
+            seen = self._all_rows(_spread(x, self.q)).view(-1, *g.shape).to(dtype)  # (r, t, p)
+            back = (_spread(g, self.p.T) @ self.v).view(-1, *x.shape).to(dtype)  # (r, t, q)
+            return (seen * g).sum(1).T, (back * x).sum(1)
+        of_p, of_q = torch.empty_like(self.p), torch.zeros_like(self.q)
+        room, wide = self._rooms(how.rows)
+        if self.v.dtype in LOW:
+            g = g.T.contiguous().T  # or a product with its transpose takes half as long again
+        for start in range(0, len(self.v), how.rows):
+            v, p = self.v[start : start + how.rows], self.p[start : start + how.rows]
+            dense = torch.mm(g[:, start : start + how.rows].T, x, out=room[: len(v)]).mul_(v)
+            dense = dense if wide is room else wide[: len(v)].copy_(dense)
+            torch.mm(dense, self.q.T, out=of_p[start : start + how.rows])
+            torch.addmm(of_q, p.T, dense, out=of_q)
+        return of_p, of_q
+
+    def _rooms(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Room for a block in W0's precision and in that of the factors; one where these are the same."""
+        shape = min(rows, len(self.v)), self.v.shape[1]
+        room = self.v.new_empty(shape)
+        return room, room if self.p.dtype is room.dtype else self.p.new_empty(shape)
+
+    def _blocks(self, rows: int) -> Iterator[tuple[slice, Tensor]]:
+        room, wide = self._rooms(rows)
+        for start in range(0, len(self.v), rows):
+            v = self.v[start : start + rows]
+            block = torch.mm(self.p[start : start + rows], self.q, out=wide[: len(v)])
+            block = block if wide is room else room[: len(v)].copy_(block)
+            yield (
+                slice(start, start + len(v)),
+                torch.addcmul(v, v, block, out=block) if self.plus_one else block.mul_(v),
+            )
+
+    def _add_up(self, seen: Tensor, factor: Tensor) -> Tensor:
+        """((r + 1)·t, n), (n, r) → (t, n): Σ_k factor[:,k] ⊙ seen[k], and with `plus_one` W0's own, the last."""
+        r = factor.shape[1]
+        seen = seen.view(r + self.plus_one, -1, len(factor))
+        total = (seen[:r] * factor.T[:, None]).sum(0)  # in the wider of the two precisions
+        return total.add_(seen[r]) if self.plus_one else total.to(seen.dtype)
+
+    def _all_rows(self, x: Tensor) -> Tensor:
+        """x·Vᵀ for a few rows of float32, 128 columns at a time: at once it would take half as long again."""
+        if self.v.dtype in LOW or self.v.device.type != "cpu":
+            return x @ self.v.T
+        out = x.new_empty(len(x), len(self.v))
+        for start in range(0, len(self.v), 128):
+            torch.mm(x, self.v[start : start + 128].T, out=out[:, start : start + 128])
+        return out
+
+
+def _spread(x: Tensor, factor: Tensor, also_plain: bool = False) -> Tensor:
+    """(t, n), (r, n) → (r·t, n): x times each row of the factor, then x itself if asked."""
+    rows = (x * factor[:, None]).to(x.dtype).flatten(0, 1)
+    return torch.cat([rows, x]) if also_plain else rows
+
+
+def _plus(out: Tensor, onto: Tensor | None) -> Tensor:
+    return out if onto is None else out.add_(onto)
