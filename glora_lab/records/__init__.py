@@ -13,7 +13,9 @@ from .blocks import BlockGrid
 from .gradients import GradientReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
 from .record import Record
+from .spectrum import Spectrum
 from .training import Predictions, Run, Step
+from .xray import XrayLayer, XrayReport
 
 __all__ = [
     "BlockGrid",
@@ -25,5 +27,8 @@ __all__ = [
     "Predictions",
     "Record",
     "Run",
+    "Spectrum",
     "Step",
+    "XrayLayer",
+    "XrayReport",
 ]
