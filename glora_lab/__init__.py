@@ -33,6 +33,7 @@ _HOME = {
     "path_picture": "measure",
     "xray": "measure",
     "plot_block_grid": "figures",
+    "plot_delta_spectrum": "figures",
     "plot_gradient_report": "figures",
     "plot_path_activity": "figures",
     "plot_path_budget": "figures",
@@ -40,6 +41,7 @@ _HOME = {
     "plot_predictions": "figures",
     "plot_runs": "figures",
     "plot_training": "figures",
+    "plot_xray": "figures",
 }
 
 __all__ = [*_HOME]

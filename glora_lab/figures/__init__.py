@@ -10,10 +10,14 @@ from glora_lab.figures.entanglement import describe_gradient_report, plot_gradie
 from glora_lab.figures.equation import describe_equation, equation
 from glora_lab.figures.paths import describe_path_picture, plot_path_picture
 from glora_lab.figures.predictions import describe_predictions, plot_predictions
+from glora_lab.figures.spectrum import describe_delta_spectrum, plot_delta_spectrum
 from glora_lab.figures.training import describe_runs, describe_training, plot_runs, plot_training
+from glora_lab.figures.xray import describe_xray, plot_xray
+from glora_lab.figures.xray_layer import describe_xray_layer, plot_xray_layer
 
 __all__ = [
     "describe_block_grid",
+    "describe_delta_spectrum",
     "describe_equation",
     "describe_gradient_report",
     "describe_path_activity",
@@ -22,8 +26,11 @@ __all__ = [
     "describe_predictions",
     "describe_runs",
     "describe_training",
+    "describe_xray",
+    "describe_xray_layer",
     "equation",
     "plot_block_grid",
+    "plot_delta_spectrum",
     "plot_gradient_report",
     "plot_path_activity",
     "plot_path_budget",
@@ -31,4 +38,6 @@ __all__ = [
     "plot_predictions",
     "plot_runs",
     "plot_training",
+    "plot_xray",
+    "plot_xray_layer",
 ]

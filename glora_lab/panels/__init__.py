@@ -10,8 +10,9 @@ from glora_lab.panels.panel import Panel, check_panels, panel_errors
 from glora_lab.panels.paths import PathPanel
 from glora_lab.panels.show import show
 from glora_lab.panels.training import TrainPanel
+from glora_lab.panels.xray import XrayPanel
 
 # PEFT 0.21 asks transformers 5.23 for an attribute by its old name, and every reader would be told so.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)
 
-__all__ = ["BudgetPanel", "Panel", "PathPanel", "TrainPanel", "check_panels", "panel_errors", "show"]
+__all__ = ["BudgetPanel", "Panel", "PathPanel", "TrainPanel", "XrayPanel", "check_panels", "panel_errors", "show"]

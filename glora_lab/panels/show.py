@@ -23,7 +23,10 @@ from glora_lab.records import (
     Predictions,
     Record,
     Run,
+    Spectrum,
     Step,
+    XrayLayer,
+    XrayReport,
 )
 
 PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] = {
@@ -34,7 +37,10 @@ PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] =
     PathPicture: (figures.plot_path_picture, figures.describe_path_picture),
     Predictions: (figures.plot_predictions, figures.describe_predictions),
     Run: (figures.plot_runs, figures.describe_runs),
+    Spectrum: (figures.plot_delta_spectrum, figures.describe_delta_spectrum),
     Step: (figures.plot_training, figures.describe_training),
+    XrayLayer: (figures.plot_xray_layer, figures.describe_xray_layer),
+    XrayReport: (figures.plot_xray, figures.describe_xray),
 }
 
 
