@@ -13,8 +13,11 @@ from glora_lab.records import XrayLayer, XrayReport
 NORM, RANK = "norm", "effective rank"
 STRONGEST = 10
 MOST_WRITTEN = 96  # cells; with more of them only pointing at one tells its number
-LEFT, RIGHT = (0.0, 0.56), (0.76, 1.0)
-TOP, FOOT, ROW, LEAST = 96, 96, 15, 270  # pixels
+LEFT, RIGHT = (0.0, 0.53), (0.8, 1.0)
+LONGEST_NAME = 24  # at the bars; pointing at one tells all of it
+MOST_ROWS = 48  # with more of them every other has its name
+TOP, FOOT, ROW, LEAST = 74, 84, 15, 270  # pixels
+NAMES = {"type": "category", "showgrid": False, "tickcolor": "rgba(0, 0, 0, 0)"}
 OUTSIDE = "(apart)"  # layers that stand in no numbered block
 
 
@@ -38,15 +41,15 @@ def plot_xray(report: XrayReport, values: str = NORM) -> go.Figure:
         _title(report),
         height=height + TOP + FOOT,
         notes=[
-            note(LEFT[0], 1.0, _heading(values), anchor=("left", "bottom")),
+            note(LEFT[0], 1.0, xray_heading(values), anchor=("left", "bottom")),
             note(RIGHT[0], 1.0, "largest norms of ΔW", anchor=("left", "bottom")),
         ],
         margin={"t": TOP, "b": FOOT, "r": 44},
-        xaxis={"domain": LEFT, "anchor": "y", "showgrid": False, "ticks": "", "type": "category", "tickangle": -35},
-        yaxis={"anchor": "x", "autorange": "reversed", "showgrid": False, "ticks": "", "type": "category"}
+        xaxis={"domain": LEFT, "anchor": "y", **NAMES, "tickangle": -35},
+        yaxis={"anchor": "x", "autorange": "reversed", **NAMES, **({"dtick": 1} if len(rows) <= MOST_ROWS else {})}
         | {"title": {"text": plain(report.stem()) + "…" if report.stem() else ""}},
         xaxis2={"domain": RIGHT, "anchor": "y2", "rangemode": "tozero", "nticks": 4},
-        yaxis2={"anchor": "x2", "autorange": "reversed", "showgrid": False, "ticks": "", "type": "category"},
+        yaxis2={"anchor": "x2", "autorange": "reversed", **NAMES, "dtick": 1},
     )
 
 
@@ -86,12 +89,12 @@ def _heatmap(
         "x": [plain(module) for module in columns],
         "y": [plain(block) for block in rows],
         "zmin": 0,
-        "zmax": 1 if share else largest or 1,
+        "zmax": 1 if share and len(values) == 1 else largest or 1,  # of 16 blocks each has little
         "colorscale": SEQUENTIAL,
         "colorbar": {"thickness": 10, "outlinewidth": 0, "x": LEFT[1] + 0.005, "xanchor": "left"}
         | ({"tickformat": ".0%"} if share else {}),
         "hoverongaps": False,
-        "hovertemplate": f"%{{y}} %{{x}}<br>{plain(_heading(values))} {written}<extra></extra>",
+        "hovertemplate": f"%{{y}} %{{x}}<br>{plain(xray_heading(values))} {written}<extra></extra>",
         "xgap": 1,
         "ygap": 1,
         **({"texttemplate": written} if len(cells) <= MOST_WRITTEN else {}),
@@ -110,22 +113,31 @@ def _bars(report: XrayReport) -> dict[str, Any]:
     return {
         "type": "bar",
         "orientation": "h",
+        "xaxis": "x2",
+        "yaxis": "y2",
         "x": [row.norm for row in strongest],
-        "y": [plain(short(report, row.layer)) for row in strongest],
+        "y": [_end(short(report, row.layer)) + "\u200b" * n for n, row in enumerate(strongest)],  # each of its own
+        "customdata": [plain(row.layer) for row in strongest],
         "text": [f"{row.norm:.3g}" for row in strongest],
         "textposition": "outside",
         "cliponaxis": False,
         "textangle": 0,
         "marker": {"color": path_color(report.method), "line": {"width": 0}},
-        "hovertemplate": "%{y}: norm %{x:.4g}<extra></extra>",
+        "hovertemplate": "%{customdata}: norm %{x:.4g}<extra></extra>",
         "showlegend": False,
     }
 
 
-def _heading(values: str) -> str:
+def _end(name: str) -> str:
+    return plain(name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :])
+
+
+def xray_heading(values: str) -> str:
+    """What the cells show, in words."""
     if values in (NORM, RANK):
         return f"{values} of ΔW"
-    return f"block {values}, its share of the energy" if "," in values else f"path {values}, its share of the energy"
+    m, _, n = values.partition(",")
+    return f"share of the energy, {f'block m {m}, n {n}' if n else f'path {m}'}"
 
 
 def _title(report: XrayReport) -> str:
@@ -163,8 +175,7 @@ def _unknown(report: XrayReport) -> list[str]:
     paths = report.unknown_paths()
     if not paths:
         return []
-    verb = "is" if len(paths) == 1 else "are"
-    return [f"What {listed(paths)} add {verb} unknown without the base model, and not in these numbers."]
+    return [f"What {listed(paths)} may add is unknown without the base model, and not in these numbers."]
 
 
 def _others(report: XrayReport) -> list[str]:

@@ -30,7 +30,7 @@ def plot_xray_layer(row: XrayLayer) -> go.Figure:
         _title(row),
         height=360,
         notes=[*missing, *headings],
-        margin={"t": 84},
+        margin={"t": 70},
         showlegend=False,
         **axes,
         **more,

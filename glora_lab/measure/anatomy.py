@@ -71,7 +71,8 @@ def dissect(source: Source) -> Anatomy:
     if source.method == "dense":
         core = tensors["delta"][None, None]
     elif source.method == "LoRA":
-        a, b = (next(t for name, t in tensors.items() if name.startswith(f"lora_{x}")) for x in ("A", "B"))
+        pairs = (("lora_A.weight", "lora_B.weight"), ("lora_embedding_A", "lora_embedding_B"))
+        a, b = next((tensors[a], tensors[b]) for a, b in pairs if a in tensors)
         core = block_core(a.mT[None], b.mT[None]) * source.scaling
     else:
         general = None

@@ -104,6 +104,8 @@ def _lora(config: Mapping[str, Any]) -> Layout:
         notes.append(f"`init_lora_weights` is {init!r}: ΔW is counted from the base as that left it.")
     if config.get("alora_invocation_tokens"):
         notes.append("An activated LoRA: ΔW acts only on the tokens after its invocation.")
+    if config.get("lora_bias"):
+        notes.append("`lora_bias`: what the LoRAs add to biases is not in these numbers.")
     return Layout("LoRA", "lora_", lambda *asked: _fit_lora(config, *asked), notes)
 
 

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 from torch import nn
 
 from glora_lab.figures import describe_xray, describe_xray_layer, plot_xray, plot_xray_layer
-from glora_lab.figures.xray import NORM, xray_values
+from glora_lab.figures.xray import NORM, xray_heading, xray_values
 from glora_lab.measure import xray
 from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.panels.panel import Panel, guarded
@@ -49,7 +49,9 @@ class XrayPanel(Panel):
             layout={"width": "420px"},
         )
         self.open_button = widgets.Button(description="Open", icon="folder-open", layout={"width": "auto"})
-        self.values = widgets.Dropdown(options=[NORM], description="cells show", style=WIDE)
+        self.values = widgets.Dropdown(
+            options=[(xray_heading(NORM), NORM)], description="cells show", style=WIDE, layout={"width": "320px"}
+        )
         self.layer_choice = widgets.Dropdown(options=[], description="layer", style=WIDE, layout={"width": "460px"})
         self.figure, self.layer_figure = FigureSlot(height=460), FigureSlot(height=360)
         self._note = widgets.HTML()
@@ -82,7 +84,7 @@ class XrayPanel(Panel):
             return
         self.report = report
         self._filling = True
-        self.values.options, self.values.value = [(_in_words(v), v) for v in xray_values(report)], NORM
+        self.values.options, self.values.value = [(xray_heading(value), value) for value in xray_values(report)], NORM
         strongest = report.strongest(1) or report.rows[:1]
         self.layer_choice.options = [row.layer for row in report.rows]
         self.layer_choice.value = strongest[0].layer
@@ -111,9 +113,3 @@ class XrayPanel(Panel):
         row = self.report.row(self.layer_choice.value)
         self.spectrum = row.spectrum
         self.layer_figure.show(plot_xray_layer(row), describe_xray_layer(row))
-
-
-def _in_words(values: str) -> str:
-    if len(values) == 1:
-        return f"path {values}, share of the energy"
-    return f"block {values}, share of the energy" if "," in values else values
