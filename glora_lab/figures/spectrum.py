@@ -103,8 +103,9 @@ def _words(spectrum: Spectrum) -> str:
         return "ΔW is zero, nothing has changed yet"
     if len(values) == 1:
         return f"one singular value, {values[0]:.3g}"
+    count = spectrum.directions_for(SHARE)
+    hold = "the first holds" if count == 1 else f"the first {count} hold"
     return (
-        f"{len(values)} singular values from {values[0]:.3g} down to {values[-1]:.3g}; the first "
-        f"{spectrum.directions_for(SHARE)} hold {SHARE:.0%} of the energy, and the effective rank is "
-        f"{spectrum.effective_rank:.1f}"
+        f"{len(values)} singular values from {values[0]:.3g} down to {values[-1]:.3g}; {hold} {SHARE:.0%} of the "
+        f"energy, and the effective rank is {spectrum.effective_rank:.1f}"
     )

@@ -83,16 +83,20 @@ class XrayPanel(Panel):
             self.say(refusal)  # an answer, no error of the panel
             return
         self.report = report
+        self._offer(report)
+        self._note.value = f"Open: <b>{html.escape(report.source)}</b>"
+        self.bottom.children = [self._looks, self.figure, self.layer_choice, self.layer_figure]
+        self._draw_all()
+        self._draw_layer()
+
+    def _offer(self, report: XrayReport) -> None:
+        """What the two menus have to choose from, without an answer to each change."""
         self._filling = True
         self.values.options, self.values.value = [(xray_heading(value), value) for value in xray_values(report)], NORM
         strongest = report.strongest(1) or report.rows[:1]
         self.layer_choice.options = [row.layer for row in report.rows]
         self.layer_choice.value = strongest[0].layer
         self._filling = False
-        self._note.value = f"Open: <b>{html.escape(report.source)}</b>"
-        self.bottom.children = [self._looks, self.figure, self.layer_choice, self.layer_figure]
-        self._draw_all()
-        self._draw_layer()
 
     @guarded
     def _change_values(self, _: object) -> None:

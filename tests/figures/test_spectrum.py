@@ -39,7 +39,7 @@ def test_the_words():
         "Layer encoder.0.query: 2 singular values from 4 down to 3; the first 2 hold 90% of the energy, and the "
         "effective rank is 2.0."
     )
-    assert "the first 1 hold 90%" in describe_delta_spectrum(FAR)
+    assert "the first holds 90%" in describe_delta_spectrum(FAR)
     one = Spectrum("x", np.array([0.5]), 1.0)
     assert describe_delta_spectrum(one) == "Layer x: one singular value, 0.5."
 

@@ -79,9 +79,7 @@ def test_many_layers_keep_their_numbers_for_the_pointer_and_their_names_short():
     rows = tuple(layer(f"model.layers.{n}.some_attention.very_long_projection", n + 1.0) for n in range(100))
     figure = plot_xray(XrayReport(rows, "LoRA"))
     assert figure.data[0].texttemplate is None and len(figure.data[1].x) == 10 and figure.layout.yaxis.dtick is None
-    assert (
-        figure.data[1].y[0] == "…tion.very_long_projection"[-24:].replace("t", "…", 1) or len(figure.data[1].y[0]) == 24
-    )
+    assert figure.data[1].y[0] == "…on.very_long_projection" and len(set(figure.data[1].y)) == 10
     assert figure.data[1].customdata[0].startswith("model.layers.99.")
     assert plot_xray(lora()).data[0].texttemplate and plot_xray(lora()).layout.yaxis.dtick == 1
 

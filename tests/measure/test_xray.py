@@ -179,7 +179,7 @@ def test_an_adapter_is_chosen_by_name_and_others_are_refused():
         xray(net())
     with pytest.raises(ValueError, match="`base_model` must be left out"):
         xray(model, net())
-    with pytest.raises(ValueError, match="`adapter_name`.*left out for a folder"):
+    with pytest.raises(ValueError, match=r"`adapter_name`.*left out for a folder"):
         xray("somewhere", adapter_name="default")
     with pytest.raises(ValueError, match=r"`path_or_model` \(=3\) must be"):
         xray(3)
