@@ -59,8 +59,15 @@ def dissect(source: Source) -> Anatomy:
     """The terms of one layer, in float64.
 
     Raises:
-        ValueError: where a tensor holds no finite numbers.
+        ValueError: where a tensor holds no finite numbers, or ΔW is too large for numbers.
     """
+    anatomy = _dissect(source)
+    if not torch.isfinite(anatomy.core.norm()):
+        raise ValueError(f"ΔW of layer {source.layer!r} must be finite; scaled by {source.scaling:.3g} it overflows")
+    return anatomy
+
+
+def _dissect(source: Source) -> Anatomy:
     for name, tensor in source.tensors.items():
         if tensor.device.type == "meta" or not torch.isfinite(tensor).all():
             why = "has no data (it is on the meta device)" if tensor.device.type == "meta" else "holds NaN or infinity"

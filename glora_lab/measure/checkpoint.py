@@ -57,7 +57,7 @@ class Checkpoint:
         self.config = _config(self.folder)
         try:
             self._layout: Layout = layout_of(self.config)
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError) as error:  # an integer may be too large for a float
             raise refused(self.folder, f"must have a configuration that fits: {error}") from error
         self.others: list[str] = []
         self.notes = self._layout.notes
@@ -113,7 +113,7 @@ class Checkpoint:
         has_bias = None if leaf is None else leaf.bias is not None
         try:
             return self._layout.fit(layer, {name: shape for name, (_, shape) in tensors.items()}, known, has_bias)
-        except ValueError as error:
+        except (ValueError, OverflowError, re.error) as error:  # PEFT puts a pattern into a larger one
             raise refused(self.folder, f"must fit its configuration: layer {layer!r} {error}") from error
 
     def _leaf(self, layer: str) -> Any:
@@ -179,4 +179,4 @@ def _opened(folder: Path) -> Iterator[Any]:
 
 def _in_order(layer: str) -> list[tuple[int, int | str]]:
     """So that layer 2 comes before layer 10."""
-    return [(0, int(word)) if word.isdecimal() else (1, word) for word in layer.split(".")]
+    return [(0, int(word)) if word.isdecimal() and len(word) < 10 else (1, word) for word in layer.split(".")]

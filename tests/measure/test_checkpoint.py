@@ -83,6 +83,8 @@ SETTINGS = [
     ("lora", {"rank_pattern": {"encoder": 3}}, r"layer 'encoder' has lora_A.weight of shape \(4, 6\)"),
     ("lora", {"rank_pattern": {"(": 3}}, r"`rank_pattern key` \(='\('\) must be a regular expression"),
     ("lora", {"alpha_pattern": {"encoder": -1}}, r"`alpha_pattern\['encoder'\]` \(=-1\) must be"),
+    ("lora", {"lora_alpha": 10**400}, "too large to convert to float"),
+    ("lora", {"rank_pattern": {"(?i)encoder": 4}}, "layer 'encoder' global flags not at the start"),
     ("lora", {"lora_bias": True}, r"layer 'encoder' lacks lora_B.bias"),
     ("glora", {"r": 3}, r"layer 'encoder' has glora_A.Xd of shape \(8, 2\), and it should be \(8, 3\)"),
     ("glora", {"config_A_B": "vector"}, r"layer 'encoder' lacks glora_A.X, glora_B.X"),
@@ -200,6 +202,43 @@ def test_damaged_bytes_are_an_error_or_numbers(saved, tmp_path_factory, data):
         assert str(error).startswith("`")  # a name, its value and the rule, not the first failure met
         return
     assert report.rows
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["encoder", "", "x"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_any_setting_is_an_error_or_numbers(saved, tmp_path_factory, data):
+    method = data.draw(st.sampled_from(list(CONFIGS)))
+    path = tmp_path_factory.mktemp("settings")
+    shutil.copytree(saved[method], path, dirs_exist_ok=True)
+    name = data.draw(st.sampled_from(sorted(json.loads((path / CONFIG).read_text()))))
+    change(path / CONFIG, {name: data.draw(JSON)})
+    try:
+        assert xray(path).rows
+    except ValueError as error:
+        assert str(error).startswith("`path` (=")
+
+
+def test_numbers_that_overflow(folder):
+    with pytest.raises(ValueError, match=r"ΔW of layer 'encoder' must be finite; scaled by 2.5e\+306 it overflows"):
+        xray(folder("lora", {"lora_alpha": 1e307}, {ENCODER + "lora_A.weight": torch.full((4, 6), 1e3)}))
+
+
+def test_a_layer_with_a_number_for_a_name_that_no_integer_reads(folder):
+    name = "9" * 5000
+    tensors = {
+        f"base_model.model.{name}.lora_A.weight": ones(4, 3),
+        f"base_model.model.{name}.lora_B.weight": ones(3, 4),
+    }
+    assert xray(folder("lora", tensors=tensors)).row(name).norm == pytest.approx(12 * 2)
 
 
 def test_a_folder_that_is_not_there_or_one_too_high(folder, tmp_path):
