@@ -86,6 +86,7 @@ def _of_model(model: nn.Module, adapter_name: str | None) -> XrayReport:
         method=" and ".join(dict.fromkeys("LoRA" if method == "dense" else method for method in methods)),
         source=f"adapter {adapter!r} in memory",
         base_name=getattr(getattr(model, "config", None), "name_or_path", "") or type(base).__name__,
+        others=tuple(name for name, _ in model.named_parameters() if f".modules_to_save.{adapter}." in name),
         notes=(f"In {varied} layers LoRA is DoRA, and ΔW is that of the whole weight.",) if varied else (),
     )
 

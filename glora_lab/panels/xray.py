@@ -50,10 +50,10 @@ class XrayPanel(Panel):
         )
         self.open_button = widgets.Button(description="Open", icon="folder-open", layout={"width": "auto"})
         self.values = widgets.Dropdown(
-            options=[(xray_heading(NORM), NORM)], description="cells show", style=WIDE, layout={"width": "320px"}
+            options=[(xray_heading(NORM), NORM)], description="cells show", style=WIDE, layout={"width": "360px"}
         )
         self.layer_choice = widgets.Dropdown(options=[], description="layer", style=WIDE, layout={"width": "460px"})
-        self.figure, self.layer_figure = FigureSlot(height=460), FigureSlot(height=360)
+        self.figure, self.layer_figure = FigureSlot(height=430), FigureSlot(height=360)
         self._note = widgets.HTML()
         self._looks = widgets.HBox([self.values], layout={"flex_flow": "row wrap"})
         self.top.children = [

@@ -137,7 +137,10 @@ def test_a_path_that_is_zero_needs_no_base(tmp_path):
 
 def test_what_is_trained_whole_is_named(tmp_path):
     config = peft.LoraConfig(r=2, modules_to_save=["head"], bias="all")
-    trained(net(), config).save_pretrained(tmp_path)
+    model = trained(net(), config)
+    model.save_pretrained(tmp_path)
+    others = xray(model).others
+    assert [name.rpartition(".modules_to_save.")[2] for name in others] == ["default.weight", "default.bias"]
     others = xray(tmp_path).others
     assert "base_model.model.head.weight" in others and any(name.endswith("encoder.base_layer.bias") for name in others)
 
