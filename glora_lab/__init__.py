@@ -30,6 +30,7 @@ _HOME = {
     "block_detail": "measure",
     "block_grid": "measure",
     "cost_report": "measure",
+    "delta_spectrum": "measure",
     "descent": "measure",
     "gradient_report": "measure",
     "path_activity": "measure",
@@ -42,9 +43,11 @@ _HOME = {
     "trained_error": "measure",
     "weight_change": "measure",
     "weight_changes": "measure",
+    "xray": "measure",
     "plot_block_detail": "figures",
     "plot_block_grid": "figures",
     "plot_cost_report": "figures",
+    "plot_delta_spectrum": "figures",
     "plot_descent": "figures",
     "plot_gradient_report": "figures",
     "plot_path_activity": "figures",
@@ -57,6 +60,7 @@ _HOME = {
     "plot_stable_step": "figures",
     "plot_training": "figures",
     "plot_weight_changes": "figures",
+    "plot_xray": "figures",
 }
 
 __all__ = [*_HOME]

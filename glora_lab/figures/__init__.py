@@ -18,14 +18,18 @@ from glora_lab.figures.predictions import describe_predictions, plot_predictions
 from glora_lab.figures.race import describe_race
 from glora_lab.figures.rank_by_k import describe_rank_by_k, plot_rank_by_k
 from glora_lab.figures.reach import describe_rank_reach, plot_rank_reach
+from glora_lab.figures.spectrum import describe_delta_spectrum, plot_delta_spectrum
 from glora_lab.figures.training import describe_runs, describe_training, plot_runs, plot_training
 from glora_lab.figures.weight_changes import describe_weight_changes, plot_weight_changes
+from glora_lab.figures.xray import describe_xray, plot_xray
+from glora_lab.figures.xray_layer import describe_xray_layer, plot_xray_layer
 
 __all__ = [
     "block_cells",
     "describe_block_detail",
     "describe_block_grid",
     "describe_cost_report",
+    "describe_delta_spectrum",
     "describe_descent",
     "describe_equation",
     "describe_gradient_report",
@@ -41,11 +45,14 @@ __all__ = [
     "describe_stable_step",
     "describe_training",
     "describe_weight_changes",
+    "describe_xray",
+    "describe_xray_layer",
     "equation",
     "low_rank_equation",
     "plot_block_detail",
     "plot_block_grid",
     "plot_cost_report",
+    "plot_delta_spectrum",
     "plot_descent",
     "plot_gradient_report",
     "plot_path_activity",
@@ -58,4 +65,6 @@ __all__ = [
     "plot_stable_step",
     "plot_training",
     "plot_weight_changes",
+    "plot_xray",
+    "plot_xray_layer",
 ]

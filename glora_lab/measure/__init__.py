@@ -11,8 +11,10 @@ from .equal_budget import rank_for_budget
 from .paths import path_picture
 from .rank_by_k import rank_by_k
 from .reach import best_change, best_changes, best_error, rank_reach
+from .spectrum import delta_spectrum
 from .trained import trained_error
 from .weight_changes import weight_change, weight_changes
+from .xray import xray
 
 __all__ = [
     "best_change",
@@ -21,6 +23,7 @@ __all__ = [
     "block_detail",
     "block_grid",
     "cost_report",
+    "delta_spectrum",
     "descent",
     "gradient_report",
     "path_activity",
@@ -34,4 +37,5 @@ __all__ = [
     "trained_error",
     "weight_change",
     "weight_changes",
+    "xray",
 ]

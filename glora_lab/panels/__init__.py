@@ -13,6 +13,7 @@ from glora_lab.panels.paths import PathPanel
 from glora_lab.panels.reach import ReachPanel
 from glora_lab.panels.show import show
 from glora_lab.panels.training import TrainPanel
+from glora_lab.panels.xray import XrayPanel
 
 # PEFT 0.21 asks transformers 5.23 for an attribute by its old name, and every reader would be told so.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)
@@ -25,6 +26,7 @@ __all__ = [
     "PathPanel",
     "ReachPanel",
     "TrainPanel",
+    "XrayPanel",
     "check_panels",
     "panel_errors",
     "show",

@@ -28,9 +28,12 @@ from glora_lab.records import (
     RankReach,
     Record,
     Run,
+    Spectrum,
     StableStep,
     Step,
     WeightChange,
+    XrayLayer,
+    XrayReport,
 )
 
 PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] = {
@@ -46,9 +49,12 @@ PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] =
     RankAtK: (figures.plot_rank_by_k, figures.describe_rank_by_k),
     RankReach: (figures.plot_rank_reach, figures.describe_rank_reach),
     Run: (figures.plot_runs, figures.describe_runs),
+    Spectrum: (figures.plot_delta_spectrum, figures.describe_delta_spectrum),
     StableStep: (figures.plot_stable_step, figures.describe_stable_step),
     Step: (figures.plot_training, figures.describe_training),
     WeightChange: (figures.plot_weight_changes, figures.describe_weight_changes),
+    XrayLayer: (figures.plot_xray_layer, figures.describe_xray_layer),
+    XrayReport: (figures.plot_xray, figures.describe_xray),
 }
 
 

@@ -16,7 +16,9 @@ from .gradients import GradientReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
 from .reach import RankReach, Reach, WeightChange
 from .record import Record
+from .spectrum import Spectrum
 from .training import Predictions, Run, Step
+from .xray import XrayLayer, XrayReport
 
 __all__ = [
     "BlockDetail",
@@ -35,7 +37,10 @@ __all__ = [
     "Reach",
     "Record",
     "Run",
+    "Spectrum",
     "StableStep",
     "Step",
     "WeightChange",
+    "XrayLayer",
+    "XrayReport",
 ]
