@@ -19,6 +19,7 @@ _HOME = {
     "GraloraLinear": "adapters",
     "GraloraModel": "adapters",
     "load_adapter": "adapters",
+    "use_in_peft": "adapters",
     "load_model": "models",
     "load_task": "data",
     "TrainSession": "training",
