@@ -18,6 +18,7 @@ _HOME = {
     "GraloraLayer": "adapters",
     "GraloraLinear": "adapters",
     "GraloraModel": "adapters",
+    "export_peft": "adapters",
     "load_adapter": "adapters",
     "use_in_peft": "adapters",
     "load_model": "models",

@@ -1,6 +1,7 @@
 """GLoRA and GraLoRA as PEFT tuners. Importing this enters our types into PEFT's tables."""
 
 from . import peft_model as peft_model  # PEFT saves and loads our adapters through it
+from .export import export_peft
 from .glora import GloraLayer, GloraLinear
 from .glora_config import GloraConfig
 from .glora_model import GloraModel
@@ -19,6 +20,7 @@ __all__ = [
     "GraloraLayer",
     "GraloraLinear",
     "GraloraModel",
+    "export_peft",
     "load_adapter",
     "use_in_peft",
 ]

@@ -10,6 +10,7 @@ grid of k×k blocks m counts the output blocks and n the input blocks, both type
 """
 
 from .blocks import BlockGrid
+from .export import ExportReport, LayerExport
 from .gradients import GradientReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
 from .record import Record
@@ -17,7 +18,9 @@ from .training import Predictions, Run, Step
 
 __all__ = [
     "BlockGrid",
+    "ExportReport",
     "GradientReport",
+    "LayerExport",
     "PathActivity",
     "PathBudget",
     "PathCount",
