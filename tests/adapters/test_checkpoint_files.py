@@ -14,6 +14,7 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from glora_lab.adapters import GloraConfig, GraloraConfig, load_adapter
+from glora_lab.adapters.registry import PEFT_ASKS_THE_TUNER
 
 from .block_models import BlockNet, gralora_model
 from .small_models import bits, glora_model, same_bits
@@ -81,7 +82,9 @@ def test_a_bad_file_is_explained_and_leaves_the_model_as_it_was(tmp_path, name, 
     if load == "from_pretrained" and name in ("no JSON", "an unknown type"):
         pytest.skip("PEFT reads the type by itself")
     damage, words = DAMAGE[name]
-    bias = {"GLoRA": "glora_only", "GraLoRA": "gralora_only"}[kind]
+    bias = {"GLoRA": "glora_only", "GraLoRA": "gralora_only"}[kind] if PEFT_ASKS_THE_TUNER else "none"
+    if name == "one bias missing" and bias == "none":
+        pytest.skip("this PEFT saves no biases")
     MAKE[kind](BlockNet(), modules_to_save=["head"], bias=bias, r=4).save_pretrained(tmp_path)
     damage(tmp_path)
     model = BlockNet()

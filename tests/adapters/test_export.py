@@ -201,6 +201,7 @@ def test_ranks_of_a_name_that_ends_another(tmp_path):
 EXACT = {
     "B": (GloraConfig, {"config_A": "none", "config_C": "none", "config_D_E": "none", "alpha": 6}, 4),
     "B and the bias": (GloraConfig, {"config_A": "none", "config_D_E": "vector"}, 4),
+    "B scaled, and the bias": (GloraConfig, {"config_A": "none", "config_D_E": "vector", "alpha": 6}, 4),
     "B vector": (GloraConfig, {"config_A": "none", "config_B": "vector"}, 1),
     "B constant": (GloraConfig, {"config_A": "none", "config_B": "constant"}, 1),
     "the bias alone": (GloraConfig, {"config_A_B": "none"}, 1),
