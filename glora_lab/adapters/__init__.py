@@ -1,5 +1,7 @@
 """GLoRA and GraLoRA as PEFT tuners. Importing this enters our types into PEFT's tables."""
 
+from . import peft_model as peft_model  # PEFT saves and loads our adapters through it
+from .export import export_peft
 from .glora import GloraLayer, GloraLinear
 from .glora_config import GloraConfig
 from .glora_model import GloraModel
@@ -7,6 +9,7 @@ from .gralora import GraloraLayer, GraloraLinear
 from .gralora_config import GraloraConfig
 from .gralora_model import GraloraModel
 from .interop import load_adapter
+from .stock_entries import use_in_peft
 
 __all__ = [
     "GloraConfig",
@@ -17,5 +20,7 @@ __all__ = [
     "GraloraLayer",
     "GraloraLinear",
     "GraloraModel",
+    "export_peft",
     "load_adapter",
+    "use_in_peft",
 ]

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from peft import PeftConfig
+import peft
 from peft.utils.other import get_pattern_key
 
 from . import settings
+from .lab_config import LabConfig
 from .paths import FORMS, MODES, PATHS, LayerPlan, plan_layer
 from .registry import LabPeftType
 
@@ -25,7 +26,7 @@ Mode = Literal["lora", "vector", "constant", "none"]
 
 
 @dataclass
-class GloraConfig(PeftConfig):
+class GloraConfig(LabConfig):
     """Settings of a GLoRA adapter: W_eff = W0 + W0⊙A + B, b_eff = b0 + b0⊙D + E + W0·C.
 
     Args:
@@ -52,6 +53,9 @@ class GloraConfig(PeftConfig):
     Raises:
         ValueError: for a bad setting, with its name, its value and the rule.
     """
+
+    lab_type: ClassVar[str] = LabPeftType.GLORA_LAB
+    stock_class: ClassVar[type[peft.PeftConfig]] = peft.GloraConfig
 
     r: int = 8
     target_modules: list[str] | str | None = None
@@ -92,13 +96,6 @@ class GloraConfig(PeftConfig):
         """The named paths and no others: `only(B="lora")` is LoRA, `only(E="vector")` is BitFit."""
         modes: dict[str, Any] = {"config_A": A, "config_B": B, "config_C": C, "config_D": D, "config_E": E}
         return cls(**modes, **others)
-
-    @classmethod
-    def check_kwargs(cls, **kwargs: Any) -> dict[str, Any]:
-        """A stock GLORA checkpoint is read as ours: PEFT would follow its type back to the stock class."""
-        if kwargs.get("peft_type") in ("GLORA", LabPeftType.GLORA_LAB):
-            kwargs.pop("peft_type")
-        return super().check_kwargs(**kwargs)
 
     @property
     def modes(self) -> dict[str, str]:

@@ -25,6 +25,7 @@ class GloraModel(LabTuner):
     """
 
     prefix = "glora_"
+    config_class = GloraConfig
     tuner_layer_cls = GloraLayer
     own_patterns = ("path_pattern",)
     target_module_mapping = TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]

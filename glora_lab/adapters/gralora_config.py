@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from peft import PeftConfig
+import peft
 from peft.utils.other import get_pattern_key
 
 from . import settings
 from .block_plan import BlockPlan
+from .lab_config import LabConfig
 from .registry import LabPeftType
 
 
 @dataclass
-class GraloraConfig(PeftConfig):
+class GraloraConfig(LabConfig):
     """Settings of a GraLoRA adapter: ΔW is a grid of k×k blocks, each of rank r/k.
 
     Args:
@@ -44,6 +45,9 @@ class GraloraConfig(PeftConfig):
         ValueError: for a bad setting, with its name, its value and the rule.
     """
 
+    lab_type: ClassVar[str] = LabPeftType.GRALORA_LAB
+    stock_class: ClassVar[type[peft.PeftConfig]] = peft.GraloraConfig
+
     r: int = 32
     hybrid_r: int = 0
     target_modules: list[str] | str | None = None
@@ -70,13 +74,6 @@ class GraloraConfig(PeftConfig):
         for name in ("target_modules", "exclude_modules"):
             value = getattr(self, name)
             setattr(self, name, set(value) if isinstance(value, list | tuple) else value)
-
-    @classmethod
-    def check_kwargs(cls, **kwargs: Any) -> dict[str, Any]:
-        """A stock GRALORA checkpoint is read as ours: PEFT would follow its type back to the stock class."""
-        if kwargs.get("peft_type") in ("GRALORA", LabPeftType.GRALORA_LAB):
-            kwargs.pop("peft_type")
-        return super().check_kwargs(**kwargs)
 
     def plan(self, layer: str, *, in_features: int, out_features: int) -> BlockPlan:
         """What this configuration puts on the layer of that name, the patterns applied. It may not fit: `check_fit`."""

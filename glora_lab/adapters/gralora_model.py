@@ -26,6 +26,7 @@ class GraloraModel(LabTuner):
     """
 
     prefix = "gralora_"
+    config_class = GraloraConfig
     tuner_layer_cls = GraloraLayer
     own_patterns = ("k_pattern",)
     target_module_mapping = TRANSFORMERS_MODELS_TO_GRALORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]

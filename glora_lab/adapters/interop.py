@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 
-from peft import PeftConfig, PeftModel
+from peft import PeftConfig, PeftModel, mapping
 from torch import nn
 
+from .checkpoint import read_type
 from .glora_config import GloraConfig
 from .gralora_config import GraloraConfig
 from .registry import LabPeftType
@@ -29,8 +31,12 @@ def load_adapter(model: nn.Module, path: str | PathLike[str], adapter_name: str 
         adapter_name: the name the adapter gets.
 
     Raises:
-        ValueError: where `path` holds no adapter.
+        ValueError: where `path` holds no adapter, or for one of ours or of stock GLORA and GRALORA, a file that is
+            damaged, is of a newer version or does not fit; the model is then as it was.
     """
-    peft_type = PeftConfig._get_peft_type(str(path))
-    config = OURS.get(peft_type, PeftConfig).from_pretrained(str(path))
-    return PeftModel.from_pretrained(model, str(path), adapter_name=adapter_name, config=config)
+    folder = os.fspath(path)
+    peft_type = read_type(folder) if os.path.isdir(folder) else PeftConfig._get_peft_type(folder)
+    config_class = OURS.get(peft_type) or mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]  # type: ignore[index]
+    return PeftModel.from_pretrained(
+        model, folder, adapter_name=adapter_name, config=config_class.from_pretrained(folder)
+    )

@@ -18,6 +18,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper, get_pattern_key
 from torch import nn
 
 from .frozen_base import SUPPORTED
+from .lab_config import LabConfig
 from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
 from .outer_layers import Place
@@ -29,17 +30,24 @@ class LabTuner(BaseTuner):
     """Base of GloraModel and GraloraModel."""
 
     own_patterns: tuple[str, ...] = ()  # settings by module pattern that PEFT does not know
+    config_class: type[LabConfig]
 
-    def __init__(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, model: nn.Module, peft_config: Any, *args: Any, **kwargs: Any) -> None:
         held = getattr(model, "peft_config", None)  # PEFT writes into it where the model carries an adapter already
         before = dict(held) if isinstance(held, dict) else None
         try:
-            super().__init__(model, *args, **kwargs)
+            super().__init__(model, self._as_ours(peft_config), *args, **kwargs)
         except BaseException:
             if isinstance(held, dict) and before is not None:
                 held.clear()
                 held.update(before)
             raise
+
+    def _as_ours(self, config: Any) -> Any:
+        """PEFT's own configurations become ours, which is what `use_in_peft` asks for."""
+        if isinstance(config, dict):
+            return {name: self._as_ours(one) for name, one in config.items()}
+        return self.config_class.from_stock(config) if type(config) is self.config_class.stock_class else config
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """As PEFT's; a ValueError, or any other error, leaves the model as it was."""
@@ -114,7 +122,7 @@ class LabTuner(BaseTuner):
         config = _maybe_include_all_linear_layers(config, model)
         return {
             name: module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
-            for name, module in _outside(model, BaseTunerLayer)
+            for name, module in outside(model, BaseTunerLayer)
             if self._check_target_module_exists(config, name)
         }
 
@@ -151,7 +159,7 @@ class LabTuner(BaseTuner):
             yield
 
 
-def _outside(model: nn.Module, *kinds: type) -> Iterator[tuple[str, nn.Module]]:
+def outside(model: nn.Module, *kinds: type) -> Iterator[tuple[str, nn.Module]]:
     """Name and module of every module, without what is inside one of these kinds."""
     inside: tuple[str, ...] = ()
     for name, module in model.named_modules():
@@ -170,8 +178,8 @@ def _not_found(model: nn.Module, config: Any) -> str:
     """PEFT's own words, then what could have been meant and what else narrows the choice."""
     narrowing = ("exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern")
     others = [f"{name}={_shown(getattr(config, name))!r}" for name in narrowing if getattr(config, name)]
-    outside = _outside(model, BaseTunerLayer, AuxiliaryTrainingWrapper)
-    linear = {name.rpartition(".")[2] for name, m in outside if isinstance(m, (*SUPPORTED, BaseTunerLayer))}
+    others_apart = outside(model, BaseTunerLayer, AuxiliaryTrainingWrapper)
+    linear = {name.rpartition(".")[2] for name, m in others_apart if isinstance(m, (*SUPPORTED, BaseTunerLayer))}
     return (
         "not found in the base model"
         + (f" (narrowed by {', '.join(others)})" if others else "")

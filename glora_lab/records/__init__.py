@@ -12,6 +12,7 @@ grid of k×k blocks m counts the output blocks and n the input blocks, both type
 from .blocks import BlockDetail, BlockGrid, RankAtK
 from .cost import Cost, CostReport
 from .descent import Descent, StableStep
+from .export import ExportReport, LayerExport
 from .gradients import GradientReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
 from .reach import RankReach, Reach, WeightChange
@@ -26,7 +27,9 @@ __all__ = [
     "Cost",
     "CostReport",
     "Descent",
+    "ExportReport",
     "GradientReport",
+    "LayerExport",
     "PathActivity",
     "PathBudget",
     "PathCount",

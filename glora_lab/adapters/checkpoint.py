@@ -1,0 +1,185 @@
+"""An adapter's folder, examined before a model is touched.
+
+PEFT wraps the model first and reads the tensors then: a file that does not fit leaves the model wrapped, a tensor
+that is missing keeps its random start with a warning, and one that belongs to nothing goes unmentioned. Names and
+shapes follow from the configuration and the model, and stand in the head of a safetensors file, so all of it is
+settled here by reading a few kilobytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from peft import mapping
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
+from peft.utils.other import AuxiliaryTrainingWrapper
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from .frozen_base import features
+from .glora_config import GloraConfig
+from .lab_config import LabConfig
+from .paths import PATHS
+from .tuner import LabTuner, outside
+
+Shapes = Mapping[str, tuple[int, ...]]
+PREFIX = "base_model.model."
+# what PEFT puts between a module's name and its tensors
+WRAPPERS = re.compile(r"\.(base_layer|original_module|modules_to_save\.[^.]+)(?=\.)")
+
+
+def read_type(folder: str | os.PathLike[str]) -> str:
+    """The `peft_type` that the adapter in `folder` was saved as.
+
+    Raises:
+        ValueError: where there is no configuration that PEFT or this library could read.
+    """
+    path = Path(folder) / CONFIG_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"Can't find '{CONFIG_NAME}' at '{folder}'") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: it is no JSON ({error}). Save the adapter again") from error
+    kind = content.get("peft_type") if isinstance(content, dict) else None
+    if kind not in mapping.PEFT_TYPE_TO_CONFIG_MAPPING:
+        raise ValueError(f"{path} is no adapter that PEFT or glora_lab knows: its peft_type is {kind!r}")
+    return str(kind)
+
+
+def stored_shapes(folder: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
+    """Name → shape of every tensor in an adapter's file; only its head is read.
+
+    Raises:
+        ValueError: where the file is missing, truncated or no safetensors file.
+    """
+    path = Path(folder) / SAFETENSORS_WEIGHTS_NAME
+    if not path.is_file():
+        pickled = (Path(folder) / WEIGHTS_NAME).is_file()
+        other = f". {WEIGHTS_NAME} is a pickle, which is not read: save it again from PEFT" if pickled else ""
+        raise ValueError(f"{folder} holds no {SAFETENSORS_WEIGHTS_NAME}{other}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path} is truncated or damaged ({error}). Save the adapter again, or copy it anew"
+        ) from error
+
+
+def check_checkpoint(
+    model: nn.Module,
+    config: LabConfig,
+    folder: str | os.PathLike[str],
+    *,
+    key_mapping: Mapping[str, str] | None = None,
+    any_shape: bool = False,
+) -> None:
+    """Refuse an adapter's folder that does not fit `model`, which is left alone.
+
+    Args:
+        model: the base model; it may carry the adapter already.
+        key_mapping: pattern → replacement for the names in the file, as PEFT takes it.
+        any_shape: leave shapes to PEFT's `ignore_mismatched_sizes`.
+
+    Raises:
+        ValueError: for a file that cannot be read, a tensor that is missing, one that belongs to no layer of this
+            model, or one of another shape; or for a configuration that this model cannot carry.
+    """
+    config.validate()
+    stored = {_renamed(name, key_mapping): shape for name, shape in stored_shapes(folder).items()}
+    stored = {name.removeprefix(PREFIX): shape for name, shape in stored.items()}
+    expected = dict(adapter_shapes(model, config))
+    base = {_plain(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    beside = {_plain(name): shape for name, shape in stored.items() if name not in expected}
+    idle = {name for name in beside if name.endswith(".zeros")}  # stock PEFT's buffers of paths that are off
+    missing = sorted((expected.keys() - stored.keys()) | (set(_saved_beside(model, config, beside)) - beside.keys()))
+    foreign = sorted(beside.keys() - base.keys() - idle)
+    wrong = [
+        f"{name} is {list(shape)} and must be {list(expected.get(name) or base[_plain(name)])}"
+        for name, shape in stored.items()
+        if (expected.get(name) or base.get(_plain(name), shape)) != shape and not any_shape
+    ]
+    faults = [f"missing: {_few(missing)}"] * bool(missing)
+    faults += [f"of another model or adapter: {_few(foreign)}"] * bool(foreign)
+    faults += [f"of another shape: {_few(wrong)}"] * bool(wrong)
+    if faults:
+        raise ValueError(
+            f"{Path(folder) / SAFETENSORS_WEIGHTS_NAME} does not fit this model and {CONFIG_NAME}. Tensors "
+            f"{'; '.join(faults)}. Load it into the model that it was trained on"
+        )
+
+
+def adapter_shapes(model: nn.Module, config: LabConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """(name, shape) of every tensor that `config` puts on `model`, named as in a checkpoint, without its prefix.
+
+    Raises:
+        ValueError: where the model cannot carry the configuration.
+    """
+    tuner = _tuner(config)
+    tuner.check_targets(model, config)
+    for layer, leaf in tuner.targets(model, config).items():
+        for tensor, shape in _layer_shapes(config, layer, leaf).items():
+            yield f"{layer}.{tensor}", shape
+
+
+def _tuner(config: LabConfig) -> LabTuner:
+    """The tuner without a model, to be asked what it would target."""
+    tuner_class: Any = mapping.PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]  # type: ignore[index]
+    tuner: LabTuner = tuner_class.__new__(tuner_class)
+    nn.Module.__init__(tuner)
+    return tuner
+
+
+def _layer_shapes(config: Any, layer: str, leaf: nn.Module) -> Shapes:
+    in_features, out_features = features(leaf)
+    if isinstance(config, GloraConfig):
+        has_bias = getattr(leaf, "bias", None) is not None
+        plan = config.plan(layer, in_features=in_features, out_features=out_features, has_bias=has_bias)
+        return {f"glora_{path}.{name}": shape for path in PATHS for name, shape in plan.shapes(path).items()}
+    shapes = config.plan(layer, in_features=in_features, out_features=out_features).shapes()
+    return {f"{name}.weight" if name.endswith("_general") else name: shape for name, shape in shapes.items()}
+
+
+def _saved_beside(model: nn.Module, config: Any, beside: Iterable[str]) -> Iterator[str]:
+    """Names of the tensors that a complete checkpoint has beside the adapter's own: whole modules and biases."""
+    whole = tuple(config.modules_to_save or ())
+    for name, module in outside(model, AuxiliaryTrainingWrapper):
+        if whole and name.endswith(whole):  # PEFT's own rule
+            kept = module.original_module if isinstance(module, AuxiliaryTrainingWrapper) else module
+            yield from (_plain(f"{name}.{tensor}") for tensor in kept.state_dict())
+    # PEFT 0.20 saves no biases: all of them, or none
+    biases = set(_biases(model, config))
+    yield from biases if biases & {*beside} else ()
+
+
+def _biases(model: nn.Module, config: Any) -> Iterator[str]:
+    if config.bias == "all":
+        yield from (_plain(name) for name in model.state_dict() if name.endswith(".bias"))
+    elif config.bias != "none":
+        layers = _tuner(config).targets(model, config)
+        yield from (f"{name}.bias" for name, leaf in layers.items() if getattr(leaf, "bias", None) is not None)
+
+
+def _plain(name: str) -> str:
+    """A tensor's name as the base model has it."""
+    return WRAPPERS.sub("", name)
+
+
+def _renamed(name: str, key_mapping: Mapping[str, str] | None) -> str:
+    bare = name.removeprefix(PREFIX)
+    for pattern, replacement in (key_mapping or {}).items():
+        renamed, times = re.subn(pattern, replacement, bare)
+        if times:
+            return PREFIX + renamed
+    return name
+
+
+def _few(names: list[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

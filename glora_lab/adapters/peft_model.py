@@ -1,0 +1,98 @@
+"""PEFT's doors to the disk, for our adapters: `save_pretrained`, `from_pretrained` and `load_adapter` of PeftModel.
+
+PEFT asks neither tuner nor configuration before it writes or reads: the weights' file is written in place, as a
+pickle on request, before the configuration is saved, and a model is wrapped before its file is opened. So these
+three methods are wrapped, once, on import: for adapters of this library they check first and write beside; a call
+that concerns only PEFT's own adapters goes through untouched. (PEFT's `safe_save_file` and `load_peft_weights`
+would be smaller places, and would change what every other adapter does.)
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from peft import PeftConfig, PeftModel, mapping
+from peft.utils import CONFIG_NAME
+from torch import nn
+
+from .atomic import replacing
+from .checkpoint import check_checkpoint, read_type
+from .lab_config import LabConfig
+from .settings import refuse
+
+CARD = "README.md"
+
+
+def _saving(theirs: Callable[..., None]) -> Callable[..., None]:
+    signature = inspect.signature(theirs)
+
+    @functools.wraps(theirs)
+    def save_pretrained(self: PeftModel, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        call = signature.bind(self, save_directory, *args, **kwargs)
+        call.apply_defaults()
+        names = call.arguments["selected_adapters"] or list(self.peft_config)
+        if not any(isinstance(self.peft_config.get(name), LabConfig) for name in names):
+            return theirs(self, save_directory, *args, **kwargs)
+        if not call.arguments["safe_serialization"]:
+            raise refuse("safe_serialization", False, "must be True: this library writes safetensors, never pickles")
+        if os.path.isfile(save_directory) or not call.arguments["is_main_process"]:
+            return theirs(self, save_directory, *args, **kwargs)  # refuses, and writes nothing
+        with replacing(save_directory) as folder:
+            if (card := Path(save_directory) / CARD).is_file():  # PEFT adds to the one that is there
+                shutil.copyfile(card, folder / CARD)
+            call.arguments["save_directory"] = str(folder)
+            theirs(*call.args, **call.kwargs)
+
+    return save_pretrained
+
+
+def _making(theirs: Callable[..., PeftModel]) -> Callable[..., PeftModel]:
+    signature = inspect.signature(theirs)
+
+    @functools.wraps(theirs)
+    def from_pretrained(cls: type[PeftModel], model: nn.Module, model_id: Any, *args: Any, **kwargs: Any) -> PeftModel:
+        call = signature.bind(cls, model, model_id, *args, **kwargs).arguments
+        _check(model, call.get("config"), call)
+        return theirs(cls, model, model_id, *args, **kwargs)
+
+    return from_pretrained
+
+
+def _loading(theirs: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(theirs)
+
+    @functools.wraps(theirs)
+    def load_adapter(self: PeftModel, model_id: Any, adapter_name: str, *args: Any, **kwargs: Any) -> Any:
+        call = signature.bind(self, model_id, adapter_name, *args, **kwargs).arguments
+        _check(self.get_base_model(), self.peft_config.get(adapter_name), call)
+        return theirs(self, model_id, adapter_name, *args, **kwargs)
+
+    return load_adapter
+
+
+def _check(model: nn.Module, config: PeftConfig | None, call: dict[str, Any]) -> None:
+    """Check the folder that a call names, where it is one and holds an adapter for this library."""
+    further = call.get("kwargs", {})
+    folder = os.path.join(call["model_id"], further.get("subfolder") or "")
+    if not os.path.isfile(os.path.join(folder, CONFIG_NAME)):
+        return  # of the hub, or not there: PEFT says so
+    if config is None:
+        config_class = mapping.PEFT_TYPE_TO_CONFIG_MAPPING[read_type(folder)]  # type: ignore[index]
+        if not issubclass(config_class, LabConfig):
+            return
+        config = config_class.from_pretrained(folder)
+    if isinstance(config, LabConfig):
+        renaming = call.get("key_mapping") or getattr(model, "_checkpoint_conversion_mapping", None)
+        any_shape = bool(further.get("ignore_mismatched_sizes"))
+        check_checkpoint(model, config, folder, key_mapping=renaming, any_shape=any_shape)
+
+
+PeftModel.save_pretrained = _saving(PeftModel.save_pretrained)  # type: ignore[method-assign]
+PeftModel.from_pretrained = classmethod(_making(PeftModel.from_pretrained.__func__))  # type: ignore[assignment, attr-defined]
+PeftModel.load_adapter = _loading(PeftModel.load_adapter)  # type: ignore[method-assign]
