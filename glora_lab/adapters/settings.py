@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 # PEFT's shorthand for every linear layer; the only target string that is not a regular expression
 ALL_LINEAR = "all-linear"
+
+# what PEFT matches with names: a key of a pattern, an entry of `modules_to_save`, one of `layers_pattern`
+KEY, SAVED, LAYERS = r"(.*\.)?({})$", r"(^|.*\.){}($|\..*)", r"(?:^|.*?\.){}\.(?P<idx>\d+)\."
 
 
 def refuse(name: str, value: Any, rule: str) -> ValueError:
@@ -28,7 +31,7 @@ def check_count(name: str, value: Any) -> None:
 
 def check_positive_number(name: str, value: Any) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
+    if not number or not 0 < value <= sys.float_info.max:  # an int may be larger than any float
         raise refuse(name, value, "must be a finite number above 0")
 
 
@@ -49,11 +52,14 @@ def check_probability(name: str, value: Any) -> None:
         raise refuse(name, value, "must be a probability: at least 0 and below 1")
 
 
-def check_regex(name: str, value: str) -> None:
-    try:
-        re.compile(value)
-    except re.error as error:
-        raise refuse(name, value, f"must be a regular expression, but {error}") from error
+def check_regex(name: str, value: str, within: str = "{}") -> None:
+    """`within` is the larger expression that PEFT makes of it: "(?i)x" stands alone, and not in that."""
+    for expression, where in ((value, ""), (within.format(value), " inside a larger one")):
+        try:
+            re.compile(expression)
+        except re.error as error:
+            why = f"{error.msg} in {expression!r}" if where else error
+            raise refuse(name, value, f"must be a regular expression{where}, but {why}") from error
 
 
 def check_names(name: str, value: Any, *, regex: bool = True) -> None:
@@ -70,7 +76,7 @@ def check_names(name: str, value: Any, *, regex: bool = True) -> None:
         raise refuse(name, value, "must be a list of module names" + (" or a regular expression" if regex else ""))
     if name == "modules_to_save":  # PEFT matches these as patterns as well
         for one in value:
-            check_regex(name, one)
+            check_regex(name, one, SAVED)
 
 
 def check_pattern(name: str, value: Any) -> Mapping[str, Any]:
@@ -78,7 +84,7 @@ def check_pattern(name: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) and key for key in value):
         raise refuse(name, value, "must be a dict from module pattern to setting")
     for key in value:
-        check_regex(f"{name} key", key)
+        check_regex(f"{name} key", key, KEY)
     return value
 
 
@@ -100,4 +106,4 @@ def check_layers(config: Any) -> None:
     if names and layers is None:
         raise refuse("layers_pattern", pattern, "needs `layers_to_transform` to be set as well")
     for name in names:
-        check_regex("layers_pattern", name)
+        check_regex("layers_pattern", name, LAYERS)
