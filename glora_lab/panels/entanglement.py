@@ -8,6 +8,7 @@ from torch import nn
 
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.block_plan import fitting_k
+from glora_lab.adapters.settings import check_count, check_positive_int
 from glora_lab.data import load_task
 from glora_lab.figures import describe_gradient_report, plot_gradient_report
 from glora_lab.figures.theme import listed
@@ -42,7 +43,11 @@ class EntanglementPanel(Panel):
     the magnitude multiplies the chosen channel before it enters the layer.
 
     State: `configs` and `reports` by name, LoRA first; `contaminated`, the blocks (m, n) in which GraLoRA's gradient
-    is off by more than `limit`. A setting that cannot be is said, and all of this stays as it was.
+    is off by more than `limit`. A setting that cannot be is said, and all of this stays as it was; a layer that the
+    batch does not reach is not moved to.
+
+    Raises:
+        ValueError: for an unknown layer or task, a number that is none, or a model that carries an adapter.
     """
 
     configs: dict[str, PeftConfig]
@@ -62,12 +67,16 @@ class EntanglementPanel(Panel):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        for name, value in (("size", size), ("rank", rank), ("k", k)):
+            check_positive_int(name, value)
+        check_count("seed", seed)
         self.configs, self.reports, self.limit = {}, {}, LIMIT
         self._model = own_copy(load_model("digits-vit") if model is None else model)
         self._batch, self._batch_says = (batch, "the batch that was given") if batch is not None else _images(task)
         self._loss, self._size, self._seed, self._following = loss, size, seed, False
         names = linear_layers(self._model)
         start = SYNTHETIC if layer is None else named_layer(names, layer)
+        self._source: SyntheticSource | LayerSource = SyntheticSource(size)
         self.layer_choice = widgets.Dropdown(
             options=[SYNTHETIC, *names], value=start, description="layer", style=LABEL, layout={"width": "410px"}
         )
@@ -75,7 +84,9 @@ class EntanglementPanel(Panel):
         self.magnitude = _slider(
             widgets.FloatLogSlider, "magnitude ×", 1.0, min=0, max=3, step=0.1, readout_format=".3g"
         )
-        self.rank = _slider(widgets.IntSlider, "rank", rank, min=4, max=max(128, rank), step=4)
+        self.rank = _slider(
+            widgets.IntSlider, "rank", rank, min=min(4, rank), max=max(128, rank), step=1 if rank % 4 else 4
+        )
         self.k = _slider(widgets.IntSlider, "k", k, min=1, max=max(16, k))
         self.scaling = choice("scaling", SCALINGS)
         self.scaling.value = "equal decrease"
@@ -106,17 +117,30 @@ class EntanglementPanel(Panel):
 
     @guarded
     def _change_layer(self, _: object = None) -> None:
-        """Another layer: the outlier controls go to its strongest channel, or to the synthetic layer's own start."""
-        name = self.layer_choice.value
+        """Another layer; where it cannot be shown, the choice goes back to the one that is."""
+        if self._following:
+            return
         try:
-            self._source = (
-                SyntheticSource(self._size)
-                if name == SYNTHETIC
-                else LayerSource(self._model, name, self._batch, self._loss, self._batch_says)
-            )
-        except ValueError as refusal:
+            self._source = self._source_of(self.layer_choice.value)
+        except Exception as refusal:
+            stays = SYNTHETIC if isinstance(self._source, SyntheticSource) else self._source.layer
+            self._following, self.layer_choice.value = True, stays
+            self._following = False
+            if not self.reports:
+                self._start()
+            if not isinstance(refusal, ValueError):
+                raise
             self.say(refusal)
             return
+        self._start()
+
+    def _source_of(self, layer: str) -> SyntheticSource | LayerSource:
+        if layer == SYNTHETIC:
+            return SyntheticSource(self._size)
+        return LayerSource(self._model, layer, self._batch, self._loss, self._batch_says)
+
+    def _start(self) -> None:
+        """The outlier controls go to the layer's strongest channel, or to the synthetic layer's own start."""
         self._following = True
         self.channel.max = self._source.features[1] - 1
         self.channel.value, self.magnitude.value = self._source.start

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -157,6 +160,44 @@ def test_a_model_and_batch_of_ones_own_which_are_left_as_they_are() -> None:
     panel.layer_choice.value = "idle"
     assert "`layer` (='idle') has no part in the loss" in panel.problem and panel.errors == []
     assert panel.reports["LoRA"].layer == "first"
+
+
+def test_a_layer_that_is_refused_is_not_moved_to() -> None:
+    panel = EntanglementPanel(Tiny(), (torch.randn(9, 12), torch.randn(9, 4)), layer="first", rank=4, k=2)
+    panel.layer_choice.value = "idle"
+    assert panel.layer_choice.value == "first" and "(='idle')" in panel.problem
+    panel.magnitude.value = 10
+    assert panel.reports["LoRA"].layer == "first" and panel.problem == "" and panel.errors == []
+
+
+def test_a_start_on_a_layer_that_is_refused_is_the_synthetic_one() -> None:
+    panel = EntanglementPanel(Tiny(), (torch.randn(9, 12), torch.randn(9, 4)), layer="idle", size=16, rank=4, k=2)
+    assert "`layer` (='idle') has no part in the loss" in panel.problem and panel.layer_choice.value == SYNTHETIC
+    assert panel.contaminated == column(1, k=2) and panel.errors == []
+    panel.channel.value = 3
+    assert panel.contaminated == column(0, k=2) and panel.problem == ""
+
+
+def test_a_batch_that_the_model_cannot_take_is_told_once() -> None:
+    panel = EntanglementPanel(Tiny(), {"y": torch.randn(9, 12)}, layer="first", size=16, rank=4, k=2)
+    panel.k.value = 4
+    assert len(panel.errors) == 1 and isinstance(panel.errors[0], TypeError)
+    assert panel.layer_choice.value == SYNTHETIC and panel.contaminated == column(2)
+    panel.close()  # or the tests of all open panels find its error
+
+
+@pytest.mark.parametrize("rank", [2, 10, 200])
+def test_a_rank_between_the_sliders_steps_is_kept(rank: int) -> None:
+    panel = EntanglementPanel(size=16, rank=rank, k=2)
+    assert panel.rank.value == panel.configs["LoRA"].r == rank
+
+
+@pytest.mark.parametrize("wrong", [{"k": 0}, {"rank": 0}, {"size": (64, 32)}, {"seed": -1}], ids=str)
+def test_a_start_that_is_no_number_is_refused(wrong: dict[str, object]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=re.escape(f"`{name}` (={value!r})")):
+        EntanglementPanel(**wrong)  # type: ignore[arg-type]
+    gc.collect()
 
 
 def test_what_cannot_be_shown_is_refused() -> None:
