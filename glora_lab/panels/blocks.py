@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -22,17 +20,15 @@ from glora_lab.panels.block_controls import BlockControls
 from glora_lab.panels.block_map import BlockMap
 from glora_lab.panels.example import linear_layers, named_layer
 from glora_lab.panels.figure_slot import FigureSlot
-from glora_lab.panels.live_run import status
+from glora_lab.panels.following import FollowingPanel
 from glora_lab.panels.modes import choice
-from glora_lab.panels.panel import Panel, guarded
+from glora_lab.panels.panel import guarded
 from glora_lab.panels.paths import FRESH, RANDOM, SAYS, TRAINED, WIDE
 from glora_lab.records import BlockDetail, BlockGrid, RankAtK
 from glora_lab.training import TrainSession
 
-BETWEEN_LOOKS = 0.25  # seconds
 
-
-class BlockPanel(Panel):
+class BlockPanel(FollowingPanel):
     """k, r and hybrid rank over one layer; the grid of its blocks, one of them in detail, and the rank over k.
 
     Args:
@@ -68,10 +64,8 @@ class BlockPanel(Panel):
         super().__init__()
         self._model = load_model("digits-vit") if model is None else model
         found = adapted_layers(self._model).items()
-        self._carried = {name: module for name, module in found if has_factors(module, module.active_adapters[0])}
+        self._carried = {n: m for n, m in found if m.active_adapters and has_factors(m, m.active_adapters[0])}
         names = list(self._carried) or linear_layers(self._model)
-        self._session: TrainSession | None = None
-        self._seen: tuple[str, int] | None = None
         self._seed, self._ranks_of = 0, ("", 0, 0)
         self.controls = BlockControls(self._change_settings, k=k, r=r, hybrid_r=hybrid_r)
         self.layer_choice = widgets.Dropdown(
@@ -81,7 +75,7 @@ class BlockPanel(Panel):
         self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
         self.map = BlockMap(self._select)
         self.rank_figure, self.detail_figure = FigureSlot(height=400), FigureSlot(height=380)
-        self._note, self._status = widgets.HTML(), widgets.HTML()
+        self._note = widgets.HTML()
         self._arrange()
         if not self._carried:
             self._config()  # there is no last good picture yet
@@ -107,29 +101,14 @@ class BlockPanel(Panel):
         """
         if not self._carried:
             raise ValueError("`session` needs a `model` that carries GraLoRA or LoRA: give the panel the one it trains")
-        self._session, self._seen = session, None
+        self._session = session  # from here on it rests while the model is measured
         self.values.value = TRAINED
         self._change_place()
-        self.refresh()
-        self._look_again()
+        self._follow(session)
 
-    def refresh(self) -> None:
-        """Show where the session is by now; cheap where nothing is new."""
-        with self.guard():
-            session = self._session
-            if session is None or (session.state, len(session.steps)) == self._seen:
-                return
-            self._seen = session.state, len(session.steps)
-            self._status.value = status(*self._seen, session.total, session.seconds_left)
-            if self.values.value == TRAINED:
-                self._show()
-            if session.error is not None:
-                raise session.error
-
-    def close(self) -> None:
-        """Follow no session any more and close every widget; a session goes on."""
-        self._session = None
-        super().close()
+    def _look(self) -> None:
+        if self.values.value == TRAINED:
+            self._show()
 
     def _arrange(self) -> None:
         place = widgets.HBox([self.layer_choice, self.values, self.again], layout={"flex_flow": "row wrap"})
@@ -172,11 +151,11 @@ class BlockPanel(Panel):
         else:
             self.values.value = RANDOM
 
-    @guarded
     def _select(self) -> None:
-        with self._resting():
-            self.detail = self._named(block_detail(self._source, self._source_layer, *self.selected))
-        self.detail_figure.show(plot_block_detail(self.detail), describe_block_detail(self.detail))
+        with self.guard():  # what is said about a setting stays said
+            with self._measuring():
+                self._measure_detail()
+            self._show_detail()
 
     def _update(self) -> None:
         try:
@@ -184,7 +163,8 @@ class BlockPanel(Panel):
         except ValueError as refusal:
             self.say(refusal)
             return
-        layer, values = self.layer_choice.value, self.values.value
+        self._shown = layer = self.layer_choice.value  # a layer that is refused is not shown
+        values = self.values.value
         if values == TRAINED:
             self._source, self._source_layer = self._model, layer
             found, adapter = self._adapter()
@@ -202,12 +182,22 @@ class BlockPanel(Panel):
 
     def _show(self) -> None:
         """Measure and draw the blocks of the layer as it is now."""
-        with self._resting():
+        with self._measuring():
             self.grid = self._named(block_grid(self._source, self._source_layer))
             self.map.show(self.grid)
-            self.detail = self._named(block_detail(self._source, self._source_layer, *self.selected))
-        self.detail_figure.show(plot_block_detail(self.detail), describe_block_detail(self.detail))
+            self._measure_detail()
+        self._show_detail()
         self.rank_figure.show(plot_rank_by_k(self.ranks, self.grid), describe_rank_by_k(self.ranks, self.grid))
+
+    def _measure_detail(self) -> None:
+        self.detail = self._named(block_detail(self._source, self._source_layer, *self.selected))
+
+    def _show_detail(self) -> None:
+        self.detail_figure.show(plot_block_detail(self.detail), describe_block_detail(self.detail))
+
+    def _measuring(self) -> AbstractContextManager[None]:
+        """An example rests by itself; the model does between two steps of its session."""
+        return self._resting() if self._source is self._model else nullcontext()
 
     def _config(self) -> GraloraConfig:
         layer = self._base()
@@ -226,31 +216,4 @@ class BlockPanel(Panel):
 
     def _named(self, record: Any) -> Any:
         """An example stands in a small model of its own; the record says which layer it is an example of."""
-        return replace(record, layer=self.layer_choice.value)
-
-    @contextmanager
-    def _resting(self) -> Iterator[None]:
-        """Between two steps of the session, where one trains what is shown."""
-        if self._session is None or self._source is not self._model:
-            yield
-        else:
-            with self._session.between_steps():
-                yield
-
-    def _look_again(self) -> None:
-        """Refresh from the event loop, where there is one, until the session is over."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        session = self._session
-
-        def look() -> None:
-            if self._session is not session or session is None:
-                return
-            over = session.finished  # asked before looking, so that the last look sees the last step
-            self.refresh()
-            if not over:
-                loop.call_later(BETWEEN_LOOKS, look)
-
-        loop.call_later(BETWEEN_LOOKS, look)
+        return replace(record, layer=self._shown)

@@ -17,10 +17,14 @@ from glora_lab.adapters.snippet import config_snippet
 
 
 class KeepControls(widgets.VBox):
-    """Which adapter, where there are several, a folder and a button; `kept` is where the latest was saved."""
+    """Which adapter, where there are several, a folder and a button; `kept` is where the latest was saved.
+
+    `which` stays where a reader puts it until others are offered.
+    """
 
     def __init__(self, on_keep: Callable[[], None]) -> None:
         self.kept: Path | None = None
+        self._chosen = self._setting = False  # `which`: by a reader, by the panel
         self.code = ""
         self.which = widgets.Dropdown(description="adapter", layout={"width": "380px", "display": "none"})
         self.folder = widgets.Text("my_adapter", description="folder")
@@ -29,13 +33,23 @@ class KeepControls(widgets.VBox):
         )
         self.says = widgets.HTML()
         self.button.on_click(lambda _: on_keep())
+        self.which.observe(self._which_changed, "value")
         row = widgets.HBox([self.which, self.folder, self.button], layout={"flex_flow": "row wrap"})
         super().__init__([row, self.says])
 
     def offer(self, names: Sequence[str]) -> None:
         """These adapters are there to keep, the first of them chosen."""
+        self._setting, self._chosen = True, False
         self.which.options = list(names)
+        self.which.value = names[0]  # a Dropdown that began empty chooses nothing by itself
+        self._setting = False
         self.which.layout.display = None if len(names) > 1 else "none"
+
+    def suggest(self, name: str) -> None:
+        """Choose this one, unless a reader has chosen."""
+        if not self._chosen:
+            self._setting, self.which.value = True, name
+            self._setting = False
 
     def save(self, model: PeftModel, base_in_code: str) -> Path:
         """Save the adapter in the folder that is named and say how it is loaded; ValueError without a name."""
@@ -56,6 +70,9 @@ class KeepControls(widgets.VBox):
         )
         self.kept = folder
         return folder
+
+    def _which_changed(self, _: object) -> None:
+        self._chosen = not self._setting
 
 
 def loading_code(config: object, base_in_code: str, folder: str) -> str:

@@ -7,10 +7,9 @@ widget is ever touched from another thread. Where no loop runs, in a script or a
 
 from __future__ import annotations
 
-import asyncio
-
 import ipywidgets as widgets
 
+from glora_lab.panels.looking import look_again
 from glora_lab.panels.panel import Panel, guarded
 from glora_lab.records import Step
 from glora_lab.training import Race, TrainSession
@@ -101,18 +100,15 @@ class SessionPanel(Panel):
         """From now on this is the session. Look at it from the event loop, where one runs, until it is recorded."""
         self.session, self._recorded = session, False
         self.refresh()
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
         errors = len(self.errors)
 
-        def look() -> None:
+        def look() -> bool:
+            if self.session is not session or self.comm is None:  # replaced or closed meanwhile
+                return False
             self.refresh()
-            if self.session is session and not self._recorded and len(self.errors) == errors:
-                loop.call_later(BETWEEN_LOOKS, look)
+            return not self._recorded and len(self.errors) == errors
 
-        loop.call_later(BETWEEN_LOOKS, look)
+        look_again(look, BETWEEN_LOOKS)
 
     def _show_buttons(self) -> None:
         resting = self.session is not None and self.session.state in ("pausing", "paused")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import ipywidgets as widgets
@@ -47,8 +48,8 @@ class TrainPanel(SessionPanel):
     no rows, and where it cannot even be a configuration `config` stays the last that could), `session` (the latest
     TrainSession or Race), `steps` (its steps so far, of a race in the order they were taken), `predictions` (name →
     the answers that are shown), `runs` (finished runs, oldest first; a race adds one for each method that did not
-    fail), `model` (the adapter to keep: the latest adapted model, after a race the most accurate, or the reader's
-    choice).
+    fail), `model` (the adapter to keep: the latest adapted model, after a race the most accurate, unless the reader
+    chose another).
     """
 
     config: Config
@@ -117,14 +118,21 @@ class TrainPanel(SessionPanel):
 
     @guarded
     def _change_task(self) -> None:
-        if self.session is not None and self.under_way:
-            self.session.stop()
-            self.wait()
+        self._end()
         self.task = load_task(self.controls.task.value)
         self.table.begin(self.task)
         labels = self.task.test.labels.tolist()
         one_of_each = torch.tensor([labels.index(label) for label in sorted(set(labels))[:SHOWN_IMAGES]])
         self.live.ask_frozen(self._base, Part(self.task.test.rows(one_of_each)))
+
+    def _end(self) -> None:
+        """End what is under way, and record it as a run of its own task."""
+        if self.session is None:
+            return
+        self.session.stop()
+        with suppress(Exception):  # what ended it is on the panel
+            self.session.wait()
+        self.refresh()
 
     @guarded
     def train(self) -> None:
@@ -141,6 +149,7 @@ class TrainPanel(SessionPanel):
         """Start a session of a model for each; where the controls ask for what cannot be, say so and change nothing."""
         if self.under_way:
             return
+        self.refresh()  # a run that ended unseen is recorded first
         numbers, seed = self.controls.numbers, self.controls.seed.value
         try:
             if self._refusal is not None:
@@ -185,7 +194,7 @@ class TrainPanel(SessionPanel):
         lines = {name: steps for name, steps in self.live.lines.items() if steps and name not in failed}
         metrics = {name: self.table.add(name, self._models[name], line, total).metric for name, line in lines.items()}
         if metrics:
-            self.keeping.which.value = max(metrics, key=lambda name: metrics[name])
+            self.keeping.suggest(max(metrics, key=lambda name: metrics[name]))
         for name, error in failed.items():
             self.errors.append(error)
             self.say(f"{name} dropped out: {type(error).__name__}: {error}")

@@ -157,6 +157,21 @@ def test_another_layer_where_k_does_not_fit_says_why(model: nn.Module) -> None:
     assert panel.ranks == [RankAtK(1, 16, 16 * 62), RankAtK(2, 30, 16 * 62)]
 
 
+def test_what_is_said_stays_true_when_a_block_is_chosen(model: nn.Module) -> None:
+    model["odd"] = nn.Linear(30, 32)
+    panel = BlockPanel(model, "wide", k=4)
+    panel.layer_choice.value = "odd"
+    panel.select(1, 1)  # a block of the picture that stands
+    assert panel.detail.layer == panel.grid.layer == "wide" and "30 → 32 features" in panel.problem
+
+
+def test_a_deleted_adapter_leaves_the_layers_as_examples(model: nn.Module) -> None:
+    carrying = adapted(model)
+    carrying.delete_adapter("default")
+    panel = BlockPanel(carrying)
+    assert TRAINED not in panel.values.options and panel.grid.rank == 32 and panel.errors == []
+
+
 def test_values_are_drawn_fresh_or_again(model: nn.Module) -> None:
     panel, same = BlockPanel(model), BlockPanel(model)
     first = panel.grid

@@ -191,6 +191,20 @@ def test_the_best_is_the_one_to_keep_and_another_may_be_chosen() -> None:
     assert which.layout.display == "none" and panel.model is not None and path_budget(panel.model).method == "LoRA"
 
 
+def test_what_the_reader_chooses_during_the_race_stays() -> None:
+    best = max(raced(steps=12).runs, key=lambda run: run.metric).name
+    other = next(name for name in NAMES if name != best)
+    panel = TrainPanel(**{**START, "steps": 12})
+    panel.race()
+    panel.keeping.which.value = best
+    panel.keeping.which.value = other
+    panel.wait()
+    assert max(panel.runs, key=lambda run: run.metric).name == best and panel.keeping.which.value == other
+    panel.race()  # which offers others: the choice is forgotten
+    panel.wait()
+    assert panel.keeping.which.value == f"{best} (2)"
+
+
 def test_a_second_race_and_a_run_after_it_are_told_apart() -> None:
     panel = raced()
     panel.race()

@@ -162,6 +162,7 @@ def test_a_run_that_fails_says_why_and_joins_no_table(monkeypatch: pytest.Monkey
     assert panel.runs == [] and panel.problem == "RuntimeError: no gradient today" and len(panel.errors) == 1
     panel.refresh()
     assert len(panel.errors) == 1
+    panel.close()  # or the tests of all open panels find its error
 
 
 def broken(*_: object, **__: object) -> None:
@@ -182,6 +183,28 @@ def test_another_task_asks_the_frozen_model_anew_and_tells_runs_apart() -> None:
     panel.wait()
     assert panel.runs[1].name == "Inverted digits: LoRA (B alone), rank 1"
     assert len(panel.live.curves.figure.data) == 2  # loss and accuracy of this task's run alone
+
+
+def test_a_run_that_ended_unseen_is_recorded_before_anything_begins() -> None:
+    panel = TrainPanel(**FEW)
+    panel.train()
+    panel.session.wait()  # not the panel's own wait: nobody has looked
+    panel.train()
+    panel.session.wait()
+    old_task, model = panel.task, panel.model
+    panel.controls.task.value = "digits-inverted"
+    first, second = panel.runs
+    assert len(first.steps) == len(second.steps) == 6 and second.metric == evaluate(model, old_task.test)
+    assert panel.task.name == "digits-inverted" and panel.errors == []
+
+
+def test_the_first_adapter_can_be_kept_while_it_trains(tmp_path: Path) -> None:
+    panel = TrainPanel(preset="BitFit (E vector)", steps=5000)
+    panel.keeping.folder.value = str(tmp_path / "early")
+    panel.train()
+    panel.keep()
+    assert panel.model is not None and panel.keeping.kept == tmp_path / "early" and panel.problem == ""
+    panel.close()
 
 
 def test_an_adapter_is_kept_and_loads_again(tmp_path: Path) -> None:
@@ -215,6 +238,20 @@ def test_closing_the_panel_stops_training() -> None:
     panel.close()
     session.wait(20)
     assert session.state == "stopped"
+
+
+def test_a_closed_panel_looks_no_more() -> None:
+    async def train_and_close() -> TrainPanel:
+        panel = TrainPanel(preset="BitFit (E vector)", steps=5000)
+        panel.train()
+        await asyncio.sleep(0.3)
+        panel.close()
+        panel.session.wait(20)
+        await asyncio.sleep(0.3)
+        return panel
+
+    panel = asyncio.run(train_and_close())
+    assert panel.steps and panel.runs == []
 
 
 @pytest.mark.parametrize(

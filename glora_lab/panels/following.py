@@ -1,0 +1,68 @@
+"""A panel that shows a model while somebody else's session trains it: it looks, and starts and stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ipywidgets as widgets
+
+from glora_lab.panels.live_run import status
+from glora_lab.panels.looking import look_again
+from glora_lab.panels.panel import Panel
+from glora_lab.training import TrainSession
+
+BETWEEN_LOOKS = 0.25  # seconds
+
+
+class FollowingPanel(Panel):
+    """A subclass says what a look shows (`_look`), and measures the model under `_resting`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._session: TrainSession | None = None
+        self._seen: tuple[str, int] | None = None
+        self._status = widgets.HTML()
+
+    def _look(self) -> None:
+        raise NotImplementedError
+
+    def refresh(self) -> None:
+        """Show where the session is by now; cheap where nothing is new."""
+        with self.guard():
+            session = self._session
+            if session is None or (session.state, len(session.steps)) == self._seen:
+                return
+            self._seen = session.state, len(session.steps)
+            self._status.value = status(*self._seen, session.total, session.seconds_left)
+            self._look()
+            if session.error is not None:
+                raise session.error
+
+    def close(self) -> None:
+        """Follow no session any more and close every widget; a session goes on."""
+        self._session = None
+        super().close()
+
+    def _follow(self, session: TrainSession) -> None:
+        """Look at this session from now on: from the event loop where one runs, else at `refresh`."""
+        self._session, self._seen = session, None
+        self.refresh()
+
+        def look() -> bool:
+            if self._session is not session:
+                return False
+            over = session.finished  # asked before looking, so that the last look sees the last step
+            self.refresh()
+            return not over
+
+        look_again(look, BETWEEN_LOOKS)
+
+    @contextmanager
+    def _resting(self) -> Iterator[None]:
+        """Between two steps of the session, where there is one."""
+        if self._session is None:
+            yield
+        else:
+            with self._session.between_steps():
+                yield

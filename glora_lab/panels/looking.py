@@ -1,0 +1,20 @@
+"""Looking at a session again and again from the kernel's own event loop, so that no thread touches a widget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+def look_again(look: Callable[[], bool], seconds: float) -> None:
+    """Call `look` every so many seconds until it returns False; where no event loop runs, never."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+
+    def once_more() -> None:
+        if look():
+            loop.call_later(seconds, once_more)
+
+    loop.call_later(seconds, once_more)
