@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from glora_lab.figures.entanglement import DASHES
-from glora_lab.figures.theme import LINE, draw, listed, path_color, plain
+from glora_lab.figures.theme import LINE, dashes, draw, listed, path_color, plain
 from glora_lab.records import Descent, StableStep
 
 CEILING = 1000.0  # times the first loss: what climbs above it leaves the picture
@@ -24,12 +23,8 @@ def plot_descent(descents: Descent | Mapping[str, Descent]) -> go.Figure:
     named = _named(descents, Descent, "descents")
     first = max(descent.losses[0] for descent in named.values())
     shown = [_shown(descent.losses, CEILING * first) for descent in named.values()]
-    seen: list[str] = []
-    lines = []
-    for (name, descent), losses in zip(named.items(), shown, strict=True):
-        dash = DASHES[seen.count(descent.method) % len(DASHES)]
-        seen.append(descent.method)
-        lines.append(_line(name, descent, losses, dash))
+    drawn = zip(named.items(), shown, dashes(descent.method for descent in named.values()), strict=True)
+    lines = [_line(name, descent, losses, dash) for (name, descent), losses, dash in drawn]
     start = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": first, "y1": first}
     return draw(
         lines,

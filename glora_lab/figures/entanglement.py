@@ -19,6 +19,7 @@ from glora_lab.figures.theme import (
     OUT_AXIS,
     SEQUENTIAL,
     TEXT,
+    dashes,
     draw,
     listed,
     note,
@@ -26,15 +27,14 @@ from glora_lab.figures.theme import (
     plain,
 )
 from glora_lab.records import GradientReport
+from glora_lab.records.gradients import LIMIT
 
 FULL = "full fine-tuning"
 MOST_CELLS = 256  # per side; in a larger matrix a cell is the largest of several entries, and the axis says so
 DECADES = 4  # what is drawn below the largest value
-LIMIT = 3.0  # times its own size: from here on a channel's gradient is called off
 TOP, BOTTOM = (0.46, 1.0), (0.0, 0.28)
 MOST_NAMED = 3
 OUTLIER_MARK, STRONGEST_MARK = "▼", "▽"
-DASHES = ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
 Layout = dict[str, Any]
 Reports: TypeAlias = GradientReport | Mapping[str, GradientReport]
 
@@ -208,12 +208,8 @@ def _outlines(report: GradientReport, n: int, color: str, limit: float) -> list[
 
 def _lines(named: Mapping[str, GradientReport], colors: Mapping[str, str]) -> list[Layout]:
     """One line a report, in its method's colour; several of one method differ in their dashes."""
-    seen: list[str] = []
-    lines = []
-    for name, report in named.items():
-        lines.append(_line(name, report, colors[name], DASHES[seen.count(report.method) % len(DASHES)]))
-        seen.append(report.method)
-    return lines
+    drawn = zip(named.items(), dashes(report.method for report in named.values()), strict=True)
+    return [_line(name, report, colors[name], dash) for (name, report), dash in drawn]
 
 
 def _line(name: str, report: GradientReport, color: str, dash: str) -> Layout:

@@ -113,6 +113,7 @@ TEMPLATE = go.layout.Template(
         "bargap": 0.25,
     }
 )
+DASHES = ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
 
 
 def path_color(name: str) -> str:
@@ -134,6 +135,12 @@ def run_colors(names: Iterable[str]) -> dict[str, str]:
     free = [color for color in RUN_COLORS if color not in own.values()] or list(RUN_COLORS)
     others = [name for name in names if name not in own]
     return {**{name: free[n % len(free)] for n, name in enumerate(others)}, **own}
+
+
+def dashes(methods: Iterable[str]) -> list[str]:
+    """A dash for each line: those of one method have one colour, and differ in it."""
+    drawn = list(methods)
+    return [DASHES[drawn[:n].count(method) % len(DASHES)] for n, method in enumerate(drawn)]
 
 
 def method_in(name: str) -> str:

@@ -23,13 +23,13 @@ from torch import nn
 
 from glora_lab.adapters.view import delta_matrix, find_layer
 from glora_lab.records import GradientReport
+from glora_lab.records.gradients import LIMIT
 
 from .batch import Batch, Loss, loss_of
 from .blocks import block_sides, cut
 from .budget import METHODS
 from .first_order import effective_change, weight_gradient
 
-LIMIT = 3.0  # times its own size: from here on a channel's gradient is called off
 FAR_ABOVE = 5.0  # an outlier's gradient, in medians; without one the largest of 256 Gaussian channels has 1.4
 
 # convention → the factor by which J Jᵀ G is multiplied before it is compared with G

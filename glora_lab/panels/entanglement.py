@@ -14,7 +14,7 @@ from glora_lab.figures import describe_gradient_report, plot_gradient_report
 from glora_lab.figures.theme import listed
 from glora_lab.measure import sensible_limit
 from glora_lab.measure.batch import Batch, Loss
-from glora_lab.measure.entanglement import LIMIT, SCALINGS
+from glora_lab.measure.entanglement import SCALINGS
 from glora_lab.models import load_model
 from glora_lab.panels.example import linear_layers, named_layer
 from glora_lab.panels.figure_slot import FigureSlot, words
@@ -22,6 +22,7 @@ from glora_lab.panels.modes import choice
 from glora_lab.panels.outlier_source import LayerSource, SyntheticSource, own_copy
 from glora_lab.panels.panel import Panel, guarded
 from glora_lab.records import GradientReport
+from glora_lab.records.gradients import LIMIT
 
 SYNTHETIC = "synthetic layer"
 IMAGES = 32

@@ -8,7 +8,6 @@ drawings a second are sent; where an event loop runs, the last of a burst always
 
 from __future__ import annotations
 
-import asyncio
 import html
 import json
 import os
@@ -17,6 +16,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
+
+from glora_lab.panels.looking import running_loop
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -49,7 +50,7 @@ class FigureSlot(widgets.VBox):
         self._lock = threading.RLock()
         self._drawn_at = -SECONDS_BETWEEN
         self._waiting = False
-        self._loop = _running_loop()
+        self._loop = running_loop()
         super().__init__([self._output, self._words])
         self._output.add_class("glora-figure")
 
@@ -95,10 +96,3 @@ def words(summary: str) -> str:
 
 def in_colab() -> bool:
     return bool({"COLAB_RELEASE_TAG", "COLAB_NOTEBOOK_ID"} & os.environ.keys())
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

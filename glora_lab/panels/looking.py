@@ -6,11 +6,18 @@ import asyncio
 from collections.abc import Callable
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs here, None in a script or a test."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def look_again(look: Callable[[], bool], seconds: float) -> None:
     """Call `look` every so many seconds until it returns False; where no event loop runs, never."""
-    try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
+    loop = running_loop()
+    if loop is None:
         return
 
     def once_more() -> None:

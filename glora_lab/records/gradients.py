@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
+LIMIT = 3.0  # times its own size: from here on a channel's gradient is called off
+
+
 @dataclass(frozen=True, eq=False)
 class GradientReport(Record):
     """G = ∂L/∂W (`full`), J Jᵀ G (`effective`, as it is), and how far factor·J Jᵀ G is from G: relative, per input
@@ -42,10 +45,10 @@ class GradientReport(Record):
         sizes = self.prominence
         return [(int(i), float(sizes[i])) for i in np.argsort(-sizes, kind="stable")[:count] if sizes[i] > 0]
 
-    def deviating(self, times: float = 3.0) -> float:
+    def deviating(self, times: float = LIMIT) -> float:
         """The share of input channels whose gradient is off by more than `times` its own size."""
         return float((self.deviation > times).mean())
 
-    def contaminated(self, times: float = 3.0) -> list[tuple[int, int]]:
+    def contaminated(self, times: float = LIMIT) -> list[tuple[int, int]]:
         """The blocks (m, n) of which at least half the input channels are off by more than that."""
         return [(int(m), int(n)) for m, n in np.argwhere(self.block_deviation > times)]

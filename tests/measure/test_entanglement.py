@@ -15,8 +15,8 @@ from glora_lab.adapters import GloraConfig, GraloraConfig
 from glora_lab.adapters.view import blocks, delta_matrix
 from glora_lab.data import load_task
 from glora_lab.measure import gradient_report, sensible_limit
-from glora_lab.measure.entanglement import LIMIT
 from glora_lab.models import OUTLIER_LAYER, load_model, outlier_layer
+from glora_lab.records.gradients import LIMIT
 
 RANDOM = {"init_weights": False, "target_modules": ["0"]}
 CONFIGS = {
