@@ -149,12 +149,11 @@ def _heatmap(values: np.ndarray, top: float, n: int, name: str) -> Layout:
         "dy": step,
         "x0": (step - 1) / 2,
         "y0": (step - 1) / 2,
-        "customdata": sizes.astype(np.float32),
         "name": name,
         "coloraxis": "coloraxis",
         "xaxis": f"x{n + 1}",
         "yaxis": f"y{n + 1}",
-        "hovertemplate": "o %{y}, i %{x}<br>%{customdata:.3g}<extra>" + plain(name) + "</extra>",
+        "hovertemplate": "o %{y}, i %{x}<br>10^%{z:.2f}<extra>" + plain(name) + "</extra>",
     }
 
 

@@ -87,9 +87,9 @@ def test_a_method_shows_what_is_its_own_and_an_impossible_k_says_why(notebook: N
     assert notebook.control("hybrid rank").is_visible() and not notebook.control("A").is_visible()
     notebook.screenshot("race_gralora")
     notebook.slide("k, blocks per side", 3)
-    notebook.sees("`gralora_k` (=3) must divide the features")
+    notebook.sees("`k` (=3) must divide the rank (=12) and the layers' features (64 and 128); these do: 1, 2 and 4")
     notebook.press("Train")
-    notebook.sees("`gralora_k` (=3) must divide the features")
+    notebook.sees("`k` (=3) must divide the rank (=12) and the layers' features (64 and 128); these do: 1, 2 and 4")
     notebook.screenshot("race_impossible")
     assert notebook.evaluate("lab.session is None and lab.errors == []")
     assert notebook.errors() == []

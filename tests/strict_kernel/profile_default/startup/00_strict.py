@@ -42,8 +42,8 @@ def _install(shell):
         unraisable_hook(args)
 
     def start(thread):
-        threads.append(thread)
-        return thread_start(thread)
+        thread_start(thread)
+        threads.append(thread)  # not before: a cell may end while it starts, and what has not started cannot be joined
 
     threading.excepthook, sys.unraisablehook, threading.Thread.start = on_thread_error, on_unraisable, start
 
