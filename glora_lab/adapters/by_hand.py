@@ -111,8 +111,9 @@ class Pass:
             if rides:
                 y, rider = y.split([self.x.shape[0], 1])
                 of_c = rider[0].to(self.wide)
-                of_c = of_c if self.bias is None else of_c - self.bias
-            y = self._beside(y, self._added_bias(of_c))
+                if self.bias is not None and not self.scales_output:
+                    of_c = of_c - self.bias
+            y = self._beside(y, self._added_bias(of_c, rides))
         y = self._plus_b(y) if "B" in self.factors else y
         return y if self.full else y.to(self.x.dtype)
 
@@ -154,8 +155,8 @@ class Pass:
             return (reduced @ xd.T).to(self.x.dtype) @ self.w0.T
         return reduced @ (xd.T.to(self.x.dtype) @ self.w0.T).to(self.wide)
 
-    def _added_bias(self, of_c: Tensor | None) -> Tensor | None:
-        """W0·C + b0⊙D + E, less b0⊙A where A scales an output that holds b0."""
+    def _added_bias(self, of_c: Tensor | None, holds_bias: bool = False) -> Tensor | None:
+        """W0·C + b0⊙D + E, less b0⊙A where A scales an output that holds b0, as `of_c` may too."""
         added, e = of_c, self.factors.get("E")
         if e is not None:
             added = e[0] if added is None else added + e[0]
@@ -164,7 +165,8 @@ class Pass:
         d = self.factors.get("D")
         times = None if d is None else d[0]
         if self.scales_output:
-            times = -self.a if times is None else times - self.a
+            less = self.gain if holds_bias else self.a
+            times = -less if times is None else times - less
         if times is None:
             return added
         return self.bias * times if added is None else torch.addcmul(added, self.bias, times)
