@@ -151,7 +151,8 @@ def main() -> None:
     wants = arguments()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    tables = []
+    tables: list[dict[str, Any]] = []
+    found = {**machine(torch.device(wants.device)), "transformers": transformers.__version__, "tables": tables}
     for name, make in MODELS.items():
         for dtype in wants.dtypes if name.startswith(tuple(wants.models)) else []:
             model = make().to(wants.device, getattr(torch, dtype))
@@ -159,9 +160,8 @@ def main() -> None:
             tokens = 197 if name.startswith("ViT") else wants.tokens
             shown(f"{name} {dtype}, {tokens} tokens, r {wants.r}", rows)
             tables.append({"model": name, "dtype": dtype, "tokens": tokens, "r": wants.r, "rows": rows})
-    found = {**machine(torch.device(wants.device)), "transformers": transformers.__version__, "tables": tables}
-    if wants.json:
-        Path(wants.json).write_text(json.dumps(found, indent=1), encoding="utf-8")
+            if wants.json:
+                Path(wants.json).write_text(json.dumps(found, indent=1), encoding="utf-8")
     if wants.markdown:
         layers = json.loads(Path(wants.layers).read_text(encoding="utf-8")) if wants.layers else None
         replace_section(Path(wants.markdown), found, layers)
