@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 ARGS ?=
+MODEL_ARGS ?=
 BIN := $(VENV)/bin
 
 # One thread a process: toy models run slower on two, and two test processes already fill two cores.
@@ -45,9 +46,10 @@ notebooks: $(VENV)/test.stamp ## every notebook, in a kernel where a swallowed e
 browser: $(VENV)/test.stamp chromium ## the panels, by hand of a real browser
 	$(PYTEST) tests/browser $(ARGS)
 
-bench: $(VENV)/test.stamp ## what a step through one layer costs, beside stock PEFT; ARGS="--help" lists what can be chosen
+bench: $(VENV)/test.stamp ## what a step costs, beside stock PEFT: one layer (ARGS="--help" lists what can be chosen), whole models
 	@mkdir -p test-results
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/adapter_speed.py --json test-results/adapter_speed.json $(ARGS)
+	$(TEST_ENV) $(BIN)/python tests/benchmarks/model_cost.py --json test-results/model_cost.json $(MODEL_ARGS)
 
 format: $(VENV)/test.stamp ## rewrite the sources as the formatter and the linter want them
 	$(BIN)/ruff format .

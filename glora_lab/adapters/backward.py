@@ -41,7 +41,7 @@ class BackwardPass(Pass):
             g = torch.addcmul(g, g, self.a.to(g.dtype))  # rounded once, and no small a is lost in 1 + a
         gz, rides = None, self.rides_c and x_too
         if x_too or self.changes_input or self.joins_c:
-            gz = self._back(torch.cat([g, total[None].to(g.dtype)]) if rides else g)  # type: ignore[index]
+            gz = self._back(torch.cat([g, total[None].to(g.dtype)]) if rides else g, len(g))  # type: ignore[index]
         if "C" in self.factors:
             assert total is not None
             alone = gz is None or not (rides or self.joins_c)
@@ -51,12 +51,16 @@ class BackwardPass(Pass):
             gz = gz[:-1]
         return gz
 
-    def _back(self, rows: Tensor) -> Tensor:
-        """W_effᵀ·g, without what B adds: (t, o) → (t, i)."""
+    def _back(self, rows: Tensor, tokens: int) -> Tensor:
+        """W_effᵀ·g, without what B adds, of the first `tokens` rows; W0ᵀ·g of one that rides along: (t, o) → (t, i)."""
         if not self.elementwise:
             return rows @ self.w0
-        base = None if self.full else rows @ self.w0
-        return (self.scaled.to_rows if self.recipe.conv1d else self.scaled.to_columns)(rows, base)
+        back = self.scaled.to_rows if self.recipe.conv1d else self.scaled.to_columns
+        if self.full:
+            return back(rows)
+        base = rows @ self.w0
+        back(rows[:tokens], base[:tokens])  # adds in place
+        return base
 
     def _through_a(self, gz: Tensor | None, g: Tensor, of: Factors) -> Tensor | None:
         """∂L/∂x, without what B adds; sets A's gradient where it is low-rank or changes the input."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -46,13 +46,10 @@ class Pass:
     def __init__(self, x: Tensor, weight: Tensor, bias: Tensor | None, recipe: Recipe, flat: Sequence[Tensor]) -> None:
         self.x, self.weight, self.bias, self.recipe, self.flat = x, weight, bias, recipe, flat
         self.w0 = weight.T if recipe.conv1d else weight  # (o, i)
-        self.wide = dtype = x.dtype
-        self.full = dtype in FULL
-        for tensor in flat:
-            self.full = self.full and tensor.dtype is dtype
-        if not self.full:
-            self.wide = functools.reduce(torch.promote_types, [t.dtype for t in flat], torch.float32)
-            flat = [tensor.to(self.wide) for tensor in flat]
+        low = torch.float32 if x.dtype not in FULL else x.dtype
+        self.wide = functools.reduce(torch.promote_types, [tensor.dtype for tensor in flat], low)
+        self.full = self.wide is x.dtype
+        flat = [tensor.to(self.wide) for tensor in flat]
         self.kept: dict[str, Tensor] = {}
         self.factors, start = Factors(), 0
         for letter, count in recipe.paths:
@@ -66,7 +63,8 @@ class Pass:
         few = "C" in self.factors and x.shape[0] <= FEW
         in_w0 = self.elementwise and self.full
         self.joins_c = few and self.full and not self.scales_output and not in_w0
-        self.rides_c = few and not self.joins_c and not in_w0 and weight.numel() >= SMALL
+        rides = few and not self.joins_c and not in_w0 and weight.numel() >= SMALL
+        self.rides_c = rides and weight.device.type == "cpu"
 
     @property
     def needs_x(self) -> bool:
@@ -91,27 +89,31 @@ class Pass:
     @cached_property
     def scaled(self) -> ScaledWeight:
         """W0⊙A, in full precision W0 + W0⊙A, in the layout of the stored weight."""
-        xd, xu = self.flat[0] * self.recipe.scaling, self.flat[1]  # A comes first
+        xd, xu = self.factors["A"] if self.x.dtype in FULL else self.flat[:2]  # A comes first
+        xd = xd * self.recipe.scaling
         p, q = (xu.T, xd.T) if self.recipe.conv1d else (xd, xu)
         return ScaledWeight(self.weight, p, q, plus_one=self.full)
 
     def forward(self) -> Tensor:
         """(t, o) in x's precision."""
         z, of_c = self._input(), None
-        if self.rides_c:
+        rides = self.rides_c and not is_zero(self.c)
+        if rides:
             z = torch.cat([z, self.c[None].to(z.dtype)])
         elif "C" in self.factors and not self.joins_c:
             of_c = (self.w0 @ self.c.to(self.w0.dtype)).to(self.wide)
-        if self.full and self.elementwise:
+        if self.full and self.elementwise and not is_zero(self.factors["A"][0]):
             y = self._by_scaled(z, _sum(self.bias, self._added_bias(of_c)))
-        elif self.full and not self.scales_output and self.bias is not None:
+        elif self.full and not self.scales_output and (self.bias is not None or self.elementwise):
             y = F.linear(z, self.w0, _sum(self.bias, self._added_bias(of_c)))
         else:
             y = F.linear(z, self.w0, self.bias)
-            if self.rides_c:
+            if rides:
                 y, rider = y.split([self.x.shape[0], 1])
                 of_c = rider[0].to(self.wide)
-            y = self._beside(y, self._added_bias(of_c))
+                if self.bias is not None and not self.scales_output:
+                    of_c = of_c - self.bias
+            y = self._beside(y, self._added_bias(of_c, rides))
         y = self._plus_b(y) if "B" in self.factors else y
         return y if self.full else y.to(self.x.dtype)
 
@@ -153,8 +155,8 @@ class Pass:
             return (reduced @ xd.T).to(self.x.dtype) @ self.w0.T
         return reduced @ (xd.T.to(self.x.dtype) @ self.w0.T).to(self.wide)
 
-    def _added_bias(self, of_c: Tensor | None) -> Tensor | None:
-        """W0·C + b0⊙D + E, less b0⊙A where A scales an output that holds b0, and less b0 where `of_c` holds it."""
+    def _added_bias(self, of_c: Tensor | None, holds_bias: bool = False) -> Tensor | None:
+        """W0·C + b0⊙D + E, less b0⊙A where A scales an output that holds b0, as `of_c` may too."""
         added, e = of_c, self.factors.get("E")
         if e is not None:
             added = e[0] if added is None else added + e[0]
@@ -162,8 +164,8 @@ class Pass:
             return added
         d = self.factors.get("D")
         times = None if d is None else d[0]
-        if self.scales_output or self.rides_c:
-            less: Any = 1 if not self.scales_output else self.gain if self.rides_c else self.a
+        if self.scales_output:
+            less = self.gain if holds_bias else self.a
             times = -less if times is None else times - less
         if times is None:
             return added
@@ -176,6 +178,15 @@ class Pass:
             return torch.addmm(y, h, b[0].T, alpha=self.recipe.scaling, out=room)
         sums = self.kept["sums"] = self.x.sum(-1, keepdim=True, dtype=self.wide)  # (t, 1)
         return torch.addcmul(y, sums, b[0].view(-1), out=room)
+
+
+def is_zero(factor: Tensor) -> bool:
+    """Whether a factor is as it starts, so that the output has to be the base's, bit for bit.
+
+    A product of more rows, or in blocks, is rounded in another order. On a GPU, where the answer would have to be
+    waited for, such products are not used (`rides_c` above, and scaled_weight.py).
+    """
+    return factor.device.type == "cpu" and not (factor[:1].count_nonzero() or factor.count_nonzero())
 
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -129,12 +129,14 @@ def _a_output(path: Path, x: Tensor, result: Tensor | None, base: FrozenBase, fo
             return path.values * base.product(x)
         result = result.to(path.X.dtype)  # first, or taking b0 away would round a second time
         return path.values * (result if base.bias is None else result - base.bias)
-    x = x.to(path.Xd.dtype)
     if form == "product":
         xd, xu = path()
+        x = x.to(xd.dtype)
         reduced = base.product(xd.T)  # (r, o): W0·Xd, so that W0 is read once per step, not per token
         return F.linear(F.linear(x, xu), reduced.T.to(x.dtype)) * scaling
-    return F.linear(x, base.matrix() * path.matrix()) * scaling
+    w0 = base.matrix()
+    weight = w0 * path.matrix(torch.promote_types(w0.dtype, path.Xd.dtype))
+    return F.linear(x.to(weight.dtype), weight) * scaling
 
 
 def _b_output(path: Path, x: Tensor, scaling: float) -> Tensor:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 LOW = (torch.bfloat16, torch.float16)
@@ -37,12 +38,14 @@ def way(weight: Tensor, r: int, tokens: int) -> Way:
     in brackets): float32, 1 token: expanded 1.3, formed 128 rows at a time 1.8, all at once 2.6 (0.6); 16 tokens:
     expanded 8.2, formed 256 rows at a time 4.0 (2.3). bfloat16, 16 tokens: expanded 1.6, formed 5.5 (0.7); 1024
     tokens: all at once 25, 256 rows 14 (8.5). float32, 1024 tokens, side by side in another run: 256 rows 71, 512
-    rows 65, all at once 62 (60). On a GPU every block is a launch, and all rows go at once.
+    rows 65, all at once 62 (60). On a GPU every block is a launch, and all rows go at once, in the base's own
+    product, so that a delta of zero gives the base's bits; on a CPU by_hand.py sees to that.
     """
     low = weight.dtype in LOW
-    if weight.numel() >= SMALL and tokens * (r + 1) <= (160 if low else 16):
+    cpu = weight.device.type == "cpu"
+    if weight.numel() >= SMALL and tokens * (r + 1) <= (160 if low else 16) and (low or cpu):
         return Way(expand=True, rows=0)
-    if weight.device.type != "cpu" or (tokens >= 256 and not low):
+    if not cpu or (tokens >= 256 and not low):
         return Way(expand=False, rows=len(weight))
     return Way(expand=False, rows=256)
 
@@ -69,6 +72,8 @@ class ScaledWeight:
             for rows, block in self._blocks(how.rows):
                 torch.mm(block, columns, out=out[rows])
             return _plus(out.T.contiguous(), onto)
+        if how.rows >= len(self.v) and (onto is None or onto.ndim == 1):
+            return F.linear(x, next(self._blocks(how.rows))[1], onto)
         out = x.new_empty(len(x), len(self.v)) if onto is None or onto.ndim == 1 else onto
         for rows, block in self._blocks(how.rows):
             if onto is None:
@@ -151,4 +156,6 @@ def _spread(x: Tensor, factor: Tensor, also_plain: bool = False) -> Tensor:
 
 
 def _plus(out: Tensor, onto: Tensor | None) -> Tensor:
-    return out if onto is None else out.add_(onto)
+    if onto is None:
+        return out
+    return out.add_(onto) if onto.ndim == 1 else onto.add_(out)

@@ -25,6 +25,7 @@ Targets: TypeAlias = str | Sequence[str]
 
 FULL = "full"
 ALL_LINEAR = "all-linear"
+STARTED = 1e-3  # for factors at zero: as after a first step, for a layer may know that a new adapter adds nothing
 BLOCKS = 2  # GraLoRA's k; its authors suggest it up to rank 32
 MISFITS = (ValueError, TypeError, AssertionError)  # what PEFT raises where a configuration cannot go on a model
 
@@ -99,7 +100,11 @@ def checkpoint_bytes(model: nn.Module) -> int:
 def _adapted(model: nn.Module, config: PeftConfig) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # inert paths and the like are a budget's to show
-        return get_peft_model(twin(model), copy.deepcopy(config))
+        adapted = get_peft_model(twin(model), copy.deepcopy(config))
+    for parameter in adapted.parameters():
+        if parameter.requires_grad and not parameter.is_meta and not parameter.count_nonzero():
+            nn.init.constant_(parameter, STARTED)
+    return adapted
 
 
 def _plain(model: nn.Module, trained: Iterable[str]) -> nn.Module:

@@ -376,3 +376,13 @@ def test_what_cannot_work_is_said(message, change):
     call = {"model": net(), "batch": batch(), "repeats": 1, **change}
     with pytest.raises(ValueError, match=message):
         cost_report(**call)
+
+
+def test_what_is_counted_is_a_step_after_the_first():
+    """A new adapter's factors are zero, and a layer that sees it does less than every later step will."""
+    model = nn.Sequential(nn.Linear(300, 260))
+    config = GloraConfig.only(A="lora", B="none", C="none", D="none", E="none", r=8, target_modules=["0"])
+    batch = (torch.randn(40, 300), torch.randn(40, 260))
+    (row,) = cost_report(model, batch, {"A": config}, repeats=1).rows
+    products = 2 * 40 * 300 * 260  # the layer's own, and the dense gradient; the input needs none
+    assert row.flops == 2 * products + 3 * 2 * 8 * 300 * 260  # W0⊙A is formed once, and its gradient split in two
