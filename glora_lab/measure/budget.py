@@ -60,16 +60,20 @@ def path_budget(model_or_config: nn.Module | PretrainedConfig, adapter_config: P
     return _carried(model)
 
 
+def method_name(peft_type: Any) -> str:
+    """ "LoRA", "stock GLoRA", …: what readers call an adapter type; its own name where it is none of ours or PEFT's."""
+    kind = str(getattr(peft_type, "value", peft_type))
+    return METHODS.get(kind, kind)
+
+
 def _carried(model: nn.Module) -> PathBudget:
     layers = adapted_layers(model)
     configs: dict[str, Any] = model.peft_config  # type: ignore[assignment]
     rows = [row for name, layer in layers.items() for row in _layer_rows(name, layer, configs)] + _whole_modules(model)
     adapters = sum(p.numel() for layer in layers.values() for p in _all_adapter_parameters(layer))
-    peft_type = next(iter(configs.values())).peft_type
-    kind = str(getattr(peft_type, "value", peft_type))
     return PathBudget(
         rows=tuple(rows),
-        method=METHODS.get(kind, kind),
+        method=method_name(next(iter(configs.values())).peft_type),
         model=_model_name(model),
         model_params=sum(p.numel() for p in model.parameters()) - adapters,
     )

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft.utils import CONFIG_NAME as CONFIG
+from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -25,7 +27,6 @@ from glora_lab.adapters.frozen_base import SUPPORTED, FrozenBase, features
 from .anatomy import Source
 from .checkpoint_layout import IN, OUT, Fit, Layout, layout_of
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 PICKLE = (
     "is a pickle, and reading one runs whatever code it holds; where you trust it, load it with PEFT and save it "

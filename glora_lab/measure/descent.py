@@ -15,10 +15,12 @@ import torch
 from peft import PeftModel
 from torch import nn
 
+from glora_lab.adapters.settings import check_positive_int, check_positive_number
+from glora_lab.models.mode import eval_mode
 from glora_lab.records import Descent, StableStep
 
 from .batch import Batch, Loss, loss_of
-from .budget import METHODS
+from .budget import method_name
 
 OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = MappingProxyType(
     {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}  # plain: no momentum, no decay
@@ -44,7 +46,8 @@ def descent(
     Raises:
         ValueError: where a number, the optimizer, the batch or the loss cannot work.
     """
-    _check(lr=lr, steps=steps)
+    check_positive_number("lr", lr)
+    check_positive_int("steps", steps)
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"`optimizer` (={optimizer!r}) must be one of: {', '.join(OPTIMIZERS)}")
     losses = _descend(model, batch, loss, lr, steps, optimizer, lambda value, first: not np.isfinite(value))
@@ -64,7 +67,8 @@ def stable_step(
     Raises:
         ValueError: where no learning rate from 1e-12 to 1e6 is stable, or all are; otherwise as `descent`.
     """
-    _check(steps=steps, within=within)
+    check_positive_int("steps", steps)
+    check_positive_number("within", within)
     tried: dict[float, Descent] = {}
 
     def is_stable(lr: float) -> bool:
@@ -107,9 +111,7 @@ def _descend(
         return torch.func.functional_call(model, moving, args, kwargs)
 
     losses: list[float] = []
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
+    with eval_mode(model):
         for step in range(steps + 1):
             value = loss_of(moved, batch, loss)
             losses.append(value.item())
@@ -118,21 +120,10 @@ def _descend(
             stepper.zero_grad()
             value.backward()
             stepper.step()
-    finally:
-        for module, training in modes:
-            module.training = training
     return np.array(losses)
 
 
 def _method(model: nn.Module) -> str:
     if not isinstance(model, PeftModel):
         return FULL
-    kind = model.peft_config[model.active_adapter].peft_type
-    return METHODS.get(str(getattr(kind, "value", kind)), str(kind))
-
-
-def _check(**numbers: float) -> None:
-    for name, value in numbers.items():
-        whole = name == "steps"
-        if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not 0 < value < np.inf:
-            raise ValueError(f"`{name}` (={value!r}) must be a positive {'integer' if whole else 'number'}")
+    return method_name(model.peft_config[model.active_adapter].peft_type)

@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from glora_lab.adapters.settings import check_positive_int
 from glora_lab.adapters.view import delta_matrix, find_layer
 from glora_lab.records import GradientReport
 from glora_lab.records.gradients import LIMIT
 
 from .batch import Batch, Loss, loss_of
 from .blocks import block_sides, cut
-from .budget import METHODS
+from .budget import method_name
 from .first_order import effective_change, weight_gradient
 
 FAR_ABOVE = 5.0  # an outlier's gradient, in medians; without one the largest of 256 Gaussian channels has 1.4
@@ -99,15 +100,22 @@ def gradient_report(
     return replace(report, outliers=far)
 
 
+def usual_deviation(in_features: int, r: int) -> float:
+    """√(in/r): how far off every channel is under "equal decrease" with a fresh adapter of rank r and no outlier.
+
+    Raises ValueError for an `r` that is no rank.
+    """
+    check_positive_int("r", r)
+    return math.sqrt(in_features / r)
+
+
 def sensible_limit(in_features: int, r: int, *, scaling: str = "equal decrease") -> float:
     """How far off a channel must be before that says something: 3 times, or more where r is small.
 
     Under "equal decrease" a fresh adapter of rank r is √(in/r) off without any outlier; the limit is twice that where
     that is more than 3. Raises ValueError for an `r` that is no rank.
     """
-    if r < 1:
-        raise ValueError(f"`r` (={r!r}) must be a positive integer")
-    return max(LIMIT, 2 * math.sqrt(in_features / r)) if scaling == "equal decrease" else LIMIT
+    return max(LIMIT, 2 * usual_deviation(in_features, r)) if scaling == "equal decrease" else LIMIT
 
 
 def _ratio(above: float, below: float) -> float:
@@ -122,5 +130,4 @@ def _relative(difference: np.ndarray, full: np.ndarray) -> np.ndarray:
 
 def _method(model: nn.Module, adapter: str, layer: Any) -> str:
     config = getattr(model, "peft_config", {}).get(adapter)
-    kind = getattr(config, "peft_type", type(layer).__name__)
-    return METHODS.get(str(getattr(kind, "value", kind)), str(kind))
+    return method_name(getattr(config, "peft_type", type(layer).__name__))

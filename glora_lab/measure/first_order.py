@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from glora_lab.adapters.view import adapter_parameters, delta_matrix
+from glora_lab.models.mode import eval_mode
 
 
 def weight_gradient(model: nn.Module, layer: Any, name: str, loss: Callable[[], Tensor]) -> Tensor:
@@ -27,17 +28,13 @@ def weight_gradient(model: nn.Module, layer: Any, name: str, loss: Callable[[], 
         probes.append(torch.zeros_like(output).requires_grad_())
         return output + probes[-1]
 
-    modes = [(module, module.training) for module in model.modules()]
     hook = layer.register_forward_hook(watch)
     try:
-        model.eval()
-        with torch.enable_grad():
+        with eval_mode(model), torch.enable_grad():
             value = loss()
             gradients = torch.autograd.grad(value, probes, allow_unused=True) if value.requires_grad else []
     finally:
         hook.remove()
-        for module, training in modes:
-            module.training = training
     pairs = [(x, g) for x, g in zip(inputs, gradients, strict=False) if g is not None]
     if not pairs:
         raise ValueError(f"`layer` (={name!r}) has no part in the loss of this `batch`")

@@ -16,7 +16,7 @@ from glora_lab.adapters.glora_config import GloraConfig
 from glora_lab.adapters.gralora_config import GraloraConfig
 from glora_lab.adapters.view import adapted_layers
 
-from .budget import METHODS
+from .budget import method_name
 from .twin import twin
 
 # an adapter, None for the frozen base, or FULL for full fine-tuning of the layers that the adapters adapt
@@ -85,8 +85,7 @@ def trainable_models(model: nn.Module, methods: Mapping[str, Method]) -> dict[st
 def kind_of(method: Method) -> str:
     """ "LoRA", "stock GLoRA", "frozen", "full fine-tuning": what a method is, whatever the caller calls it."""
     if isinstance(method, PeftConfig):
-        kind = str(getattr(method.peft_type, "value", method.peft_type))
-        return METHODS.get(kind, kind)
+        return method_name(method.peft_type)
     return "full fine-tuning" if method == FULL else "frozen"
 
 

@@ -14,6 +14,7 @@ import ipywidgets as widgets
 
 from glora_lab.figures import block_cells, describe_block_grid, plot_block_grid
 from glora_lab.panels.figure_slot import FigureSlot, in_colab
+from glora_lab.panels.panel import WIDE
 from glora_lab.records import BlockGrid
 
 block_chooser: ModuleType | None
@@ -21,8 +22,6 @@ try:
     from glora_lab.panels import block_chooser
 except ImportError:  # no anywidget
     block_chooser = None
-
-WIDE = {"description_width": "initial"}
 
 
 class BlockMap(widgets.VBox):

@@ -11,6 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from glora_lab.adapters import GraloraConfig
+from glora_lab.adapters.frozen_base import features
 from glora_lab.adapters.view import adapted_layers, adapter_parameters, has_factors
 from glora_lab.figures import describe_block_detail, describe_rank_by_k, plot_block_detail, plot_rank_by_k
 from glora_lab.measure import block_detail, block_grid, rank_by_k
@@ -19,16 +20,15 @@ from glora_lab.models import load_model
 from glora_lab.panels.block_controls import BlockControls
 from glora_lab.panels.block_map import BlockMap
 from glora_lab.panels.example import linear_layers, named_layer
+from glora_lab.panels.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.panels.following import FollowingPanel
-from glora_lab.panels.modes import choice
-from glora_lab.panels.panel import guarded
-from glora_lab.panels.paths import FRESH, RANDOM, SAYS, TRAINED, WIDE
+from glora_lab.panels.panel import WIDE, guarded
 from glora_lab.records import BlockDetail, BlockGrid, RankAtK
 from glora_lab.training import TrainSession
 
 
-class BlockPanel(FollowingPanel):
+class BlockPanel(ExampleValuesPanel, FollowingPanel):
     """k, r and hybrid rank over one layer; the grid of its blocks, one of them in detail, and the rank over k.
 
     Args:
@@ -66,13 +66,12 @@ class BlockPanel(FollowingPanel):
         found = adapted_layers(self._model).items()
         self._carried = {n: m for n, m in found if m.active_adapters and has_factors(m, m.active_adapters[0])}
         names = list(self._carried) or linear_layers(self._model)
-        self._seed, self._ranks_of = 0, ("", 0, 0)
+        self._ranks_of = ("", 0, 0)
         self.controls = BlockControls(self._change_settings, k=k, r=r, hybrid_r=hybrid_r)
         self.layer_choice = widgets.Dropdown(
             options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "320px"}
         )
-        self.values = choice("values", ([TRAINED] if self._carried else []) + [RANDOM, FRESH])
-        self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
+        self._offer_values(trained=bool(self._carried))
         self.map = BlockMap(self._select)
         self.rank_figure, self.detail_figure = FigureSlot(height=400), FigureSlot(height=380)
         self._note = widgets.HTML()
@@ -119,7 +118,6 @@ class BlockPanel(FollowingPanel):
         self.bottom.children = [beside, self.detail_figure]
         self.layer_choice.observe(self._change_place, "value")
         self.values.observe(self._change_place, "value")
-        self.again.on_click(self._draw_again)
 
     @guarded
     def _change_place(self, _: object = None) -> None:
@@ -138,18 +136,7 @@ class BlockPanel(FollowingPanel):
         except ValueError as refusal:  # the last good picture stays
             self.say(refusal)
             return
-        if self.values.value == TRAINED:
-            self.values.value = RANDOM  # which updates
-        else:
-            self._update()
-
-    @guarded
-    def _draw_again(self, _: object) -> None:
-        self._seed += 1
-        if self.values.value == RANDOM:
-            self._update()
-        else:
-            self.values.value = RANDOM
+        self._show_example()
 
     def _select(self) -> None:
         with self.guard():  # what is said about a setting stays said
@@ -200,9 +187,7 @@ class BlockPanel(FollowingPanel):
         return self._resting() if self._source is self._model else nullcontext()
 
     def _config(self) -> GraloraConfig:
-        layer = self._base()
-        rows, columns = layer.weight.shape
-        out, into = (rows, columns) if isinstance(layer, nn.Linear) else (columns, rows)  # Conv1D is (in, out)
+        into, out = features(self._base())
         return self.controls.config(self.layer_choice.value, in_features=into, out_features=out)
 
     def _base(self) -> Any:

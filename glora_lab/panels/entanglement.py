@@ -14,7 +14,7 @@ from glora_lab.figures import describe_gradient_report, plot_gradient_report
 from glora_lab.figures.theme import listed
 from glora_lab.measure import sensible_limit
 from glora_lab.measure.batch import Batch, Loss
-from glora_lab.measure.entanglement import SCALINGS
+from glora_lab.measure.entanglement import SCALINGS, usual_deviation
 from glora_lab.models import load_model
 from glora_lab.panels.example import linear_layers, named_layer
 from glora_lab.panels.figure_slot import FigureSlot, words
@@ -192,8 +192,9 @@ class EntanglementPanel(Panel):
     def _limit_in_words(self) -> str:
         if self.limit == LIMIT:
             return f"“Off” is by more than {LIMIT:g} times."
+        usual = usual_deviation(self._source.features[1], self.rank.value)
         return (
-            f"With rank {self.rank.value} every channel is about {self.limit / 2:.2g} times off even without an "
+            f"With rank {self.rank.value} every channel is about {usual:.2g} times off even without an "
             f"outlier, so “off” is by more than {self.limit:.2g} times here, not {LIMIT:g}."
         )
 

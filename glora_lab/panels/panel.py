@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import ipywidgets as widgets
 
+WIDE = {"description_width": "initial"}  # a control's label as wide as its words
+
 PANELS: weakref.WeakSet[Panel] = weakref.WeakSet()
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 

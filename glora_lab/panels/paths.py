@@ -13,21 +13,14 @@ from glora_lab.figures import describe_path_picture, equation, plot_path_picture
 from glora_lab.measure import path_picture
 from glora_lab.models import load_model
 from glora_lab.panels.example import example_picture, glora_config, linear_layers, named_layer
+from glora_lab.panels.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.panels.modes import DEFAULT, ModeControls, choice
-from glora_lab.panels.panel import Panel, guarded
+from glora_lab.panels.panel import WIDE, guarded
 from glora_lab.records import PathPicture
 
-RANDOM, FRESH, TRAINED = "random example", "fresh adapter", "this model's adapter"
-SAYS = {
-    RANDOM: "The values are random examples of a visible size, not trained ones.",
-    FRESH: "A fresh adapter is a no-op: every term starts at zero and training moves it.",
-    TRAINED: "The values are those of the adapter that the model carries.",
-}
-WIDE = {"description_width": "initial"}
 
-
-class PathPanel(Panel):
+class PathPanel(ExampleValuesPanel):
     """Five mode controls, rank and form over one layer; equation, heatmaps, bias bars and parameters.
 
     Args:
@@ -44,7 +37,7 @@ class PathPanel(Panel):
     def __init__(self, model: nn.Module | None = None, layer: str | None = None) -> None:
         super().__init__()
         self._model = load_model("digits-vit") if model is None else model
-        self._seed, self._following = 0, False
+        self._following = False
         found = adapted_layers(self._model).items()
         self._trained = {name: module for name, module in found if isinstance(module, GloraLayer)}
         names = list(self._trained) or linear_layers(self._model)
@@ -53,8 +46,7 @@ class PathPanel(Panel):
         )
         self.rank = widgets.IntSlider(8, 1, 32, description="rank", continuous_update=False)
         self.form = choice("A form", FORMS)
-        self.values = choice("values", ([TRAINED] if self._trained else []) + [RANDOM, FRESH])
-        self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
+        self._offer_values(trained=bool(self._trained))
         self.modes = ModeControls(DEFAULT, self._change_settings)
         self.figure = FigureSlot(height=560)
         self._equation, self._note = widgets.HTML(), widgets.HTML()
@@ -75,7 +67,6 @@ class PathPanel(Panel):
         self.values.observe(self._change_place, "value")
         self.rank.observe(self._change_settings, "value")
         self.form.observe(self._change_settings, "value")
-        self.again.on_click(self._draw_again)
 
     @guarded
     def _change_place(self, _: object = None) -> None:
@@ -95,18 +86,7 @@ class PathPanel(Panel):
         """Another mode, rank or form: what the adapter is not is shown as an example."""
         if self._following:
             return
-        if self.values.value == TRAINED:
-            self.values.value = RANDOM  # which updates
-        else:
-            self._update()
-
-    @guarded
-    def _draw_again(self, _: object) -> None:
-        self._seed += 1
-        if self.values.value == RANDOM:
-            self._update()
-        else:
-            self.values.value = RANDOM
+        self._show_example()
 
     def _update(self) -> None:
         layer, values = self.layer_choice.value, self.values.value

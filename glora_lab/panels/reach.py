@@ -14,12 +14,11 @@ from glora_lab.figures import (
 )
 from glora_lab.measure import best_changes, rank_reach, weight_changes
 from glora_lab.panels.figure_slot import FigureSlot
-from glora_lab.panels.panel import Panel, guarded
+from glora_lab.panels.panel import WIDE, Panel, guarded
 from glora_lab.records import RankReach, WeightChange
 
 RANKS = (8, 16, 32, 64)
 KS = (1, 2, 4, 8)
-WIDE = {"description_width": "initial"}
 
 
 class ReachPanel(Panel):

@@ -12,10 +12,8 @@ from glora_lab.figures import describe_xray, describe_xray_layer, plot_xray, plo
 from glora_lab.figures.xray import NORM, xray_heading, xray_values
 from glora_lab.measure import xray
 from glora_lab.panels.figure_slot import FigureSlot
-from glora_lab.panels.panel import Panel, guarded
+from glora_lab.panels.panel import WIDE, Panel, guarded
 from glora_lab.records import Spectrum, XrayReport
-
-WIDE = {"description_width": "initial"}
 
 
 class XrayPanel(Panel):

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from glora_lab.data import Part, Task
+from glora_lab.models.mode import eval_mode
 from glora_lab.records import Step
 from glora_lab.training.evaluate import evaluate
-from glora_lab.training.mode import TrainMode, eval_mode
+from glora_lab.training.mode import TrainMode
 from glora_lab.training.randomness import Randomness
 
 Metric: TypeAlias = Callable[[nn.Module, Part], float]

@@ -124,10 +124,10 @@ def lost(outputs, _):
 @pytest.mark.parametrize(
     "message, call",
     [
-        (r"`lr` \(=0\) must be a positive number", lambda m, b: descent(m, b, lr=0, steps=1)),
-        (r"`steps` \(=1.5\) must be a positive integer", lambda m, b: descent(m, b, lr=1, steps=1.5)),
-        (r"`steps` \(=0\) must be a positive integer", lambda m, b: stable_step(m, b, steps=0)),
-        (r"`within` \(=-1\) must be a positive number", lambda m, b: stable_step(m, b, within=-1)),
+        (r"`lr` \(=0\) must be a finite number above 0", lambda m, b: descent(m, b, lr=0, steps=1)),
+        (r"`steps` \(=1.5\) must be an integer above 0", lambda m, b: descent(m, b, lr=1, steps=1.5)),
+        (r"`steps` \(=0\) must be an integer above 0", lambda m, b: stable_step(m, b, steps=0)),
+        (r"`within` \(=-1\) must be a finite number above 0", lambda m, b: stable_step(m, b, within=-1)),
         (r"`optimizer` \(='x'\) must be one of: sgd, adam", lambda m, b: descent(m, b, lr=1, steps=1, optimizer="x")),
         (r"`batch` \(a Tensor\) must be a dict or a tuple", lambda m, b: descent(m, b[0], lr=1, steps=1)),
         (r"is stable on this `batch` at every learning rate", lambda m, b: stable_step(m, b, loss=flat)),

@@ -187,7 +187,7 @@ def test_a_limit_stays_above_what_is_off_without_an_outlier():
         calm, wild = (outlier_report(4, 0, r=r, times=times) for times in (1.0, 100.0))
         assert calm.deviating(limit) < 0.01 and not calm.contaminated(limit)
         assert wild.contaminated(limit) == [(m, 0) for m in range(4)]
-    with pytest.raises(ValueError, match=r"`r` \(=0\) must be a positive integer"):
+    with pytest.raises(ValueError, match=r"`r` \(=0\) must be an integer above 0"):
         sensible_limit(128, 0)
 
 

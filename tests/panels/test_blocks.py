@@ -21,7 +21,7 @@ from glora_lab.figures import block_cells, describe_block_detail, describe_rank_
 from glora_lab.measure import block_detail, block_grid
 from glora_lab.models import load_model
 from glora_lab.panels import BlockPanel, block_map, blocks
-from glora_lab.panels.paths import FRESH, RANDOM, TRAINED
+from glora_lab.panels.example_values import FRESH, RANDOM, TRAINED
 from glora_lab.records import BlockGrid, RankAtK
 from glora_lab.training import TrainSession
 

@@ -13,7 +13,7 @@ from glora_lab.adapters.paths import PATHS
 from glora_lab.figures import describe_path_picture
 from glora_lab.measure import path_picture
 from glora_lab.panels import PathPanel
-from glora_lab.panels.paths import FRESH, TRAINED
+from glora_lab.panels.example_values import FRESH, TRAINED
 
 
 class Tiny(nn.Module):
