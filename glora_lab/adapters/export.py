@@ -95,6 +95,10 @@ def _carried(model: nn.Module, adapter: str) -> tuple[Any, dict[str, Any]]:
         for name, layer in adapted_layers(model).items()
         if isinstance(layer, GloraLayer | GraloraLayer) and layer.carries(adapter)
     }
+    for name, layer in layers.items():
+        if layer.factor(adapter) != 1:
+            rule = f"in layer {name!r} is not saved with an adapter: bring the configured one back by `unscale_layer()`"
+            raise refuse("scale", layer.factor(adapter), rule)
     changed = {name: layer for name, layer in layers.items() if layer.contributes(adapter)}
     # a layer whose paths are all off is left out, unless its bias trains
     return config, changed if changed and config.bias == "none" else layers

@@ -64,6 +64,7 @@ class LabLayer(MergingLayer):
                 "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
             )
         if self.merged and not torch.compiler.is_compiling():
+            self.check_merged()
             self.check_inner_doras()
         elif adapter_names is None and not args and not kwargs and (out := self.at_once(x)) is not None:
             return out

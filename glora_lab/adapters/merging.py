@@ -24,20 +24,23 @@ from torch import Tensor, nn
 
 from .offload import keep_offloaded, onloaded
 from .outer_layers import set_aside
+from .scaling import ScaledLayer
 from .stacked import StackedLayer
 
 
 @dataclass
 class KeptBase:
-    """The base's own parameters while adapters are merged into it, and which inner adapters they contain."""
+    """The base's own parameters while adapters are merged into it, what scale these had, and which inner adapters
+    the parameters contain."""
 
     weight: nn.Parameter
     bias: nn.Parameter | None
+    scaling: dict[str, float]
     inner_merged: list[list[str]]
     inner_norms: list[dict[str, Any]]
 
 
-class MergingLayer(StackedLayer):
+class MergingLayer(StackedLayer, ScaledLayer):
     """`merge` and `unmerge` for a layer that can say what its adapters add to the weight and the bias.
 
     A subclass has `layer_name` and `added(adapters, dtype) -> (weight delta, bias delta or None)`, the weight
@@ -68,8 +71,9 @@ class MergingLayer(StackedLayer):
 
         Raises:
             ValueError: under `safe_merge`, naming the layer and the adapters; or where it cannot be merged, see
-                `check_stack`.
+                `check_stack` and `check_scaling`.
         """
+        self.check_merged()
         new = [name for name in check_adapters_to_merge(self, adapter_names) if self.carries(name)]
         if not new:
             return
@@ -98,6 +102,7 @@ class MergingLayer(StackedLayer):
 
     def check_mergeable(self, adapter_names: list[str] | None = None, safe_merge: bool = True) -> None:
         """Raise what `merge` would, without merging."""
+        self.check_merged()
         asked = self.active_adapters if adapter_names is None else adapter_names
         names = list(dict.fromkeys(n for n in [*self.merged_adapters, *asked] if self.carries(n)))
         if len(names) > len(self.merged_adapters):
@@ -105,6 +110,11 @@ class MergingLayer(StackedLayer):
         if names and safe_merge:
             with onloaded([self.leaf]), set_aside(self.outer, self.leaf, again=False), self.original():
                 self._check_finite(*self._merged(names), names)
+
+    def check_merged(self) -> None:
+        """Refuse to compute with merged adapters whose scale has changed since."""
+        if self.kept is not None:
+            self.check_scaling(self.kept.scaling)
 
     @contextmanager
     def original(self) -> Iterator[None]:
@@ -146,11 +156,11 @@ class MergingLayer(StackedLayer):
             self._check_finite(weight, bias, names)
         if self.kept is None:
             leaf = self.leaf
-            bias_parameter = cast("nn.Parameter | None", leaf.bias)
-            self.kept = KeptBase(leaf.weight, bias_parameter, self.inner.names(), self.inner.norms())
+            own = cast(nn.Parameter, leaf.weight), cast("nn.Parameter | None", leaf.bias)
+            self.kept = KeptBase(*own, {}, self.inner.names(), self.inner.norms())
         self._assign(_own(weight, self.kept.weight), None if bias is None else _own(bias, self.kept.bias))
         self.inner.redo(self.kept.inner_merged, self.kept.inner_norms)
-        self.merged_adapters = names
+        self.merged_adapters, self.kept.scaling = names, {name: self.scaling[name] for name in names}
 
     def _take_out(self) -> None:
         kept = self.kept
