@@ -124,7 +124,7 @@ def adapter_shapes(model: nn.Module, config: LabConfig) -> Iterator[tuple[str, t
     tuner = _tuner(config)
     tuner.check_targets(model, config)
     for layer, leaf in tuner.targets(model, config).items():
-        for tensor, shape in _layer_shapes(config, layer, leaf).items():
+        for tensor, shape in layer_shapes(config, layer, leaf).items():
             yield f"{layer}.{tensor}", shape
 
 
@@ -136,7 +136,8 @@ def _tuner(config: LabConfig) -> LabTuner:
     return tuner
 
 
-def _layer_shapes(config: Any, layer: str, leaf: nn.Module) -> Shapes:
+def layer_shapes(config: Any, layer: str, leaf: nn.Module) -> Shapes:
+    """Name → shape of what `config` puts on one layer: "glora_A.Xd", "gralora_A", "gralora_A_general.weight"."""
     in_features, out_features = features(leaf)
     if isinstance(config, GloraConfig):
         has_bias = getattr(leaf, "bias", None) is not None

@@ -51,8 +51,7 @@ class GloraLayer(LabLayer):
         self.glora_dropout = nn.ModuleDict()
         self.plans: dict[str, LayerPlan] = {}
 
-    def update_layer(self, adapter_name: str, config: GloraConfig) -> None:
-        """Add (or replace) the paths of one adapter."""
+    def settle(self, adapter_name: str, config: GloraConfig) -> LayerPlan:
         plan = config.plan(
             self.layer_name,
             in_features=self.in_features,
@@ -61,7 +60,12 @@ class GloraLayer(LabLayer):
         )
         self.r[adapter_name], self.scaling[adapter_name], self.plans[adapter_name] = plan.r, plan.scaling, plan
         drop = config.glora_dropout
-        self.glora_dropout[adapter_name] = nn.Dropout(drop) if drop else nn.Identity()
+        self.glora_dropout[adapter_name] = self.mode_of(nn.Dropout(drop) if drop else nn.Identity())
+        return plan
+
+    def update_layer(self, adapter_name: str, config: GloraConfig) -> None:
+        """Add (or replace) the paths of one adapter."""
+        plan = self.settle(adapter_name, config)
         for letter in PATHS:
             modules, shapes = getattr(self, f"glora_{letter}"), plan.shapes(letter)
             if adapter_name in modules:

@@ -40,19 +40,23 @@ class GraloraLayer(LabLayer):
         self.gralora_k: dict[str, int] = {}
         self.plans: dict[str, BlockPlan] = {}
 
-    def update_layer(self, adapter_name: str, config: GraloraConfig) -> None:
-        """Add (or replace) the blocks of one adapter.
-
-        Raises:
-            ValueError: where k does not divide the features or the rank.
-        """
+    def settle(self, adapter_name: str, config: GraloraConfig) -> BlockPlan:
         plan = config.plan(self.layer_name, in_features=self.in_features, out_features=self.out_features)
         check_fit([plan], config.gralora_k)
         self.plans[adapter_name], self.scaling[adapter_name] = plan, plan.scaling
         self.r[adapter_name], self.hybrid_r[adapter_name] = plan.r, plan.hybrid_r
         self.gralora_k[adapter_name] = plan.k
         drop = config.gralora_dropout
-        self.gralora_dropout[adapter_name] = nn.Dropout(drop) if drop else nn.Identity()
+        self.gralora_dropout[adapter_name] = self.mode_of(nn.Dropout(drop) if drop else nn.Identity())
+        return plan
+
+    def update_layer(self, adapter_name: str, config: GraloraConfig) -> None:
+        """Add (or replace) the blocks of one adapter.
+
+        Raises:
+            ValueError: where k does not divide the features or the rank.
+        """
+        plan = self.settle(adapter_name, config)
         self._fill(adapter_name, plan, no_op=config.init_weights)
         self.move_to_base(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
