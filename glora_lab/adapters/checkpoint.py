@@ -25,7 +25,8 @@ from .frozen_base import features
 from .glora_config import GloraConfig
 from .lab_config import LabConfig
 from .paths import PATHS
-from .tuner import LabTuner, outside
+from .selection import outside
+from .tuner import LabTuner
 
 Shapes = Mapping[str, tuple[int, ...]]
 PREFIX = "base_model.model."

@@ -74,11 +74,11 @@ class GraloraLayer(LabLayer):
             return
         init_blocks(self.gralora_A[name], self.gralora_B[name], no_op=no_op, rank=rank, scaling=scaling)
         if plan.hybrid_r:
-            a, b = self._general(name)
+            a, b = self.general(name)
             nn.init.kaiming_uniform_(a, a=math.sqrt(5))
             init_outer(b, no_op=no_op, rank=rank, scaling=scaling)
 
-    def _general(self, name: str) -> tuple[Tensor, Tensor]:
+    def general(self, name: str) -> tuple[Tensor, Tensor]:
         """The hybrid's own LoRA: (hybrid_r, in) and (out, hybrid_r)."""
         return self.gralora_A_general[name](), self.gralora_B_general[name]()
 
@@ -98,7 +98,7 @@ class GraloraLayer(LabLayer):
         added = block_output(x, a, b, scaling)  # (t, m, o), where t is every row of x
         total = (total.reshape(added.shape) + added).reshape(result.shape)
         if adapter_name in self.gralora_A_general:
-            a, b = self._general(adapter_name)
+            a, b = self.general(adapter_name)
             total = total + F.linear(F.linear(x, a).mul_(scaling), b)
         return total
 
@@ -108,7 +108,7 @@ class GraloraLayer(LabLayer):
         scaling = self.scaling[adapter_name]
         delta = block_delta(a, b * scaling)
         if adapter_name in self.gralora_A_general:
-            a, b = (factor.to(dtype) for factor in self._general(adapter_name))
+            a, b = (factor.to(dtype) for factor in self.general(adapter_name))
             delta = torch.addmm(delta, b * scaling, a)
         return delta
 
