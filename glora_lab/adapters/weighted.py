@@ -115,7 +115,7 @@ def truncated(matrix: Tensor, rank: int, driver: str | None) -> tuple[Tensor, Te
     return torch.nn.functional.pad(up, (0, padding)), torch.nn.functional.pad(down, (0, 0, 0, padding))
 
 
-def common(values: Mapping[str, Value]) -> tuple[Value, dict[str, Value]]:
+def prevailing(values: Mapping[str, Value]) -> tuple[Value, dict[str, Value]]:
     """The most common value, and those of the layers that have another, under a pattern that is theirs alone."""
-    most = Counter(values.values()).most_common(1)[0][0]
+    most = Counter(values.values()).most_prevailing(1)[0][0]
     return most, {f"^{re.escape(name)}": value for name, value in values.items() if value != most}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .settings import refuse
-from .weighted import Request, Sums, common, roots, truncated, wide
+from .weighted import Request, Sums, prevailing, roots, truncated, wide
 
 GENERAL = ("gralora_A_general.weight", "gralora_B_general.weight")
 
@@ -90,7 +90,7 @@ def _by_svd(name: str, layer: Any, request: Request) -> Sums:
 def config_of_blocks(request: Request, layers: Mapping[str, Any], sums: Mapping[str, Sums]) -> Any:
     """The first adapter's configuration with the grids and ranks of the sums, and no scaling."""
     sizes = {name: (one["gralora_A"].shape[2], one["gralora_A"].shape[0]) for name, one in sums.items()}
-    (r, k), others = common(sizes)
+    (r, k), others = prevailing(sizes)
     # one hybrid_r holds for all layers, and zeros fill up those that an adapter left alone
     hybrid = max((len(one[GENERAL[0]]) for one in sums.values() if GENERAL[0] in one), default=0)
     return dataclasses.replace(

@@ -17,7 +17,7 @@ from torch import Tensor
 from .formula import LowRankPath, Path
 from .paths import PATHS
 from .settings import refuse
-from .weighted import Request, Sums, common, roots, truncated, wide
+from .weighted import Request, Sums, prevailing, roots, truncated, wide
 
 
 class PathTerms:
@@ -115,9 +115,9 @@ def weighted_paths(name: str, layer: Any, request: Request) -> Sums:
 
 def config_of_paths(request: Request, layers: Mapping[str, Any], sums: Mapping[str, Sums]) -> Any:
     """The first adapter's configuration with the modes and ranks of the sums, and no scaling."""
-    modes, patterns = common({name: tuple(_mode(one, letter) for letter in PATHS) for name, one in sums.items()})
+    modes, patterns = prevailing({name: tuple(_mode(one, letter) for letter in PATHS) for name, one in sums.items()})
     lora = {name: r for name, one in sums.items() if (r := _rank(one))}
-    r, rank_pattern = common(lora) if lora else (request.first.r, {})
+    r, rank_pattern = prevailing(lora) if lora else (request.first.r, {})
     forms = {form for name in layers for form in a_forms(layers[name], request).values()}
     if len(forms) > 1:
         rule = "of the adapters differs from layer to layer: one configuration has one form of A"
