@@ -117,5 +117,5 @@ def truncated(matrix: Tensor, rank: int, driver: str | None) -> tuple[Tensor, Te
 
 def prevailing(values: Mapping[str, Value]) -> tuple[Value, dict[str, Value]]:
     """The most common value, and those of the layers that have another, under a pattern that is theirs alone."""
-    most = Counter(values.values()).most_prevailing(1)[0][0]
+    most = Counter(values.values()).most_common(1)[0][0]
     return most, {f"^{re.escape(name)}": value for name, value in values.items() if value != most}
