@@ -20,6 +20,7 @@ import torch
 from beartype import BeartypeConf, beartype
 
 from glora_lab import records
+from tests.adapters.matrix.table import pytest_terminal_summary as pytest_terminal_summary
 
 torch.set_num_threads(1)
 

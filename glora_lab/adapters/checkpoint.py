@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,15 @@ from .frozen_base import features
 from .glora_config import GloraConfig
 from .lab_config import LabConfig
 from .paths import PATHS
-from .tuner import LabTuner, outside
+from .selection import outside
+from .tuner import LabTuner
 
 Shapes = Mapping[str, tuple[int, ...]]
 PREFIX = "base_model.model."
 # what PEFT puts between a module's name and its tensors
 WRAPPERS = re.compile(r"\.(base_layer|original_module|modules_to_save\.[^.]+)(?=\.)")
+# the same in a file, where it leaves the adapter's name away from a module's own tensors, and not from deeper ones
+NAMELESS_WRAPPERS = re.compile(r"\.(base_layer|original_module|modules_to_save)(?=\.)")
 
 
 def read_type(folder: str | os.PathLike[str]) -> str:
@@ -96,14 +99,14 @@ def check_checkpoint(
     stored = {name.removeprefix(PREFIX): shape for name, shape in stored.items()}
     expected = dict(adapter_shapes(model, config))
     base = {_plain(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    beside = {_plain(name): shape for name, shape in stored.items() if name not in expected}
+    beside = {_plain_in(base, name): shape for name, shape in stored.items() if name not in expected}
     idle = {name for name in beside if name.endswith(".zeros")}  # stock PEFT's buffers of paths that are off
     missing = sorted((expected.keys() - stored.keys()) | (set(_saved_beside(model, config, beside)) - beside.keys()))
     foreign = sorted(beside.keys() - base.keys() - idle)
     wrong = [
-        f"{name} is {list(shape)} and must be {list(expected.get(name) or base[_plain(name)])}"
+        f"{name} is {list(shape)} and must be {list(expected.get(name) or base[_plain_in(base, name)])}"
         for name, shape in stored.items()
-        if (expected.get(name) or base.get(_plain(name), shape)) != shape and not any_shape
+        if (expected.get(name) or base.get(_plain_in(base, name), shape)) != shape and not any_shape
     ]
     faults = [f"missing: {_few(missing)}"] * bool(missing)
     faults += [f"of another model or adapter: {_few(foreign)}"] * bool(foreign)
@@ -124,7 +127,7 @@ def adapter_shapes(model: nn.Module, config: LabConfig) -> Iterator[tuple[str, t
     tuner = _tuner(config)
     tuner.check_targets(model, config)
     for layer, leaf in tuner.targets(model, config).items():
-        for tensor, shape in _layer_shapes(config, layer, leaf).items():
+        for tensor, shape in layer_shapes(config, layer, leaf).items():
             yield f"{layer}.{tensor}", shape
 
 
@@ -136,7 +139,8 @@ def _tuner(config: LabConfig) -> LabTuner:
     return tuner
 
 
-def _layer_shapes(config: Any, layer: str, leaf: nn.Module) -> Shapes:
+def layer_shapes(config: Any, layer: str, leaf: nn.Module) -> Shapes:
+    """Name → shape of what `config` puts on one layer: "glora_A.Xd", "gralora_A", "gralora_A_general.weight"."""
     in_features, out_features = features(leaf)
     if isinstance(config, GloraConfig):
         has_bias = getattr(leaf, "bias", None) is not None
@@ -169,6 +173,12 @@ def _biases(model: nn.Module, config: Any) -> Iterator[str]:
 def _plain(name: str) -> str:
     """A tensor's name as the base model has it."""
     return WRAPPERS.sub("", name)
+
+
+def _plain_in(base: Container[str], name: str) -> str:
+    """The same for a name from a file."""
+    nameless = NAMELESS_WRAPPERS.sub("", name)
+    return nameless if nameless in base else _plain(name)
 
 
 def _renamed(name: str, key_mapping: Mapping[str, str] | None) -> str:

@@ -95,6 +95,10 @@ def _carried(model: nn.Module, adapter: str) -> tuple[Any, dict[str, Any]]:
         for name, layer in adapted_layers(model).items()
         if isinstance(layer, GloraLayer | GraloraLayer) and layer.carries(adapter)
     }
+    for name, layer in layers.items():
+        if layer.factor(adapter) != 1:
+            rule = f"in layer {name!r} is not saved with an adapter: bring the configured one back by `unscale_layer()`"
+            raise refuse("scale", layer.factor(adapter), rule)
     changed = {name: layer for name, layer in layers.items() if layer.contributes(adapter)}
     # a layer whose paths are all off is left out, unless its bias trains
     return config, changed if changed and config.bias == "none" else layers
@@ -122,13 +126,7 @@ def _peft(config: Any, layers: dict[str, Any], adapter: str, _: int | None) -> W
 
 def _own(layer: Any, adapter: str) -> dict[str, Tensor]:
     """One layer's tensors as stock PEFT has them."""
-    found = {}
-    for container in layer.adapter_layer_names:
-        held = getattr(layer, container)
-        if adapter in held and isinstance(held[adapter], Tensor):
-            found[container] = held[adapter]
-        elif adapter in held:
-            found |= {f"{container}.{name}": value for name, value in held[adapter].state_dict().items()}
+    found: dict[str, Tensor] = dict(layer.tensors(adapter))
     if isinstance(layer, GloraLayer):
         out, features = layer.out_features, layer.in_features
         shapes = {"A": (out, features), "B": (out, features), "C": (features, 1), "D": (out,), "E": (out,)}

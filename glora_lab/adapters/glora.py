@@ -15,7 +15,18 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from .formula import Path, Paths, add, bias_terms, build_path, init_path, is_dropping, output_delta, weight_terms
+from .formula import (
+    Path,
+    Paths,
+    SinglePath,
+    add,
+    bias_terms,
+    build_path,
+    init_path,
+    is_dropping,
+    output_delta,
+    weight_terms,
+)
 from .frozen_base import FrozenBase, frozen_base
 from .glora_config import GloraConfig
 from .lab_layer import LabLayer
@@ -41,8 +52,7 @@ class GloraLayer(LabLayer):
         self.glora_dropout = nn.ModuleDict()
         self.plans: dict[str, LayerPlan] = {}
 
-    def update_layer(self, adapter_name: str, config: GloraConfig) -> None:
-        """Add (or replace) the paths of one adapter."""
+    def settle(self, adapter_name: str, config: GloraConfig) -> LayerPlan:
         plan = config.plan(
             self.layer_name,
             in_features=self.in_features,
@@ -51,7 +61,12 @@ class GloraLayer(LabLayer):
         )
         self.r[adapter_name], self.scaling[adapter_name], self.plans[adapter_name] = plan.r, plan.scaling, plan
         drop = config.glora_dropout
-        self.glora_dropout[adapter_name] = nn.Dropout(drop) if drop else nn.Identity()
+        self.glora_dropout[adapter_name] = self.mode_of(nn.Dropout(drop) if drop else nn.Identity())
+        return plan
+
+    def update_layer(self, adapter_name: str, config: GloraConfig) -> None:
+        """Add (or replace) the paths of one adapter."""
+        plan = self.settle(adapter_name, config)
         for letter in PATHS:
             modules, shapes = getattr(self, f"glora_{letter}"), plan.shapes(letter)
             if adapter_name in modules:
@@ -85,8 +100,10 @@ class GloraLayer(LabLayer):
         with onloaded([leaf]) if offloaded else nullcontext():
             paths = self.paths(name)
             dropped = ("A" in paths or "B" in paths) and is_dropping(self.glora_dropout[name])
-            if not paths or dropped or not applies(leaf, x, offloaded):
+            if not paths or dropped or x.is_meta or not applies(leaf, x, offloaded):
                 return None
+            if self.factor(name) != 1 and any(isinstance(path, SinglePath) for path in paths.values()):
+                return None  # there, the scaling is that of low-rank products alone
             if self.outer:
                 self.check_base(self.reads_base(name))
             return one_pass(paths, x, leaf, form=self.plans[name].form, scaling=self.scaling[name])
@@ -98,15 +115,17 @@ class GloraLayer(LabLayer):
             return total + self._delta(x, result, adapter_name)
 
     def _delta(self, x: Tensor, result: Tensor, name: str) -> Tensor:
-        return output_delta(
+        plan, factor = self.plans[name], self.factor(name)
+        delta = output_delta(
             self.paths(name),
             x,
             result,
             self.frozen_base(),
-            form=self.plans[name].form,
-            scaling=self.scaling[name],
+            form=plan.form,
+            scaling=plan.scaling,
             dropout=self.glora_dropout[name],
         )
+        return delta if factor == 1 else delta * factor
 
     def paths(self, adapter_name: str) -> Paths:
         """Path letter → module, for the paths of this adapter that are on."""
@@ -123,14 +142,20 @@ class GloraLayer(LabLayer):
         """{"A": W0⊙A, "B": B} as (out, in), for the paths that are on, from the original W0, merged or not."""
         with self.original():
             base, plan = self.frozen_base(dtype), self.plans[adapter_name]
-            terms = weight_terms(self.paths(adapter_name), base, form=plan.form, scaling=self.scaling[adapter_name])
+            terms = weight_terms(self.paths(adapter_name), base, form=plan.form, scaling=plan.scaling)
+            terms = self._scaled(terms, adapter_name)
             return {letter: term.expand(self.out_features, self.in_features) for letter, term in terms.items()}
 
     def bias_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """{"C": W0·C, "D": b0⊙D, "E": E} as (out,), for the paths that are on."""
         with self.original():
-            terms = bias_terms(self.paths(adapter_name), self.frozen_base(dtype), scaling=self.scaling[adapter_name])
+            base, plan = self.frozen_base(dtype), self.plans[adapter_name]
+            terms = self._scaled(bias_terms(self.paths(adapter_name), base, scaling=plan.scaling), adapter_name)
             return {letter: term.expand(self.out_features) for letter, term in terms.items()}
+
+    def _scaled(self, terms: dict[str, Tensor], adapter_name: str) -> dict[str, Tensor]:
+        factor = self.factor(adapter_name)
+        return terms if factor == 1 else {letter: term * factor for letter, term in terms.items()}
 
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         weights = [t for name in adapter_names for t in self.weight_terms(name, dtype).values()]

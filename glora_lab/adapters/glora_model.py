@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from peft.utils import TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING
@@ -14,6 +15,8 @@ from .glora_config import SHORTHAND, GloraConfig
 from .paths import PATHS, LayerPlan
 from .registry import LabPeftType, register
 from .tuner import LabTuner, some
+from .weighted import Request, Sums
+from .weighted_paths import config_of_paths, weighted_paths
 
 
 class GloraModel(LabTuner):
@@ -59,6 +62,12 @@ class GloraModel(LabTuner):
             f"This GloraConfig leaves nothing to train in {some(list(targets))}: {'; '.join(why)}. "
             f"Give A or B a mode, e.g. config_B='lora'{add}."
         )
+
+    def weighted(self, name: str, layer: GloraLayer, request: Request) -> Sums:
+        return weighted_paths(name, layer, request)
+
+    def config_of_sums(self, request: Request, layers: Mapping[str, Any], sums: Mapping[str, Sums]) -> Any:
+        return config_of_paths(request, layers, sums)
 
     def report(self, adapter_name: str) -> None:
         """One warning that names the inert paths and their layers."""

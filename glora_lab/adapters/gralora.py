@@ -40,19 +40,23 @@ class GraloraLayer(LabLayer):
         self.gralora_k: dict[str, int] = {}
         self.plans: dict[str, BlockPlan] = {}
 
-    def update_layer(self, adapter_name: str, config: GraloraConfig) -> None:
-        """Add (or replace) the blocks of one adapter.
-
-        Raises:
-            ValueError: where k does not divide the features or the rank.
-        """
+    def settle(self, adapter_name: str, config: GraloraConfig) -> BlockPlan:
         plan = config.plan(self.layer_name, in_features=self.in_features, out_features=self.out_features)
         check_fit([plan], config.gralora_k)
         self.plans[adapter_name], self.scaling[adapter_name] = plan, plan.scaling
         self.r[adapter_name], self.hybrid_r[adapter_name] = plan.r, plan.hybrid_r
         self.gralora_k[adapter_name] = plan.k
         drop = config.gralora_dropout
-        self.gralora_dropout[adapter_name] = nn.Dropout(drop) if drop else nn.Identity()
+        self.gralora_dropout[adapter_name] = self.mode_of(nn.Dropout(drop) if drop else nn.Identity())
+        return plan
+
+    def update_layer(self, adapter_name: str, config: GraloraConfig) -> None:
+        """Add (or replace) the blocks of one adapter.
+
+        Raises:
+            ValueError: where k does not divide the features or the rank.
+        """
+        plan = self.settle(adapter_name, config)
         self._fill(adapter_name, plan, no_op=config.init_weights)
         self.move_to_base(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
@@ -70,11 +74,11 @@ class GraloraLayer(LabLayer):
             return
         init_blocks(self.gralora_A[name], self.gralora_B[name], no_op=no_op, rank=rank, scaling=scaling)
         if plan.hybrid_r:
-            a, b = self._general(name)
+            a, b = self.general(name)
             nn.init.kaiming_uniform_(a, a=math.sqrt(5))
             init_outer(b, no_op=no_op, rank=rank, scaling=scaling)
 
-    def _general(self, name: str) -> tuple[Tensor, Tensor]:
+    def general(self, name: str) -> tuple[Tensor, Tensor]:
         """The hybrid's own LoRA: (hybrid_r, in) and (out, hybrid_r)."""
         return self.gralora_A_general[name](), self.gralora_B_general[name]()
 
@@ -94,7 +98,7 @@ class GraloraLayer(LabLayer):
         added = block_output(x, a, b, scaling)  # (t, m, o), where t is every row of x
         total = (total.reshape(added.shape) + added).reshape(result.shape)
         if adapter_name in self.gralora_A_general:
-            a, b = self._general(adapter_name)
+            a, b = self.general(adapter_name)
             total = total + F.linear(F.linear(x, a).mul_(scaling), b)
         return total
 
@@ -104,7 +108,7 @@ class GraloraLayer(LabLayer):
         scaling = self.scaling[adapter_name]
         delta = block_delta(a, b * scaling)
         if adapter_name in self.gralora_A_general:
-            a, b = (factor.to(dtype) for factor in self._general(adapter_name))
+            a, b = (factor.to(dtype) for factor in self.general(adapter_name))
             delta = torch.addmm(delta, b * scaling, a)
         return delta
 

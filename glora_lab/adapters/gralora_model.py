@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -15,6 +16,8 @@ from .gralora import GraloraLayer, GraloraLinear
 from .gralora_config import GraloraConfig
 from .registry import LabPeftType, register
 from .tuner import LabTuner, some
+from .weighted import Request, Sums
+from .weighted_blocks import config_of_blocks, weighted_blocks
 
 
 class GraloraModel(LabTuner):
@@ -57,6 +60,12 @@ class GraloraModel(LabTuner):
                 f"This GraloraConfig leaves nothing to train: with on_indivisible='skip', {_skipped(plans)} remain as "
                 "they are, and these are all that it targets. Give them a k that fits in `gralora_k` or `k_pattern`."
             )
+
+    def weighted(self, name: str, layer: GraloraLayer, request: Request) -> Sums:
+        return weighted_blocks(name, layer, request)
+
+    def config_of_sums(self, request: Request, layers: Mapping[str, Any], sums: Mapping[str, Sums]) -> Any:
+        return config_of_blocks(request, layers, sums)
 
     def report(self, adapter_name: str) -> None:
         """One warning that names the layers that were skipped."""

@@ -8,6 +8,7 @@ class the file is read through.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from dataclasses import dataclass, field, fields
@@ -44,11 +45,17 @@ class LabConfig(PeftConfig):
         raise NotImplementedError(f"{type(self).__name__} does not say what it allows")
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
-        """As PEFT's, with the old file whole until the new one is."""
+        """As PEFT's, with the old file whole until the new one is, and with the keys of patterns in their order: PEFT
+        sorts them, and then another one may be the first that matches a layer."""
         if os.path.isfile(save_directory):
             raise refuse("save_directory", str(save_directory), "must be a folder, and is a file")
         with replacing(save_directory) as folder:
             super().save_pretrained(str(folder), **kwargs)
+            file = folder / CONFIG_NAME
+            written = json.loads(file.read_text(encoding="utf-8"))
+            patterns = [name for name in written if name.endswith("_pattern") and isinstance(written[name], dict)]
+            written |= {name: getattr(self, name) for name in patterns}
+            file.write_text(json.dumps(written, indent=2), encoding="utf-8")
 
     @classmethod
     def check_kwargs(cls, **kwargs: Any) -> dict[str, Any]:

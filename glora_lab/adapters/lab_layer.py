@@ -8,7 +8,7 @@ are settled here, once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,29 @@ class LabLayer(MergingLayer):
         self._disable_adapters = False
         self._active_adapter: str | list[str] = []
 
+    def settle(self, adapter_name: str, config: Any) -> Any:
+        """Note what `config` wants of this layer, and return that plan; the adapter's tensors are left as they are."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it notes")
+
+    def update_layer(self, adapter_name: str, config: Any) -> None:
+        """Add (or replace) one adapter."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
+
+    def tensors(self, adapter_name: str) -> dict[str, nn.Parameter]:
+        """One adapter's own, under a checkpoint's names: "glora_C.Xd", "gralora_A", "gralora_A_general.weight"."""
+        found: dict[str, nn.Parameter] = {}
+        for container in self.adapter_layer_names:
+            held = getattr(self, container)
+            if adapter_name in held and isinstance(held[adapter_name], nn.Parameter):
+                found[container] = held[adapter_name]
+            elif adapter_name in held:
+                found |= {f"{container}.{name}": tensor for name, tensor in held[adapter_name].named_parameters()}
+        return found
+
+    def mode_of(self, module: nn.Module) -> nn.Module:
+        """A new part of this layer, in training or evaluation mode as the layer is."""
+        return module.train(cast(nn.Module, self).training)
+
     def contributes(self, adapter_name: str) -> bool:
         """Whether this adapter changes this layer's output at all."""
         raise NotImplementedError(f"{type(self).__name__} does not say what contributes")
@@ -66,6 +89,7 @@ class LabLayer(MergingLayer):
                 "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
             )
         if self.merged and not torch.compiler.is_compiling():
+            self.check_merged()
             self.check_inner_doras()
         elif not args and not kwargs and (out := self._quickly(x, adapter_names)) is not None:
             return out

@@ -4,6 +4,10 @@ PEFT's GLoRA inverts the merge: it subtracts B and divides by 1 + A, which is in
 low precision. We keep the base's tensors aside while adapters are merged, so unmerging is an assignment, at
 the price of one copy of the merged layers. The sum of all merged adapters is always formed anew from the kept
 W0, in one fixed order, so that the order of merging leaves no trace.
+
+The merged tensors are parameters of their own: the base's may be an embedding's as well, as the heads of most
+language models have it, and putting other values into them would change that too. Unmerging brings back the
+parameters themselves, tied as they were.
 """
 
 from __future__ import annotations
@@ -20,20 +24,23 @@ from torch import Tensor, nn
 
 from .offload import keep_offloaded, onloaded
 from .outer_layers import set_aside
+from .scaling import ScaledLayer
 from .stacked import StackedLayer
 
 
 @dataclass
 class KeptBase:
-    """The base's own tensors while adapters are merged into it, and which inner adapters they contain."""
+    """The base's own parameters while adapters are merged into it, what scale these had, and which inner adapters
+    the parameters contain."""
 
-    weight: Tensor
-    bias: Tensor | None
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    scaling: dict[str, float]
     inner_merged: list[list[str]]
     inner_norms: list[dict[str, Any]]
 
 
-class MergingLayer(StackedLayer):
+class MergingLayer(StackedLayer, ScaledLayer):
     """`merge` and `unmerge` for a layer that can say what its adapters add to the weight and the bias.
 
     A subclass has `layer_name` and `added(adapters, dtype) -> (weight delta, bias delta or None)`, the weight
@@ -64,8 +71,9 @@ class MergingLayer(StackedLayer):
 
         Raises:
             ValueError: under `safe_merge`, naming the layer and the adapters; or where it cannot be merged, see
-                `check_stack`.
+                `check_stack` and `check_scaling`.
         """
+        self.check_merged()
         new = [name for name in check_adapters_to_merge(self, adapter_names) if self.carries(name)]
         if not new:
             return
@@ -94,6 +102,7 @@ class MergingLayer(StackedLayer):
 
     def check_mergeable(self, adapter_names: list[str] | None = None, safe_merge: bool = True) -> None:
         """Raise what `merge` would, without merging."""
+        self.check_merged()
         asked = self.active_adapters if adapter_names is None else adapter_names
         names = list(dict.fromkeys(n for n in [*self.merged_adapters, *asked] if self.carries(n)))
         if len(names) > len(self.merged_adapters):
@@ -101,6 +110,11 @@ class MergingLayer(StackedLayer):
         if names and safe_merge:
             with onloaded([self.leaf]), set_aside(self.outer, self.leaf, again=False), self.original():
                 self._check_finite(*self._merged(names), names)
+
+    def check_merged(self) -> None:
+        """Refuse to compute with merged adapters whose scale has changed since."""
+        if self.kept is not None:
+            self.check_scaling(self.kept.scaling)
 
     @contextmanager
     def original(self) -> Iterator[None]:
@@ -142,16 +156,20 @@ class MergingLayer(StackedLayer):
             self._check_finite(weight, bias, names)
         if self.kept is None:
             leaf = self.leaf
-            kept_bias = None if leaf.bias is None else leaf.bias.data
-            self.kept = KeptBase(leaf.weight.data, kept_bias, self.inner.names(), self.inner.norms())
-        self._assign(weight, bias)
+            own = cast(nn.Parameter, leaf.weight), cast("nn.Parameter | None", leaf.bias)
+            self.kept = KeptBase(*own, {}, self.inner.names(), self.inner.norms())
+        self._assign(_own(weight, self.kept.weight), None if bias is None else _own(bias, self.kept.bias))
         self.inner.redo(self.kept.inner_merged, self.kept.inner_norms)
-        self.merged_adapters = names
+        self.merged_adapters, self.kept.scaling = names, {name: self.scaling[name] for name in names}
 
     def _take_out(self) -> None:
         kept = self.kept
         assert kept is not None
-        self._assign(*self._kept_like(self.leaf.weight))
+        weight, bias = self._kept_like(self.leaf.weight)
+        kept.weight.data = weight
+        if kept.bias is not None and bias is not None:
+            kept.bias.data = bias
+        self._assign(kept.weight, kept.bias)
         self.inner.redo(kept.inner_merged, kept.inner_norms)
         self.kept, self.merged_adapters = None, []
 
@@ -168,15 +186,8 @@ class MergingLayer(StackedLayer):
                 return weight, None if bias_delta is None else bias_delta.to(weight.dtype)
             return weight, _sum(leaf.bias, bias_delta, dtype)
 
-    def _assign(self, weight: Tensor, bias: Tensor | None) -> None:
-        leaf = self.leaf
-        leaf.weight.data = weight
-        if bias is None:
-            leaf.bias = None  # type: ignore[assignment]
-        elif leaf.bias is None:
-            leaf.bias = nn.Parameter(bias, requires_grad=False)
-        else:
-            leaf.bias.data = bias
+    def _assign(self, weight: nn.Parameter, bias: nn.Parameter | None) -> None:
+        self.leaf.weight, self.leaf.bias = weight, bias  # type: ignore[assignment]
 
     def _check_finite(self, weight: Tensor, bias: Tensor | None, names: list[str]) -> None:
         if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
@@ -198,6 +209,11 @@ class MergingLayer(StackedLayer):
 
 def _sum(base: Tensor, delta: Tensor | None, dtype: torch.dtype) -> Tensor:
     return (base.to(dtype) if delta is None else base.to(dtype) + delta).to(base.dtype, copy=True)
+
+
+def _own(merged: Tensor, base: nn.Parameter | None) -> nn.Parameter:
+    """A parameter in the place of the base's; a bias that the base does not have is none to train."""
+    return nn.Parameter(merged, requires_grad=base is not None and base.requires_grad)
 
 
 def warn_gained_bias(layer_name: str) -> None:

@@ -1,22 +1,30 @@
-"""Which layers a configuration names, said so that plain PEFT chooses the same ones."""
+"""Which layers a configuration names, said so that PEFT chooses the same ones."""
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from peft.tuners.tuners_utils import check_target_module_exists
 from torch import nn
 
-from .tuner import outside
-
 NARROWING = ("exclude_modules", "layers_to_transform", "layers_pattern")
 
 
+def outside(model: nn.Module, *kinds: type) -> Iterator[tuple[str, nn.Module]]:
+    """Name and module of every module, without what is inside one of these kinds."""
+    inside: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if name and not (inside and name.startswith(inside)):
+            if isinstance(module, kinds):
+                inside += (name + ".",)
+            yield name, module
+
+
 def choose(config: Any, carried: Collection[str], base: nn.Module, kinds: tuple[type, ...]) -> None:
-    """Make `config`, a configuration of PEFT's own, choose the layers `carried` of `base`, and no others.
+    """Make `config`, PEFT's own or ours, choose the layers `carried` of `base`, and no others.
 
     Its settings stay as they are where they do that; else the layers are named one by one, as a regular expression
     where a name is the end of another's.

@@ -35,6 +35,12 @@ def check_positive_number(name: str, value: Any) -> None:
         raise refuse(name, value, "must be a finite number above 0")
 
 
+def check_number(name: str, value: Any) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not abs(value) <= sys.float_info.max:
+        raise refuse(name, value, "must be a finite number")
+
+
 def check_flag(name: str, value: Any) -> None:
     if not isinstance(value, bool):
         raise refuse(name, value, "must be True or False")

@@ -23,10 +23,12 @@ from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
 from .outer_layers import Place
 from .registry import PEFT_ASKS_THE_TUNER
+from .selection import outside
 from .settings import refuse
+from .weighing_tuner import WeighingTuner
 
 
-class LabTuner(BaseTuner):
+class LabTuner(WeighingTuner):
     """Base of GloraModel and GraloraModel."""
 
     own_patterns: tuple[str, ...] = ()  # settings by module pattern that PEFT does not know
@@ -157,16 +159,6 @@ class LabTuner(BaseTuner):
         repeats = repeats_in_generate(self, args, kwargs)
         with adapter_names_as_hooks(self, self.tuner_layer_cls, names, set(self.peft_config), repeats):
             yield
-
-
-def outside(model: nn.Module, *kinds: type) -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of every module, without what is inside one of these kinds."""
-    inside: tuple[str, ...] = ()
-    for name, module in model.named_modules():
-        if name and not (inside and name.startswith(inside)):
-            if isinstance(module, kinds):
-                inside += (name + ".",)
-            yield name, module
 
 
 def _shown(modules: Any) -> Any:

@@ -80,6 +80,8 @@ def _tensors(layer: BaseTunerLayer, adapter: str) -> dict[str, Tensor]:
             found[container] = item
         else:
             found |= {f"{container}.{name}": parameter for name, parameter in item.named_parameters()}
+    if isinstance(layer, GloraLayer) and layer.factor(adapter) != 1:  # `scaling` is that of low-rank products alone
+        found |= {name: tensor * layer.factor(adapter) for name, tensor in found.items() if name.endswith(".X")}
     return found
 
 

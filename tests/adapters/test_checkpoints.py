@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 
 import peft
 import pytest
@@ -31,9 +32,16 @@ SETTINGS = {
         "alpha_pattern": {"decoder": 4},
         "path_pattern": {"decoder": {"A": "vector", "C": "none"}},
     },
+    "patterns of which the first that matches counts": {
+        "alpha": 2,
+        "rank_pattern": {"encoder": 2, ".*coder": 4},
+        "alpha_pattern": {"encoder": 3, ".*coder": 5},
+        "path_pattern": {"encoder": {"B": "vector"}, ".*coder": {"B": "lora"}},
+    },
     "a layer switched off": {"path_pattern": {"decoder": dict.fromkeys("ABCDE", "none")}},
     "a saved head": {"modules_to_save": ["head"]},
     "all biases": {"bias": "all"},
+    "all biases and a saved head": {"bias": "all", "modules_to_save": ["head"]},
     "their biases": {"bias": "glora_only"},
     "bias-free layers": {"bias_free": "add"},
 }
@@ -64,6 +72,23 @@ def test_a_checkpoint_gives_the_same_bits(tmp_path, name, load):
     assert tensors.keys() == before.keys() and all(torch.equal(tensors[n], before[n]) for n in before)
     assert torch.equal(loaded(X), model(X))
     assert not any(p.requires_grad for n, p in loaded.named_parameters() if "glora_" in n)
+
+
+@pytest.mark.parametrize("whole", ["down", "block"])
+def test_all_biases_beside_modules_that_are_saved_whole(tmp_path, whole):
+    """PEFT writes their biases twice, a deeper one's with the adapter's name in it."""
+    net = nn.ModuleDict({"up": nn.Linear(6, 6), "block": nn.Sequential(OrderedDict(down=nn.Linear(6, 6)))})
+    settings = {"target_modules": ["up"], "bias": "all", "modules_to_save": [whole]}
+    model = trained(glora_model(copy.deepcopy(net), **settings))
+    model.save_pretrained(tmp_path)
+    loaded = load_adapter(net, tmp_path)
+    down, expected = ([*m.base_model.model.block.modules()] for m in (loaded, model))
+    assert all(torch.equal(a, b) for a, b in zip(tensors_of(down), tensors_of(expected), strict=True))
+    assert torch.equal(loaded.base_model.model.up(X), model.base_model.model.up(X))
+
+
+def tensors_of(modules: list[nn.Module]) -> list[Tensor]:
+    return [tensor for module in modules for tensor in module.parameters(recurse=False)]
 
 
 def test_a_checkpoint_can_be_trained_further(tmp_path):
