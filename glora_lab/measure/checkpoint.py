@@ -22,7 +22,7 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from glora_lab.adapters.frozen_base import SUPPORTED, FrozenBase, features
+from glora_lab.adapters.frozen_base import SUPPORTED, FrozenBase, features, frozen_base
 
 from .anatomy import Source
 from .checkpoint_layout import IN, OUT, Fit, Layout, layout_of
@@ -133,7 +133,7 @@ class Checkpoint:
 
     def _base(self, layer: str) -> FrozenBase | None:
         leaf = self._leaf(layer) if self.method == "GLoRA" else None
-        return None if leaf is None else FrozenBase(leaf, torch.float64)
+        return None if leaf is None else frozen_base(leaf, leaf, torch.float64)
 
 
 def refused(path: Path, rule: str) -> ValueError:
