@@ -115,7 +115,7 @@ class InnerBase(AskedBase):
     """W0 and b0 of a layer that carries an adapter already: what it makes of a vector, and of 0."""
 
     @cached_property
-    def bias(self) -> Tensor:  # type: ignore[override]
+    def bias(self) -> Tensor:
         leaf = self.leaf  # an inner adapter may bring a bias where the leaf has none
         return self._ask(torch.zeros(features(leaf)[0], dtype=float_dtype(leaf), device=leaf.weight.device))
 

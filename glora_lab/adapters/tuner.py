@@ -78,7 +78,8 @@ class LabTuner(BaseTuner):
         unsupported = {name: leaf for name, leaf in targets.items() if not is_supported(leaf)}
         if unsupported:
             listed = ", ".join(f"{name} ({type(leaf).__name__})" for name, leaf in unsupported.items())
-            rule = f"matches layers of a type that is not supported: {listed}. Supported are nn.Linear, quantised or not, and Conv1D"
+            known = "Supported are nn.Linear, quantised or not, and Conv1D"
+            rule = f"matches layers of a type that is not supported: {listed}. {known}"
             raise refuse("target_modules", _shown(config.target_modules), rule)
         self.check_layers(model, targets, config)
 
