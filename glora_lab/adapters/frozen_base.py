@@ -40,6 +40,11 @@ def is_quantised(leaf: nn.Module) -> bool:
     return type(weight) is not nn.Parameter and type(weight).__module__.startswith("torchao.")
 
 
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether other processes hold parts of a tensor, as FSDP2's do: a DTensor. It is whole while its module runs."""
+    return hasattr(tensor, "full_tensor")
+
+
 def is_supported(leaf: nn.Module) -> bool:
     """Whether an adapter can be put on this layer. Other subclasses of nn.Linear may compute something else."""
     return type(leaf) in SUPPORTED or is_quantised(leaf)
@@ -83,6 +88,7 @@ class FrozenBase:
         return F.linear(x.to(weight.dtype), weight)
 
     def _read(self, tensor: Tensor) -> Tensor:
+        tensor = tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
         return tensor if self.dtype is None else tensor.to(self.dtype)
 
 
