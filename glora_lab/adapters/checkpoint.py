@@ -25,6 +25,7 @@ from .frozen_base import features
 from .glora_config import GloraConfig
 from .lab_config import LabConfig
 from .paths import PATHS
+from .stamp import STAMP, check_pair
 from .tuner import LabTuner, outside
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -56,7 +57,7 @@ def stored_shapes(folder: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
     """Name → shape of every tensor in an adapter's file; only its head is read.
 
     Raises:
-        ValueError: where the file is missing, truncated or no safetensors file.
+        ValueError: where the file is missing, truncated or no safetensors file, or belongs to another configuration.
     """
     path = Path(folder) / SAFETENSORS_WEIGHTS_NAME
     if not path.is_file():
@@ -65,11 +66,14 @@ def stored_shapes(folder: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
         raise ValueError(f"{folder} holds no {SAFETENSORS_WEIGHTS_NAME}{other}")
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            stamp = (file.metadata() or {}).get(STAMP)
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} is truncated or damaged ({error}). Save the adapter again, or copy it anew"
         ) from error
+    check_pair(Path(folder), stamp)
+    return shapes
 
 
 def check_checkpoint(

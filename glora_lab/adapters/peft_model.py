@@ -25,6 +25,7 @@ from .atomic import replacing
 from .checkpoint import check_checkpoint, read_type
 from .lab_config import LabConfig
 from .settings import refuse
+from .stamp import stamp_pairs
 
 CARD = "README.md"
 
@@ -48,6 +49,7 @@ def _saving(theirs: Callable[..., None]) -> Callable[..., None]:
                 shutil.copyfile(card, folder / CARD)
             call.arguments["save_directory"] = str(folder)
             theirs(*call.args, **call.kwargs)
+            stamp_pairs(folder)
 
     return save_pretrained
 
