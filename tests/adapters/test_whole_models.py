@@ -1,4 +1,4 @@
-"""Adapted transformers models as their owners run them: checkpointed, compiled, under autocast, spread by device_map."""
+"""Adapted transformers models as their owners run them: checkpointed, compiled, under autocast, spread over places."""
 
 from __future__ import annotations
 
