@@ -25,7 +25,7 @@ from .frozen_base import features
 from .glora_config import GloraConfig
 from .lab_config import LabConfig
 from .paths import PATHS
-from .stamp import STAMP, check_pair
+from .stamp import APART, apart
 from .tuner import LabTuner, outside
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -66,13 +66,14 @@ def stored_shapes(folder: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
         raise ValueError(f"{folder} holds no {SAFETENSORS_WEIGHTS_NAME}{other}")
     try:
         with safe_open(path, framework="pt") as file:
-            stamp = (file.metadata() or {}).get(STAMP)
+            metadata = file.metadata()
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} is truncated or damaged ({error}). Save the adapter again, or copy it anew"
         ) from error
-    check_pair(Path(folder), stamp)
+    if apart(json.loads((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8")), metadata):
+        raise ValueError(f"{folder}: {APART}")
     return shapes
 
 

@@ -12,11 +12,17 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 
 STAMP = "glora_lab_stamp"
+APART = (
+    f"{CONFIG_NAME} and {SAFETENSORS_WEIGHTS_NAME} are of two adapters, or of two moments of one: saving was interrupted, "
+    "or one file copied without the other. Save the adapter again, or copy both"
+)
 
 
 def stamp_pairs(folder: Path) -> None:
@@ -31,18 +37,10 @@ def stamp_pairs(folder: Path) -> None:
             config.write_text(text, encoding="utf-8")
 
 
-def check_pair(folder: Path, in_weights: str | None) -> None:
-    """Refuse weights with another stamp than their configuration's.
-
-    Raises:
-        ValueError: where both have one, and they differ.
-    """
-    in_config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8")).get(STAMP)
-    if in_weights and in_config and in_weights != in_config:
-        raise ValueError(
-            f"{CONFIG_NAME} and {SAFETENSORS_WEIGHTS_NAME} in {folder} are of two adapters, or of two moments of one: "
-            "saving was interrupted, or one file copied without the other. Save the adapter again, or copy both"
-        )
+def apart(config: Mapping[str, Any], metadata: Mapping[str, str] | None) -> bool:
+    """Whether a configuration and the weights with this metadata were not saved together: their stamps differ."""
+    in_config, in_weights = config.get(STAMP), (metadata or {}).get(STAMP)
+    return bool(in_config and in_weights) and in_config != in_weights
 
 
 def _put_into_weights(path: Path, stamp: str) -> None:

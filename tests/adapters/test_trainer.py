@@ -13,16 +13,18 @@ from torch.utils.data import Dataset
 
 from glora_lab import load_adapter
 from glora_lab.adapters import GloraConfig, GraloraConfig
+from glora_lab.adapters.registry import PEFT_ASKS_THE_TUNER
 
 from .small_models import INERT, bits, expecting, gpt2, llama, same_bits
 
 # transformers 5.23 calls it activation checkpointing, 5.15 does not know the name
 pytestmark = pytest.mark.filterwarnings("ignore:`gradient_checkpointing` is deprecated:FutureWarning")
 STEPS, HALF = 6, 3
+BIASES = "glora_only" if PEFT_ASKS_THE_TUNER else "none"  # PEFT 0.20 saves none
 CONFIGS = {
     "GLoRA": (gpt2, GloraConfig(r=2, config_D="none", config_E="vector", glora_dropout=0.2)),
     "GLoRA over all, vectors": (llama, GloraConfig(config_A_B="vector", target_modules="all-linear", bias_free="add")),
-    "GLoRA and whole modules": (gpt2, GloraConfig(r=2, bias="glora_only", modules_to_save=["wte"])),
+    "GLoRA and whole modules": (gpt2, GloraConfig(r=2, bias=BIASES, modules_to_save=["wte"])),
     "GraLoRA": (gpt2, GraloraConfig(r=4, hybrid_r=2, gralora_dropout=0.2)),
 }
 
