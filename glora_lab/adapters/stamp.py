@@ -20,8 +20,8 @@ from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 
 STAMP = "glora_lab_stamp"
 APART = (
-    f"{CONFIG_NAME} and {SAFETENSORS_WEIGHTS_NAME} are of two adapters, or of two moments of one: saving was interrupted, "
-    "or one file copied without the other. Save the adapter again, or copy both"
+    f"{CONFIG_NAME} and {SAFETENSORS_WEIGHTS_NAME} are of two adapters, or of two moments of one: saving was "
+    "interrupted, or one file copied without the other. Save the adapter again, or copy both"
 )
 
 
