@@ -46,6 +46,10 @@ def test_a_sharded_layer_is_not_merged(found):
     assert "is sharded over processes" in found["merge"]
 
 
+def test_parts_are_not_saved_for_a_whole(found):
+    assert found["save"].startswith("`state_dict`") and "full_state_dict=True" in found["save"]
+
+
 @pytest.fixture(scope="module")
 def script() -> dict:
     return runpy.run_path(str(SCRIPT))

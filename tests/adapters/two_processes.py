@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from .block_models import gralora_layer
+from .block_models import BlockNet, gralora_layer, gralora_model
 from .small_models import SINGLES, conv1d, glora_layer, named
 
 IN, OUT, ROWS = 12, 8, 40  # more rows than one_pass.py calls few
@@ -93,9 +93,15 @@ def work(rank: int, folder: str) -> None:
         model.layers[-1].merge()
     except ValueError as error:
         refused = str(error)
+    adapted = gralora_model(BlockNet())
+    fully_shard(adapted)
+    try:
+        adapted.save_pretrained(f"{folder}/parts")
+    except ValueError as error:
+        unsaved = str(error)
     gathered: list[dict[str, float]] = [{}, {}]
     dist.all_gather_object(gathered, off)
     dist.destroy_process_group()
     if rank == 0:
         worst = {name: max(one[name] for one in gathered) for name in off}
-        Path(folder, "found.json").write_text(json.dumps({"off": worst, "merge": refused}))
+        Path(folder, "found.json").write_text(json.dumps({"off": worst, "merge": refused, "save": unsaved}))
