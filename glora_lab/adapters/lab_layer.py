@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .frozen_base import features
+from .frozen_base import features, float_dtype
 from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
 from .offload import device_of, is_meta
@@ -145,7 +145,7 @@ class LabLayer(MergingLayer):
         for held in (getattr(self, container) for container in self.adapter_layer_names):
             # one made on meta is yet to be loaded
             if adapter_name in held and not is_meta(held[adapter_name]):
-                held[adapter_name] = held[adapter_name].to(device, self.leaf.weight.dtype)
+                held[adapter_name] = held[adapter_name].to(device, float_dtype(self.leaf))
 
     def unload_and_optionally_merge_module(
         self, merge: bool, safe_merge: bool, adapter_names: list[str] | None
