@@ -115,13 +115,13 @@ def _peft(config: Any, layers: dict[str, Any], adapter: str, _: int | None) -> W
         )
     tensors = {}
     for name, layer in layers.items():
-        for tensor, value in _own(layer, adapter).items():
+        for tensor, value in stock_tensors(layer, adapter).items():
             tensors[f"{PREFIX}{name}.{tensor}"] = value
     return stock, tensors, tuple(LayerExport(name, None, 0.0) for name in layers)
 
 
-def _own(layer: Any, adapter: str) -> dict[str, Tensor]:
-    """One layer's tensors as stock PEFT has them."""
+def stock_tensors(layer: Any, adapter: str) -> dict[str, Tensor]:
+    """One layer's tensors as stock PEFT has them, under a checkpoint's names: "glora_A.Xd", "gralora_A"."""
     found = {}
     for container in layer.adapter_layer_names:
         held = getattr(layer, container)

@@ -14,6 +14,7 @@ from .cost import Cost, CostReport
 from .descent import Descent, StableStep
 from .export import ExportReport, LayerExport
 from .gradients import GradientReport
+from .merging import LayerMerge, MergeReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
 from .reach import RankReach, Reach, WeightChange
 from .record import Record
@@ -30,6 +31,8 @@ __all__ = [
     "ExportReport",
     "GradientReport",
     "LayerExport",
+    "LayerMerge",
+    "MergeReport",
     "PathActivity",
     "PathBudget",
     "PathCount",
