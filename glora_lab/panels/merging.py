@@ -52,6 +52,7 @@ class MergePanel(Panel):
             options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
         )
         self.values = choice("values", [TRAINED, EXAMPLE] if self._adapted else [EXAMPLE])
+        self.values.layout.display = None if self._adapted else "none"  # no choice there
         self.precision = choice("precision", PRECISIONS)
         self.precision.value = "bfloat16"
         self.a = widgets.FloatSlider(

@@ -20,6 +20,7 @@ from .reach import RankReach, Reach, WeightChange
 from .record import Record
 from .spectrum import Spectrum
 from .training import Predictions, Run, Step
+from .verdict import Verdict
 from .xray import XrayLayer, XrayReport
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Spectrum",
     "StableStep",
     "Step",
+    "Verdict",
     "WeightChange",
     "XrayLayer",
     "XrayReport",
