@@ -57,7 +57,7 @@ def check_inert(answer: Any) -> str:
     if letters - truth:
         raise NotYet("At least one of these changes the weight, and every linear layer has a weight.")
     if truth - letters:
-        raise NotYet("One is missing. Go through b_eff term by term: what is each of them added to in these layers?")
+        raise NotYet("Not all of them. Go through b_eff term by term: what is each of them added to in these layers?")
     return "All of them end in the bias, and there is none to end in. Here `bias_free='add'` would bring C and E back."
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,9 +29,17 @@ COLOURS = ("red", "green", "blue")
 
 def adapted(model: nn.Module, config: PeftConfig, *, seed: int = 0, adapter_name: str = "default") -> PeftModel:
     """`get_peft_model` with values drawn from a seed, on a copy."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _drawing(seed):
         return get_peft_model(copy.deepcopy(model), copy.deepcopy(config), adapter_name=adapter_name)
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Within, random values come from this seed; and PEFT's warnings, which are none of the reader's, do not come."""
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
+        yield
 
 
 def found(model: PeftModel, layer: str = LAYER) -> Any:
@@ -61,8 +72,7 @@ def two_adapters() -> PeftModel:
     """Two GLoRA adapters on one layer, in float64."""
     config = GloraConfig(r=2, config_C="none", config_D_E="none", target_modules=[LAYER], init_weights=False)
     model = adapted(load_model("digits-vit").double(), config, seed=2, adapter_name=FIRST)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
+    with _drawing(3):
         model.add_adapter(SECOND, config)
     return model
 
@@ -109,8 +119,7 @@ def unknown_mix() -> UnknownMix:
     config = GloraConfig(r=2, target_modules=BODY, init_weights=False)
     model = adapted(load_model("digits-vit"), config, seed=10, adapter_name=COLOURS[0])
     for n, name in enumerate(COLOURS[1:], start=11):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(n)
+        with _drawing(n):
             model.add_adapter(name, config)
     pixels = load_task("digits").test.inputs["pixel_values"][:6]
     with torch.no_grad():

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil, floor, isfinite, log10
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from glora_lab.figures.merging_words import (
+    Reports,
+    cycles_in_words,
+    last_drift,
+    libraries_of,
+    named_reports,
+    off_in_words,
+)
 from glora_lab.figures.theme import FROZEN, METHOD_COLORS, RUN_COLORS, WRONG, draw, listed, plain
 from glora_lab.records import MergeReport
 from glora_lab.records.merging import OURS, STOCK
 
-Reports: TypeAlias = MergeReport | Mapping[str, MergeReport]
 COLORS = {OURS: METHOD_COLORS["GLoRA"], STOCK: METHOD_COLORS["full fine-tuning"]}
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "pentagon")
 WHOLE = 1e-9  # where zero is drawn when nothing drifts; else one power of ten below what does
@@ -35,7 +42,7 @@ def plot_merge_report(reports: Reports) -> go.Figure:
     Raises:
         ValueError: where there is none.
     """
-    named = _named(reports)
+    named = named_reports(reports)
     low = _floor(named)
     colors = _colors(named)
     lines = [_line(named, name, by, low, n, colors) for n, (name, by) in enumerate(colors)]
@@ -53,24 +60,10 @@ def plot_merge_report(reports: Reports) -> go.Figure:
         yaxis2={
             "anchor": "x2",
             "rangemode": "tozero",
-            "title": {"text": "error of the output, of what the adapter does"},
+            "title": {"text": "output error ÷ adapter's effect"},
         },
         barmode="group",
     )
-
-
-def describe_merge_report(reports: Reports) -> str:
-    """The figure in words."""
-    return " ".join(
-        f"{f'{name}: ' if len(_named(reports)) > 1 else ''}{_says(report)}" for name, report in _named(reports).items()
-    )
-
-
-def _named(reports: Reports) -> dict[str, MergeReport]:
-    named = {"": reports} if isinstance(reports, MergeReport) else dict(reports)
-    if not any(report.rows for report in named.values()):
-        raise ValueError(f"`reports` (={list(named)}) must hold at least one layer")
-    return {name: report for name, report in named.items() if report.rows}
 
 
 def _colors(named: Mapping[str, MergeReport]) -> dict[tuple[str, str], str]:
@@ -152,7 +145,7 @@ def _one_legend_for_exact(
 
 def _cross(named: Mapping[str, MergeReport], name: str, by: str, n: int) -> Layout:
     lost = named[name].lost_at(by) or 0
-    says = f"{f'{plain(name)}: ' if len(named) > 1 else ''}no numbers after {_cycles(lost)}"
+    says = f"{f'{plain(name)}: ' if len(named) > 1 else ''}no numbers after {cycles_in_words(lost)}"
     return {
         "type": "scatter",
         "x": [lost],
@@ -189,53 +182,22 @@ def _bars(named: Mapping[str, MergeReport], name: str, by: str, colors: Mapping[
     }
 
 
-def _cycles(count: int) -> str:
-    return "1 cycle" if count == 1 else f"{count} cycles"
-
-
 def _title(named: Mapping[str, MergeReport]) -> str:
     name, report = max(named.items(), key=lambda pair: _worst(pair[1]))
-    by = max(report.libraries, key=lambda by: _end(report, by))
+    by = max(report.libraries, key=lambda by: last_drift(report, by))
     where = f" ({plain(name)})" if len(named) > 1 else f" in {report.dtype}"
-    whole = listed([other for other in _libraries(named) if not any(r.changed(other) for r in _with(named, other))])
+    whole = listed([other for other in libraries_of(named) if not any(r.changed(other) for r in _with(named, other))])
     kept = "" if whole == "nothing" else f"; {whole} gives every bit back"
     if not _worst(report):
-        return f"After {_cycles(report.cycles)}{where if len(named) == 1 else ''} every bit is back"
-    off = _end(report, by)
-    finding = f"is {off:.2g} of itself off" if isfinite(off) else "holds no numbers any more"
-    return f"After {_cycles(report.cycles)}{where} the base of {by} {finding}{kept}"
-
-
-def _libraries(named: Mapping[str, MergeReport]) -> list[str]:
-    return list(dict.fromkeys(by for report in named.values() for by in report.libraries))
+        return f"After {cycles_in_words(report.cycles)}{where if len(named) == 1 else ''} every bit is back"
+    off = last_drift(report, by)
+    finding = off_in_words(report, by) if isfinite(off) else "holds no numbers any more"
+    return f"After {cycles_in_words(report.cycles)}{where} the base of {by} {finding}{kept}"
 
 
 def _with(named: Mapping[str, MergeReport], by: str) -> list[MergeReport]:
     return [report for report in named.values() if by in report.libraries]
 
 
-def _end(report: MergeReport, by: str) -> float:
-    return float(report.drift(by)[-1])
-
-
 def _worst(report: MergeReport) -> float:
-    return max(_end(report, by) for by in report.libraries)
-
-
-def _says(report: MergeReport) -> str:
-    each = []
-    for by in report.libraries:
-        lost, off = report.lost_at(by), _end(report, by)
-        if lost is not None:
-            drift = f"the base holds no numbers any more after {_cycles(lost)}"
-        elif off:
-            drift = f"the base is {off:.2g} of itself off, with {report.changed(by):.0%} of its numbers changed"
-        else:
-            drift = "the base has every bit back"
-        unmerged, merged = (report.error(by, state) for state in ("unmerged", "merged"))
-        does = f"the output is off by {unmerged:.2g} of what the adapter does unmerged, by {merged:.2g} merged"
-        each.append(f"with {by} {drift}, and {does if isfinite(unmerged) else 'the adapter does nothing yet'}")
-    missing = f" Left out: {listed(report.left_out)}." if report.left_out else ""
-    times = "1 time" if report.cycles == 1 else f"{report.cycles} times"
-    head = f"{report.method} merged and unmerged {times} in {report.dtype}"
-    return f"{head}: {'; '.join(each)}.{missing}"
+    return max(last_drift(report, by) for by in report.libraries)

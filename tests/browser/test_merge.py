@@ -14,7 +14,7 @@ STOCK = "panel.report.lost_at('stock PEFT'), panel.report.changed('glora_lab')"
 def test_a_reader_loses_stocks_base_and_gets_ours_back(open_notebook: OpenNotebook) -> None:
     notebook = open_notebook(ROOT / "notebooks/04_merge_and_switch.ipynb")
     notebook.run_all()
-    notebook.until(f"{TITLE}.includes('of itself off; glora_lab gives every bit back')")
+    notebook.until(f"{TITLE}.includes('of itself; glora_lab gives every bit back')")
     assert notebook.evaluate(f"[{STOCK}]") == [None, 0]
     calm = notebook.pixels(".js-plotly-plot")
 
@@ -31,7 +31,7 @@ def test_a_reader_loses_stocks_base_and_gets_ours_back(open_notebook: OpenNotebo
 
     notebook.slide("A and D", -0.9)
     notebook.choose("precision", "float32")
-    notebook.until(f"{TITLE}.includes('in float32') && {TITLE}.includes('of itself off')")
+    notebook.until(f"{TITLE}.includes('in float32') && {TITLE}.includes('of itself')")
     assert notebook.evaluate("(panel.report.dtype, panel.report.rows[0].layer)") == [
         "float32", "vit.layers.1.mlp.fc1"
     ]  # fmt: skip

@@ -28,7 +28,7 @@ ANSWERS: dict[str, Answers] = {
     "inert": Answers(
         'answer = {"C", "D", "E"}',
         (
-            ('answer = "DE"', "One is missing"),
+            ('answer = "DE"', "Not all of them"),
             ('answer = ["A", "C", "D", "E"]', "changes the weight"),
             ('answer = "X"', "The paths are A, B, C, D, E"),
         ),

@@ -40,6 +40,7 @@ def namespace() -> dict[str, Any]:
     return names
 
 
+@functools.cache
 def verdict(name: str, answer: str) -> Verdict:
     """Of a cell in which `answer = ...` is replaced."""
     names = dict(namespace(), verdicts={})
