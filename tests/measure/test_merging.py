@@ -117,6 +117,13 @@ def test_the_nearer_a_is_to_minus_one_the_farther_off_the_base():
     assert all(later > 3 * earlier for earlier, later in pairwise(ends))
 
 
+def test_the_output_is_that_of_the_first_merge():
+    """Later ones stand on a base that has drifted."""
+    once, often = (merge_report(constant(-0.9), cycles=cycles) for cycles in (1, 5))
+    assert often.error(STOCK, "merged") == once.error(STOCK, "merged")
+    assert often.drift(STOCK)[-1] > once.drift(STOCK)[-1]
+
+
 @pytest.mark.parametrize("merged", [False, True])
 def test_the_model_is_left_as_it_is(merged):
     model = adapted(GloraConfig(r=2, init_weights=False))
