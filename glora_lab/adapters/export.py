@@ -120,13 +120,13 @@ def _peft(config: Any, layers: dict[str, Any], adapter: str, _: int | None) -> W
         )
     tensors = {}
     for name, layer in layers.items():
-        for tensor, value in _own(layer, adapter).items():
+        for tensor, value in stock_tensors(layer, adapter).items():
             tensors[f"{PREFIX}{name}.{tensor}"] = value
     return stock, tensors, tuple(LayerExport(name, None, 0.0) for name in layers)
 
 
-def _own(layer: Any, adapter: str) -> dict[str, Tensor]:
-    """One layer's tensors as stock PEFT has them."""
+def stock_tensors(layer: Any, adapter: str) -> dict[str, Tensor]:
+    """One layer's tensors as stock PEFT has them, under a checkpoint's names: "glora_A.Xd", "gralora_A"."""
     found: dict[str, Tensor] = dict(layer.tensors(adapter))
     if isinstance(layer, GloraLayer):
         out, features = layer.out_features, layer.in_features

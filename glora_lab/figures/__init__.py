@@ -13,6 +13,8 @@ from glora_lab.figures.descent import describe_descent, describe_stable_step, pl
 from glora_lab.figures.entanglement import describe_gradient_report, plot_gradient_report
 from glora_lab.figures.equation import describe_equation, equation
 from glora_lab.figures.low_rank_equation import describe_low_rank_equation, low_rank_equation
+from glora_lab.figures.merging import plot_merge_report
+from glora_lab.figures.merging_words import describe_merge_report
 from glora_lab.figures.paths import describe_path_picture, plot_path_picture
 from glora_lab.figures.predictions import describe_predictions, plot_predictions
 from glora_lab.figures.race import describe_race
@@ -34,6 +36,7 @@ __all__ = [
     "describe_equation",
     "describe_gradient_report",
     "describe_low_rank_equation",
+    "describe_merge_report",
     "describe_path_activity",
     "describe_path_budget",
     "describe_path_picture",
@@ -55,6 +58,7 @@ __all__ = [
     "plot_delta_spectrum",
     "plot_descent",
     "plot_gradient_report",
+    "plot_merge_report",
     "plot_path_activity",
     "plot_path_budget",
     "plot_path_picture",

@@ -8,6 +8,7 @@ from .cost import cost_report
 from .descent import descent, stable_step
 from .entanglement import gradient_report, sensible_limit
 from .equal_budget import rank_for_budget
+from .merging import merge_report
 from .paths import path_picture
 from .rank_by_k import rank_by_k
 from .reach import best_change, best_changes, best_error, rank_reach
@@ -26,6 +27,7 @@ __all__ = [
     "delta_spectrum",
     "descent",
     "gradient_report",
+    "merge_report",
     "path_activity",
     "path_budget",
     "path_picture",

@@ -8,6 +8,7 @@ import warnings
 from glora_lab.panels.blocks import BlockPanel
 from glora_lab.panels.budget import BudgetPanel
 from glora_lab.panels.entanglement import EntanglementPanel
+from glora_lab.panels.merging import MergePanel
 from glora_lab.panels.panel import Panel, check_panels, panel_errors
 from glora_lab.panels.paths import PathPanel
 from glora_lab.panels.reach import ReachPanel
@@ -22,6 +23,7 @@ __all__ = [
     "BlockPanel",
     "BudgetPanel",
     "EntanglementPanel",
+    "MergePanel",
     "Panel",
     "PathPanel",
     "ReachPanel",

@@ -69,6 +69,19 @@ def example_picture(target: nn.Module, layer: str, config: GloraConfig, *, fresh
     return replace(path_picture(adapted, LAYER), layer=layer, modes=plan.asked, inert=plan.inert)
 
 
+def constant_paths(target: nn.Module, modes: Mapping[str, str], values: Mapping[str, float], *, seed: int) -> PeftModel:
+    """A copy of `target` alone under paths of these modes; those in `values` have it in every entry, the others random
+    values of a visible size."""
+    adapted = adapt(
+        nn.ModuleDict({LAYER: copy.deepcopy(target)}), glora_config([LAYER], modes, init_weights=False), seed=seed
+    )
+    layer = adapted.get_submodule(f"base_model.model.{LAYER}")
+    for path, value in values.items():
+        for parameter in layer.get_submodule(f"glora_{path}").parameters():
+            parameter.data.fill_(value)
+    return adapted
+
+
 def _put_on(
     target: nn.Module, config: GloraConfig, modes: Mapping[str, str], *, init_weights: bool = True, seed: int = 0
 ) -> PeftModel:

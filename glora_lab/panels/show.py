@@ -20,6 +20,7 @@ from glora_lab.records import (
     CostReport,
     Descent,
     GradientReport,
+    MergeReport,
     PathActivity,
     PathBudget,
     PathPicture,
@@ -42,6 +43,7 @@ PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] =
     CostReport: (figures.plot_cost_report, figures.describe_cost_report),
     Descent: (figures.plot_descent, figures.describe_descent),
     GradientReport: (figures.plot_gradient_report, figures.describe_gradient_report),
+    MergeReport: (figures.plot_merge_report, figures.describe_merge_report),
     PathActivity: (figures.plot_path_activity, figures.describe_path_activity),
     PathBudget: (figures.plot_path_budget, figures.describe_path_budget),
     PathPicture: (figures.plot_path_picture, figures.describe_path_picture),
@@ -63,8 +65,8 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
 
     Args:
         what: whatever the figure of that record takes: `plot_path_budget` and `plot_weight_changes` one or several;
-            `plot_predictions`, `plot_training`, `plot_gradient_report`, `plot_descent` and `plot_stable_step` one or
-            a dict by name; `plot_runs` and `plot_rank_by_k` a list.
+            `plot_predictions`, `plot_training`, `plot_gradient_report`, `plot_merge_report`, `plot_descent` and
+            `plot_stable_step` one or a dict by name; `plot_runs` and `plot_rank_by_k` a list.
 
     Raises:
         ValueError: for something that has no picture.

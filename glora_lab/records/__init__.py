@@ -14,11 +14,13 @@ from .cost import Cost, CostReport
 from .descent import Descent, StableStep
 from .export import ExportReport, LayerExport
 from .gradients import GradientReport
+from .merging import LayerMerge, MergeReport
 from .paths import PathActivity, PathBudget, PathCount, PathPicture
 from .reach import RankReach, Reach, WeightChange
 from .record import Record
 from .spectrum import Spectrum
 from .training import Predictions, Run, Step
+from .verdict import Verdict
 from .xray import XrayLayer, XrayReport
 
 __all__ = [
@@ -30,6 +32,8 @@ __all__ = [
     "ExportReport",
     "GradientReport",
     "LayerExport",
+    "LayerMerge",
+    "MergeReport",
     "PathActivity",
     "PathBudget",
     "PathCount",
@@ -43,6 +47,7 @@ __all__ = [
     "Spectrum",
     "StableStep",
     "Step",
+    "Verdict",
     "WeightChange",
     "XrayLayer",
     "XrayReport",

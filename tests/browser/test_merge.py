@@ -1,0 +1,42 @@
+"""Notebook 04 in a real browser: A is moved to −1 and the precision changed by hand, and the picture follows."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from tests.browser.conftest import OpenNotebook
+from tests.source import ROOT
+
+TITLE = "document.querySelector('.js-plotly-plot').textContent"  # the panel stands above every other picture
+STOCK = "panel.report.lost_at('stock PEFT'), panel.report.changed('glora_lab')"
+
+
+def test_a_reader_loses_stocks_base_and_gets_ours_back(open_notebook: OpenNotebook) -> None:
+    notebook = open_notebook(ROOT / "notebooks/04_merge_and_switch.ipynb")
+    notebook.run_all()
+    notebook.until(f"{TITLE}.includes('of itself; glora_lab gives every bit back')")
+    assert notebook.evaluate(f"[{STOCK}]") == [None, 0]
+    calm = notebook.pixels(".js-plotly-plot")
+
+    notebook.slide("A and D", -1)
+    notebook.until(f"{TITLE}.includes('holds no numbers any more')")
+    assert notebook.evaluate(f"[{STOCK}]") == [1, 0]
+    notebook.sees("with stock PEFT the base holds no numbers any more after 1 cycle")
+    lost = notebook.pixels(".js-plotly-plot")
+    assert lost.shape == calm.shape and (lost != calm).any(axis=-1).mean() > 0.01
+    cell = notebook.page.locator(".jp-CodeCell", has_text="panel = MergePanel").first
+    cell.evaluate("element => element.scrollIntoView({ block: 'start' })")
+    notebook.page.wait_for_timeout(300)
+    notebook.screenshot("merge_at_minus_one")
+
+    notebook.slide("A and D", -0.9)
+    notebook.choose("precision", "float32")
+    notebook.until(f"{TITLE}.includes('in float32') && {TITLE}.includes('of itself')")
+    assert notebook.evaluate("(panel.report.dtype, panel.report.rows[0].layer)") == [
+        "float32", "vit.layers.1.mlp.fc1"
+    ]  # fmt: skip
+    notebook.page.wait_for_timeout(300)
+    notebook.screenshot("merge_float32")
+    took = notebook.seconds_to_picture("A and D", "cycles of merging", ["ArrowRight", "ArrowLeft"] * 3)
+    print(f"A to picture: median {1000 * median(took):.0f} ms of {len(took)}")
+    assert notebook.errors() == []
