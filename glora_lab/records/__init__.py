@@ -19,6 +19,7 @@ from .reach import RankReach, Reach, WeightChange
 from .record import Record
 from .spectrum import Spectrum
 from .training import Predictions, Run, Step
+from .writing import Writing
 from .xray import XrayLayer, XrayReport
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "StableStep",
     "Step",
     "WeightChange",
+    "Writing",
     "XrayLayer",
     "XrayReport",
 ]
