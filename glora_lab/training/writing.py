@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from glora_lab.data import BYTES, decode, encode
 from glora_lab.models.mode import eval_mode
 from glora_lab.records import Writing
 
+if TYPE_CHECKING:
+    from jaxtyping import Int
+
 PROMPTS = ("The value ", "If the object is ", "THIS IS ")
-PADDING = 0  # no text holds this byte, and it is hidden from the model
+PADDING = 0  # before a prompt shorter than others, hidden from the model
 
 
 def write(
@@ -42,31 +45,44 @@ def write(
         ValueError: for a model that does not write bytes, an empty prompt, none at all, or a number that cannot be.
     """
     asked = (prompts,) if isinstance(prompts, str) else tuple(prompts)
-    if not asked or not all(isinstance(prompt, str) and prompt for prompt in asked):
-        raise ValueError(f"`prompts` (={prompts!r}) must be one text or several, none of them empty")
-    if isinstance(length, bool) or not isinstance(length, Integral) or length < 1:
-        raise ValueError(f"`length` (={length!r}) must be a positive integer")
-    if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
-        raise ValueError(f"`temperature` (={temperature!r}) must be a finite number, 0 or above")
-    vocabulary = getattr(getattr(model, "config", None), "vocab_size", None)
-    if vocabulary != BYTES or not hasattr(model, "generate"):
-        raise ValueError(f"`model` must write bytes, with a vocabulary of {BYTES}; this one has {vocabulary}")
-    encoded = [encode(prompt) for prompt in asked]
-    longest = max(map(len, encoded))
+    _check(model, asked, length, temperature, seed)
     device = next(model.parameters()).device
-    ids = torch.full((len(asked), longest), PADDING)  # (n, t), each prompt at the right end of its row
-    for row, prompt in zip(ids, encoded, strict=True):
-        row[longest - len(prompt) :] = prompt
+    ids, mask = _in_rows([encode(prompt) for prompt in asked])
     drawn: dict[str, Any] = {"temperature": float(temperature), "top_k": 0} if temperature else {}
-    with eval_mode(model), torch.no_grad(), torch.random.fork_rng():
+    own_stream = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with eval_mode(model), torch.no_grad(), own_stream:
         torch.manual_seed(seed)
         written = model.generate(
             input_ids=ids.to(device),
-            attention_mask=(ids != PADDING).long().to(device),
+            attention_mask=mask.to(device),
             max_new_tokens=int(length),
             do_sample=bool(temperature),
             **drawn,
             pad_token_id=PADDING,
             eos_token_id=None,
         )
-    return Writing(asked, tuple(decode(row[longest:].tolist()) for row in written))
+    return Writing(asked, tuple(decode(row[ids.shape[1] :].tolist()) for row in written))
+
+
+def _in_rows(prompts: Sequence[Int[Tensor, " t"]]) -> tuple[Int[Tensor, "n t"], Int[Tensor, "n t"]]:
+    """The prompts as one batch, each at the right end of its row, and a mask of 1 where a prompt is."""
+    longest = max(map(len, prompts))
+    ids, mask = torch.full((len(prompts), longest), PADDING), torch.zeros((len(prompts), longest), dtype=torch.long)
+    for n, prompt in enumerate(prompts):
+        ids[n, longest - len(prompt) :] = prompt
+        mask[n, longest - len(prompt) :] = 1
+    return ids, mask
+
+
+def _check(model: nn.Module, prompts: Sequence[str], length: object, temperature: object, seed: object) -> None:
+    if not prompts or not all(isinstance(prompt, str) and prompt for prompt in prompts):
+        raise ValueError(f"`prompts` (={prompts!r}) must be one text or several, none of them empty")
+    if isinstance(length, bool) or not isinstance(length, Integral) or length < 1:
+        raise ValueError(f"`length` (={length!r}) must be a positive integer")
+    if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
+        raise ValueError(f"`temperature` (={temperature!r}) must be a finite number, 0 or above")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
+        raise ValueError(f"`seed` (={seed!r}) must be an integer from 0 to 2**63 - 1")
+    vocabulary = getattr(getattr(model, "config", None), "vocab_size", None)
+    if vocabulary != BYTES or not hasattr(model, "generate"):
+        raise ValueError(f"`model` must write bytes, with a vocabulary of {BYTES}; this one has {vocabulary}")

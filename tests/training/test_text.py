@@ -16,7 +16,7 @@ from glora_lab.models import load_model
 from glora_lab.training import TrainSession, evaluate, fit, write
 
 BODY = r".*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-RUN = {"steps": 40, "lr": 1e-2, "batch_size": 16, "eval_every": 40}
+RUN = {"steps": 30, "lr": 1e-2, "batch_size": 8, "eval_every": 30}
 METHODS: dict[str, Callable[[], PeftConfig]] = {
     "LoRA": lambda: LoraConfig(r=4, lora_alpha=4, target_modules=BODY),
     "GLoRA": lambda: GloraConfig.only(B="lora", r=4, target_modules=BODY),
@@ -44,7 +44,7 @@ def test_an_adapter_makes_it_write_capitals(capitals: Task, method: str, seed: i
     model = get_peft_model(load_model("bytes-llama"), METHODS[method]())
     frozen = write(model)
     steps = list(fit(model, capitals, **RUN, seed=seed))
-    assert steps[-1].metric > steps[0].metric + 0.12
+    assert steps[-1].metric > steps[0].metric + 0.1
     assert evaluate(model, capitals.test) > 0.25
     assert write(model).capitals > 0.8 > 0.1 > frozen.capitals
     with model.disable_adapter():

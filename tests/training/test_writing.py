@@ -30,7 +30,7 @@ def most_likely(model: LlamaForCausalLM, prompt: str, length: int) -> str:
 
 
 def test_without_a_draw_it_is_the_most_likely_byte_each_time_whatever_else_is_asked(writer: LlamaForCausalLM) -> None:
-    prompts = ("The ", "é", "A longer prompt: ")
+    prompts = ("The ", "é", "\0a", "A longer prompt: ")
     writing = write(writer, prompts, length=6, temperature=0)
     assert writing.prompts == prompts
     assert writing.texts == tuple(most_likely(writer, prompt, 6) for prompt in prompts)
@@ -77,6 +77,8 @@ def test_it_asks_in_eval_mode_and_gives_each_module_its_mode_back(writer: LlamaF
         ({"temperature": -0.1}, "temperature"),
         ({"temperature": float("inf")}, "temperature"),
         ({"temperature": "hot"}, "temperature"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 0.5}, "seed"),
     ],
 )
 def test_what_cannot_be_asked_is_named(writer: LlamaForCausalLM, asked: dict, named: str) -> None:
