@@ -52,7 +52,7 @@ def write(
     own_stream = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with eval_mode(model), torch.no_grad(), own_stream:
         torch.manual_seed(seed)
-        written = model.generate(
+        written = model.generate(  # type: ignore[operator]
             input_ids=ids.to(device),
             attention_mask=mask.to(device),
             max_new_tokens=int(length),
@@ -74,7 +74,7 @@ def _in_rows(prompts: Sequence[Int[Tensor, " t"]]) -> tuple[Int[Tensor, "n t"], 
     return ids, mask
 
 
-def _check(model: nn.Module, prompts: Sequence[str], length: object, temperature: object, seed: object) -> None:
+def _check(model: nn.Module, prompts: Sequence[str], length: int, temperature: float, seed: int) -> None:
     if not prompts or not all(isinstance(prompt, str) and prompt for prompt in prompts):
         raise ValueError(f"`prompts` (={prompts!r}) must be one text or several, none of them empty")
     if isinstance(length, bool) or not isinstance(length, Integral) or length < 1:
