@@ -28,6 +28,7 @@ _HOME = {
     "evaluate": "training",
     "fit": "training",
     "predict": "training",
+    "write": "training",
     "best_error": "measure",
     "block_detail": "measure",
     "block_grid": "measure",
@@ -64,6 +65,7 @@ _HOME = {
     "plot_stable_step": "figures",
     "plot_training": "figures",
     "plot_weight_changes": "figures",
+    "plot_writing": "figures",
     "plot_xray": "figures",
 }
 

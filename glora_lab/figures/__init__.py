@@ -23,6 +23,7 @@ from glora_lab.figures.reach import describe_rank_reach, plot_rank_reach
 from glora_lab.figures.spectrum import describe_delta_spectrum, plot_delta_spectrum
 from glora_lab.figures.training import describe_runs, describe_training, plot_runs, plot_training
 from glora_lab.figures.weight_changes import describe_weight_changes, plot_weight_changes
+from glora_lab.figures.writing import describe_writing, plot_writing
 from glora_lab.figures.xray import describe_xray, plot_xray
 from glora_lab.figures.xray_layer import describe_xray_layer, plot_xray_layer
 
@@ -48,6 +49,7 @@ __all__ = [
     "describe_stable_step",
     "describe_training",
     "describe_weight_changes",
+    "describe_writing",
     "describe_xray",
     "describe_xray_layer",
     "equation",
@@ -69,6 +71,7 @@ __all__ = [
     "plot_stable_step",
     "plot_training",
     "plot_weight_changes",
+    "plot_writing",
     "plot_xray",
     "plot_xray_layer",
 ]

@@ -16,14 +16,15 @@ from glora_lab.models.architectures import model_class
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SHIPPED: Mapping[str, str] = MappingProxyType({"digits-vit": "digits_vit"})  # name → folder beside this file
+# name → folder beside this file
+SHIPPED: Mapping[str, str] = MappingProxyType({"digits-vit": "digits_vit", "bytes-llama": "bytes_llama"})
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def load_model(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
     """A pretrained model in eval mode, with every parameter still requiring a gradient.
 
-    `name_or_path` is a shipped model ("digits-vit": no network, nothing printed), a directory that
+    `name_or_path` is a shipped model ("digits-vit" or "bytes-llama": no network, nothing printed), a directory that
     `save_pretrained` wrote, or a name on the hub. A hub name without an owner ("gpt2") is looked up in the
     local cache only, so that a misspelt shipped name never waits for the network. The class is the one that
     the model's configuration names under `architectures`. Raises ValueError where none of these fits.

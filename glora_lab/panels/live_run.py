@@ -1,27 +1,38 @@
-"""Training while it happens: progress, curves, and what the models say about a few images by now.
+"""Training while it happens: progress, curves, and what the models say about a few images, or write, by now.
 
 Drawing and training share one interpreter, so each picture has a pace of its own: the progress moves at every
-look, the curves four times a second, and the models are asked once a second.
+look, the curves four times a second, and the models are asked once a second. Writing takes longer than reading:
+where asking takes its time, training gets four times as much before the next.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import ipywidgets as widgets
 from torch import nn
 
 from glora_lab.data import Part
-from glora_lab.figures import describe_predictions, describe_training, plot_predictions, plot_training
+from glora_lab.figures import (
+    describe_predictions,
+    describe_training,
+    describe_writing,
+    plot_predictions,
+    plot_training,
+    plot_writing,
+)
 from glora_lab.figures.theme import method_in
 from glora_lab.panels.figure_slot import FigureSlot
-from glora_lab.records import Predictions, Step
-from glora_lab.training import Race, TrainSession, predict
+from glora_lab.records import Predictions, Step, Writing
+from glora_lab.training import Race, TrainSession, predict, write
 
 BETWEEN_CURVES, BETWEEN_ANSWERS = 0.25, 1.0  # seconds
+REST_AFTER_ASKING = 4  # times as long as the asking took
 Steps = tuple[Step, ...]
+Answers = dict[str, Any]  # name → Predictions, or Writing where the model writes
 
 
 class LiveRun(widgets.VBox):
@@ -32,14 +43,14 @@ class LiveRun(widgets.VBox):
     """
 
     def __init__(self) -> None:
-        self.predictions: dict[str, Predictions] = {}
+        self.predictions: Answers = {}
         self.progress = widgets.IntProgress(0, 0, 1, description="progress")
         self.status = widgets.HTML()
         self.answers, self.curves = FigureSlot(height=210), FigureSlot(height=320)
         self._session: TrainSession | Race | None = None
         self._models: dict[str, nn.Module] = {}
         self._seen: tuple[str, int] | None = None
-        self._drawn_at = self._asked_at = 0.0
+        self._drawn_at = self._ask_at = 0.0
         super().__init__([widgets.HBox([self.progress, self.status]), self.answers, self.curves])
 
     @property
@@ -48,10 +59,10 @@ class LiveRun(widgets.VBox):
             return self._session.lines
         return {name: self._session.steps for name in self._models if self._session}
 
-    def ask_frozen(self, model: nn.Module, images: Part) -> None:
-        """Begin anew with these images and what the model without an adapter says about them."""
-        self._images = images
-        self.predictions = {"frozen": predict(model, images)}
+    def ask_frozen(self, model: nn.Module, about: Part | Sequence[str]) -> None:
+        """Begin anew with these images, or prompts, and what the model without an adapter says or writes."""
+        self._about = about
+        self.predictions = {"frozen": self._answer(model)}
         self._session, self.progress.value, self.status.value = None, 0, ""
         self._draw_answers()
         self.curves.show(plot_training(()), describe_training(()))
@@ -61,7 +72,7 @@ class LiveRun(widgets.VBox):
     ) -> None:
         """Show this session from now on, its curves beside those of earlier runs; a race's stand above the answers."""
         self._session, self._models, self._earlier = session, dict(models), dict(earlier)
-        self._seen, self._drawn_at, self._asked_at = None, 0.0, 0.0
+        self._seen, self._drawn_at, self._ask_at = None, 0.0, 0.0
         self._each = session.total // len(models)
         self.progress.value, self.progress.max = 0, self._each
         self.answers.layout.order = "1" if len(models) > 1 else None
@@ -88,20 +99,27 @@ class LiveRun(widgets.VBox):
             self._drawn_at = now
             curves = {**self._earlier, **lines}
             self.curves.show(plot_training(curves, total=self._each), describe_training(curves))
-        if taken and (resting or now - self._asked_at > BETWEEN_ANSWERS):
-            self._asked_at = now
+        if taken and (resting or now > self._ask_at):
             self._ask(session)
+            took = time.monotonic() - now
+            self._ask_at = now + max(BETWEEN_ANSWERS, (1 + REST_AFTER_ASKING) * took)
 
     def _ask(self, session: TrainSession | Race) -> None:
         alone = len(self._models) == 1
         failed = session.errors if isinstance(session, Race) else {}  # who could not be trained may not answer either
         with session.between_steps():
             for name in [name for name in self._models if name not in failed]:
-                self.predictions["adapted" if alone else method_in(name)] = predict(self._models[name], self._images)
+                self.predictions["adapted" if alone else method_in(name)] = self._answer(self._models[name])
         self._draw_answers()
 
+    def _answer(self, model: nn.Module) -> Predictions | Writing:
+        return predict(model, self._about) if isinstance(self._about, Part) else write(model, self._about)
+
     def _draw_answers(self) -> None:
-        self.answers.show(plot_predictions(self.predictions), describe_predictions(self.predictions))
+        text = isinstance(self.predictions["frozen"], Writing)
+        plot: Callable[[Answers], Any] = plot_writing if text else plot_predictions
+        describe: Callable[[Answers], str] = describe_writing if text else describe_predictions
+        self.answers.show(plot(self.predictions), describe(self.predictions))
 
 
 def status(state: str, done: int, total: int, seconds_left: float, each: str = "") -> str:

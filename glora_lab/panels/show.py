@@ -33,6 +33,7 @@ from glora_lab.records import (
     StableStep,
     Step,
     WeightChange,
+    Writing,
     XrayLayer,
     XrayReport,
 )
@@ -55,6 +56,7 @@ PICTURES: Mapping[type[Record], tuple[Callable[..., Any], Callable[..., str]]] =
     StableStep: (figures.plot_stable_step, figures.describe_stable_step),
     Step: (figures.plot_training, figures.describe_training),
     WeightChange: (figures.plot_weight_changes, figures.describe_weight_changes),
+    Writing: (figures.plot_writing, figures.describe_writing),
     XrayLayer: (figures.plot_xray_layer, figures.describe_xray_layer),
     XrayReport: (figures.plot_xray, figures.describe_xray),
 }
@@ -65,8 +67,8 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
 
     Args:
         what: whatever the figure of that record takes: `plot_path_budget` and `plot_weight_changes` one or several;
-            `plot_predictions`, `plot_training`, `plot_gradient_report`, `plot_merge_report`, `plot_descent` and
-            `plot_stable_step` one or a dict by name; `plot_runs` and `plot_rank_by_k` a list.
+            `plot_predictions`, `plot_writing`, `plot_training`, `plot_gradient_report`, `plot_merge_report`,
+            `plot_descent` and `plot_stable_step` one or a dict by name; `plot_runs` and `plot_rank_by_k` a list.
 
     Raises:
         ValueError: for something that has no picture.

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 from torch import nn
 
 from glora_lab.adapters.settings import check_choice, check_positive_int, check_positive_number, refuse
-from glora_lab.data import TASKS
+from glora_lab.data import BYTES, TASKS
 from glora_lab.panels.methods import METHODS, OWN, MethodControls
 from glora_lab.panels.modes import PRESETS
 
@@ -26,7 +26,7 @@ class TrainControls(widgets.VBox):
         on_method: Callable[[], None],
         on_task: Callable[[], None],
         *,
-        task: str,
+        task: str | None,
         method: str,
         preset: str,
         rank: int,
@@ -35,10 +35,12 @@ class TrainControls(widgets.VBox):
         steps: int,
         seed: int,
     ) -> None:
-        _check(task=task, method=method, preset=preset, rank=rank, k=k, lr=lr, steps=steps, seed=seed)
+        fitting = _fitting_tasks(base)
+        task = fitting[0] if task is None else task
+        _check(fitting, task=task, method=method, preset=preset, rank=rank, k=k, lr=lr, steps=steps, seed=seed)
         self.methods = MethodControls(base, on_method, method=method, preset=preset, rank=rank, k=k)
         self.preset, self.modes, self.rank = self.methods.preset, self.methods.modes, self.methods.rank
-        tasks = [(recipe.title, name) for name, recipe in TASKS.items()]
+        tasks = [(TASKS[name].title, name) for name in fitting]
         self.task = widgets.Dropdown(options=tasks, value=task, description="task", layout={"width": "320px"})
         lowest, highest = min(-4, math.floor(math.log10(lr))), max(-1, math.ceil(math.log10(lr)))
         self.lr = widgets.FloatLogSlider(
@@ -64,9 +66,17 @@ class TrainControls(widgets.VBox):
         return {"steps": self.steps.value, "lr": self.lr.value, "seed": self.seed.value}
 
 
-def _check(*, task: str, method: str, preset: str, rank: int, k: int, lr: float, steps: int, seed: int) -> None:
+def _fitting_tasks(base: nn.Module) -> list[str]:
+    """The tasks whose examples the model takes: text where it writes bytes, else images."""
+    kind = "text" if getattr(getattr(base, "config", None), "vocab_size", None) == BYTES else "images"
+    return [name for name, recipe in TASKS.items() if recipe.kind == kind]
+
+
+def _check(
+    tasks: list[str], *, task: str, method: str, preset: str, rank: int, k: int, lr: float, steps: int, seed: int
+) -> None:
     """A control would clamp what it cannot show, without a word."""
-    check_choice("task", task, TASKS)
+    check_choice("task", task, tasks)
     check_choice("method", method, METHODS)
     check_choice("preset", preset, [OWN, *PRESETS])
     check_positive_int("rank", rank)

@@ -21,15 +21,15 @@ from glora_lab.measure import path_budget
 from glora_lab.models import load_model
 from glora_lab.panels.example import adapt
 from glora_lab.panels.keep import KeepControls
-from glora_lab.panels.live_run import LiveRun
+from glora_lab.panels.live_run import Answers, LiveRun
 from glora_lab.panels.methods import Config
 from glora_lab.panels.panel import guarded
 from glora_lab.panels.race import RaceControls, entrants
 from glora_lab.panels.run_table import RunTable
 from glora_lab.panels.session_panel import SessionPanel
 from glora_lab.panels.train_controls import TrainControls
-from glora_lab.records import PathBudget, Predictions, Run
-from glora_lab.training import Race, TrainSession
+from glora_lab.records import PathBudget, Run
+from glora_lab.training import PROMPTS, Race, TrainSession
 
 SHOWN_IMAGES = 8
 
@@ -40,16 +40,16 @@ class TrainPanel(SessionPanel):
     Args:
         model: a name for `load_model`, or a model; every run adapts a copy of it, all its linear layers but
             the head.
-        task: a key of `TASKS`.
+        task: a key of `TASKS` that goes with the model, of text for one that writes bytes; None for the first of them.
         method: "LoRA" (PEFT's), "GLoRA" or "GraLoRA".
         preset, rank, k, lr, steps, seed: where the controls start; `preset` is GLoRA's, `k` GraLoRA's.
 
     State: `config` and `budget` (what the controls say, and its cost; where that cannot be trained the budget has
     no rows, and where it cannot even be a configuration `config` stays the last that could), `session` (the latest
     TrainSession or Race), `steps` (its steps so far, of a race in the order they were taken), `predictions` (name →
-    the answers that are shown), `runs` (finished runs, oldest first; a race adds one for each method that did not
-    fail), `model` (the adapter to keep: the latest adapted model, after a race the most accurate, unless the reader
-    chose another).
+    the answers or the writing that is shown), `runs` (finished runs, oldest first; a race adds one for each method
+    that did not fail), `model` (the adapter to keep: the latest adapted model, after a race the most accurate, unless
+    the reader chose another).
     """
 
     config: Config
@@ -60,7 +60,7 @@ class TrainPanel(SessionPanel):
     def __init__(
         self,
         model: str | nn.Module = "digits-vit",
-        task: str = "digits-turned",
+        task: str | None = None,
         *,
         method: str = "GLoRA",
         preset: str = "all paths",
@@ -89,7 +89,7 @@ class TrainPanel(SessionPanel):
         return self.table.runs
 
     @property
-    def predictions(self) -> dict[str, Predictions]:
+    def predictions(self) -> Answers:
         return self.live.predictions
 
     @property
@@ -121,9 +121,7 @@ class TrainPanel(SessionPanel):
         self._end()
         self.task = load_task(self.controls.task.value)
         self.table.begin(self.task)
-        labels = self.task.test.labels.tolist()
-        one_of_each = torch.tensor([labels.index(label) for label in sorted(set(labels))[:SHOWN_IMAGES]])
-        self.live.ask_frozen(self._base, Part(self.task.test.rows(one_of_each)))
+        self.live.ask_frozen(self._base, PROMPTS if self.task.kind == "text" else _one_of_each(self.task.test))
 
     def _end(self) -> None:
         """End what is under way, and record it as a run of its own task."""
@@ -198,6 +196,13 @@ class TrainPanel(SessionPanel):
         for name, error in failed.items():
             self.errors.append(error)
             self.say(f"{name} dropped out: {type(error).__name__}: {error}")
+
+
+def _one_of_each(part: Part) -> Part:
+    """The first image of each label, for the first labels."""
+    labels = part.labels.tolist()
+    rows = torch.tensor([labels.index(label) for label in sorted(set(labels))[:SHOWN_IMAGES]])
+    return Part(part.rows(rows))
 
 
 def _session(models: Mapping[str, nn.Module], task: Task, numbers: Mapping[str, Any]) -> TrainSession | Race:

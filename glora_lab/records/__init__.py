@@ -21,6 +21,7 @@ from .record import Record
 from .spectrum import Spectrum
 from .training import Predictions, Run, Step
 from .verdict import Verdict
+from .writing import Writing
 from .xray import XrayLayer, XrayReport
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Step",
     "Verdict",
     "WeightChange",
+    "Writing",
     "XrayLayer",
     "XrayReport",
 ]

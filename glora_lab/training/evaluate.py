@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,19 +13,23 @@ from glora_lab.models.mode import eval_mode
 from glora_lab.records import Predictions
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Shaped
 
 UNKNOWN = -1  # the label of an image that comes without one
+IGNORED = -100  # torch's label for what does not count
 
 
 def evaluate(model: nn.Module, part: Part, batch_size: int = 256) -> float:
     """The share of `part`'s examples (0 to 1) whose label the model finds most likely.
 
-    Runs in eval mode without gradients and gives every module its mode back. ValueError for an empty part
-    or a batch size below 1.
+    Of text every byte counts for itself, but for the first of each window, which nothing comes before. Labels of
+    -100 count nowhere. Runs in eval mode without gradients and gives every module its mode back. ValueError for an
+    empty part or a batch size below 1.
     """
-    logits = _logits(model, part.inputs, batch_size)
-    return (logits.argmax(-1) == part.labels.cpu()).double().mean().item()
+    said, wanted = _ask(model, part.inputs, batch_size, lambda logits: logits.argmax(-1)), part.labels.cpu()
+    if wanted.ndim == 2:  # text (n, t): what is said at a byte is about the next one
+        said, wanted = said[:, :-1], wanted[:, 1:]
+    return (said == wanted)[wanted != IGNORED].double().mean().item()
 
 
 def predict(model: nn.Module, images: Part | Float[Tensor, "n c h w"], batch_size: int = 256) -> Predictions:
@@ -37,7 +41,7 @@ def predict(model: nn.Module, images: Part | Float[Tensor, "n c h w"], batch_siz
     inputs = images.inputs if isinstance(images, Part) else {"pixel_values": images}
     pixels = inputs["pixel_values"]
     labels = inputs.get("labels", torch.full((len(pixels),), UNKNOWN))
-    confidence, predicted = _logits(model, inputs, batch_size).softmax(-1).max(-1)
+    confidence, predicted = _ask(model, inputs, batch_size, lambda logits: logits).softmax(-1).max(-1)
     return Predictions(
         images=pixels.detach().float().mean(1).cpu().numpy(),
         labels=labels.cpu().numpy(),
@@ -46,8 +50,10 @@ def predict(model: nn.Module, images: Part | Float[Tensor, "n c h w"], batch_siz
     )
 
 
-def _logits(model: nn.Module, inputs: Mapping[str, Tensor], batch_size: int) -> Float[Tensor, "n classes"]:
-    """The model's logits in float32 on the CPU, `batch_size` examples at a time."""
+def _ask(
+    model: nn.Module, inputs: Mapping[str, Tensor], batch_size: int, answer: Callable[[Tensor], Tensor]
+) -> Shaped[Tensor, "n ..."]:
+    """What `answer` makes of the model's logits in float32, asked for `batch_size` examples at a time; on the CPU."""
     if batch_size < 1:
         raise ValueError(f"`batch_size` (={batch_size}) must be at least 1")
     asked = {name: tensor for name, tensor in inputs.items() if name != "labels"}
@@ -55,9 +61,9 @@ def _logits(model: nn.Module, inputs: Mapping[str, Tensor], batch_size: int) -> 
     if n == 0:
         raise ValueError("`part` holds no examples")
     device = next(model.parameters()).device
-    logits = []
+    answers = []
     with eval_mode(model), torch.no_grad():
         for start in range(0, n, batch_size):
             batch = {name: tensor[start : start + batch_size].to(device) for name, tensor in asked.items()}
-            logits.append(model(**batch).logits.float().cpu())
-    return torch.cat(logits)
+            answers.append(answer(model(**batch).logits.float()).cpu())
+    return torch.cat(answers)

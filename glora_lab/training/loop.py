@@ -154,7 +154,8 @@ def _check_task(model: nn.Module, task: Task) -> None:
     for name in ("train", "validation"):
         if len(getattr(task, name)) == 0:
             raise ValueError(f"`task` (={task.name!r}) must have examples; its {name} part is empty")
-    labels = getattr(getattr(model, "config", None), "num_labels", task.num_classes)
+    answers = {"images": "num_labels", "text": "vocab_size"}[task.kind]
+    labels = getattr(getattr(model, "config", None), answers, task.num_classes)
     if labels < task.num_classes:
         raise ValueError(
             f"`task` (={task.name!r}) must have no more classes than the model has labels; "

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig, PeftConfig, get_peft_model
-from transformers import BertModel, GPT2LMHeadModel, PreTrainedModel, ViTForImageClassification
+from transformers import BertModel, GPT2LMHeadModel, LlamaForCausalLM, PreTrainedModel, ViTForImageClassification
 
 import glora_lab
-from glora_lab.data import TASKS, Part, load_task
-from glora_lab.models import DIGITS_VIT_ACCURACY, load_model
+from glora_lab import models
+from glora_lab.data import Part, load_task
+from glora_lab.data.digits import DIGIT_TASKS
+from glora_lab.models import BYTES_LLAMA_ACCURACY, DIGITS_VIT_ACCURACY, load_model
 from glora_lab.models.pretrain import digits_vit_config
+from glora_lab.models.pretrain_text import bytes_llama_config
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def test_digits_vit_reads_upright_digits_as_well_as_we_say(digits_vit: PreTraine
     assert round(share_right(digits_vit, load_task("digits").test), 3) == DIGITS_VIT_ACCURACY
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if name != "digits"])
+@pytest.mark.parametrize("name", [name for name in DIGIT_TASKS if name != "digits"])
 def test_digits_vit_is_poor_at_every_task_it_is_adapted_to(digits_vit: PreTrainedModel, name: str) -> None:
     assert share_right(digits_vit, load_task(name).test) < 0.4
 
@@ -58,12 +61,39 @@ def test_digits_vit_loads_in_eval_mode_in_silence(
     assert capfd.readouterr() == ("", "")
 
 
-def test_digits_vit_has_the_shape_that_the_script_gives_it(digits_vit: PreTrainedModel) -> None:
-    ours, theirs = digits_vit_config().to_dict(), digits_vit.config.to_dict()
+SHAPES = {"digits-vit": digits_vit_config, "bytes-llama": bytes_llama_config}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_shipped_model_has_the_shape_that_its_script_gives_it(name: str) -> None:
+    ours, theirs = SHAPES[name]().to_dict(), load_model(name).config.to_dict()
     written_by_saving = {"architectures", "dtype", "problem_type", "_name_or_path", "transformers_version"}
     assert {k: v for k, v in ours.items() if k not in written_by_saving} == {
         k: theirs.get(k) for k in ours if k not in written_by_saving
     }
+
+
+@pytest.mark.usefixtures("no_network")
+def test_bytes_llama_is_small_has_no_bias_and_loads_in_silence(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = load_model("bytes-llama")
+    assert isinstance(model, LlamaForCausalLM) and model.config.name_or_path == "bytes-llama"
+    assert not any(module.training for module in model.modules())
+    assert model.num_parameters() == 656_256
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    assert not [name for name, _ in model.named_parameters() if name.endswith("bias")]
+    folder = Path(models.__file__).parent / "bytes_llama"
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 3_000_000
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bytes_llama_foretells_text_as_well_as_we_say() -> None:
+    test = load_task("text").test
+    with torch.no_grad():
+        said = load_model("bytes-llama")(input_ids=test.inputs["input_ids"]).logits[:, :-1].argmax(-1)
+    assert abs((said == test.labels[:, 1:]).double().mean().item() - BYTES_LLAMA_ACCURACY) < 0.002
 
 
 @pytest.mark.usefixtures("no_network")
@@ -91,7 +121,7 @@ def test_a_directory_loads_as_the_class_that_wrote_it(
 @pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("name", ["digits-vitt", "./nowhere", "/nowhere", "a b", "", "a/b/c", "no/such"])
 def test_what_is_no_model_is_named_with_what_would_be(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"`name_or_path` \(='{name}'\).*shipped model \(digits-vit\)"):
+    with pytest.raises(ValueError, match=rf"`name_or_path` \(='{name}'\).*shipped model \(digits-vit, bytes-llama\)"):
         load_model(name)
 
 

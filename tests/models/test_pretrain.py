@@ -1,30 +1,38 @@
-"""The script that made the shipped weights: repeatable, and blind to the tasks that come after."""
+"""The scripts that made the shipped weights: repeatable, and blind to the tasks that come after."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glora_lab.models import load_model, pretrain
+from glora_lab.data import decode
+from glora_lab.data.corpus import pretraining_text
+from glora_lab.models import load_model, pretrain, pretrain_text
+
+SCRIPTS = {pretrain: "102,666 parameters", pretrain_text: "656,256 parameters"}
+
+each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__)
 
 
-def weights(seed: int) -> torch.Tensor:
-    model = pretrain.pretrain(steps=5, seed=seed)
+def weights(script: ModuleType, seed: int) -> torch.Tensor:
+    model = script.pretrain(steps=4, seed=seed)
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
-def test_the_same_seed_gives_the_same_weights_and_keeps_the_callers_random_state() -> None:
+@each_script
+def test_the_same_seed_gives_the_same_weights_and_keeps_the_callers_random_state(script: ModuleType) -> None:
     before = torch.get_rng_state()
-    first = weights(0)
+    first = weights(script, 0)
     torch.manual_seed(1)
-    assert torch.equal(first, weights(0))
-    assert not torch.equal(first, weights(1))
+    assert torch.equal(first, weights(script, 0))
+    assert not torch.equal(first, weights(script, 1))
     torch.set_rng_state(before)
-    weights(0)
+    weights(script, 0)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -53,12 +61,23 @@ def test_every_shift_happens() -> None:
     assert set(moved.flatten(1).argmax(1).tolist()) == set(range(9))
 
 
+def test_bytes_llama_takes_every_step_on_windows_of_the_pretraining_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    forward = torch.nn.Embedding.forward
+    monkeypatch.setattr(torch.nn.Embedding, "forward", lambda self, ids: (seen.append(ids), forward(self, ids))[1])
+    pretrain_text.pretrain(steps=4)
+    assert [tuple(ids.shape) for ids in seen] == [(8, 128)] * 4
+    text = pretraining_text()
+    assert all(decode(row) in text for ids in seen for row in ids)
+
+
+@each_script
 def test_the_command_writes_a_model_that_loads(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    made = pretrain.pretrain(steps=5)
-    monkeypatch.setattr(pretrain, "pretrain", lambda: made)
-    pretrain.main(["--out", str(tmp_path)])
+    made = script.pretrain(steps=4)
+    monkeypatch.setattr(script, "pretrain", lambda: made)
+    script.main(["--out", str(tmp_path)])
     loaded = load_model(tmp_path)
     assert all(map(torch.equal, loaded.state_dict().values(), made.state_dict().values()))
-    assert "102,666 parameters" in capfd.readouterr().out
+    assert SCRIPTS[script] in capfd.readouterr().out

@@ -37,6 +37,29 @@ def test_accuracy_is_the_share_of_right_answers() -> None:
     assert evaluate(Says(), SPOKEN) == pytest.approx(2 / 3)
 
 
+class Foretells(nn.Module):
+    """Says of each byte that the next is one more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(()))
+
+    def forward(self, input_ids: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=nn.functional.one_hot(input_ids + 1, 10).float())
+
+
+def test_of_text_each_byte_after_the_first_is_an_answer() -> None:
+    ids = torch.tensor([[1, 2, 3, 5], [8, 1, 2, 3]])
+    assert evaluate(Foretells(), Part({"input_ids": ids, "labels": ids})) == 4 / 6
+    assert evaluate(Foretells(), Part({"input_ids": ids, "labels": ids}), batch_size=1) == 4 / 6
+
+
+def test_labels_of_minus_a_hundred_count_nowhere() -> None:
+    ids = torch.tensor([[1, 2, 3, 5], [8, 1, 2, 3]])
+    labels = torch.tensor([[1, 2, 3, -100], [-100, -100, 2, 3]])
+    assert evaluate(Foretells(), Part({"input_ids": ids, "labels": labels})) == 1.0
+
+
 def test_predictions_hold_images_labels_answers_and_confidence() -> None:
     predictions = predict(Says(), SPOKEN)
     np.testing.assert_array_equal(predictions.images, LOGITS[:, None])

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from torch import nn
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from glora_lab.data import Part, load_task
 from glora_lab.models import load_model
@@ -263,6 +264,13 @@ def test_more_classes_than_labels_are_refused_at_the_call() -> None:
     with pytest.raises(ValueError, match=r"`task` \(='brightest'\).*has 4, the model 3"):
         fit(reader(labels=3), brightest(), **RUN)
     fit(reader(labels=5), brightest(), **RUN)
+
+
+def test_a_vocabulary_too_small_for_the_text_is_refused_at_the_call() -> None:
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=200, **sizes))
+    with pytest.raises(ValueError, match=r"`task` \(='text'\).*has 256, the model 200"):
+        fit(model, load_task("text"), **RUN)
 
 
 @pytest.mark.parametrize("name", ["train", "validation"])

@@ -1,4 +1,4 @@
-"""The tasks: what they show, that no image is shared, and that a seed deals them alike."""
+"""The digits: what the tasks show, that no image is shared, and that a seed deals them alike."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from glora_lab import data
-from glora_lab.data import TASKS, Part, load_task, pretraining_part
+from glora_lab.data import TASKS, Part, digits, load_task, pretraining_part
+from glora_lab.data.digits import DIGIT_TASKS
 
 SMALL = np.array([[[0.0, 0.25], [0.5, 1.0]]], dtype=np.float32)
 CHANGED = {
@@ -25,13 +25,13 @@ def image_bytes(part: Part) -> set[bytes]:
     return {image.numpy().tobytes() for image in part.inputs["pixel_values"]}
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", DIGIT_TASKS)
 def test_a_task_changes_the_picture_as_it_says(name: str) -> None:
     np.testing.assert_array_equal(TASKS[name].change(SMALL), [CHANGED[name]])
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", DIGIT_TASKS)
 def test_no_image_is_in_two_parts_nor_was_pretrained_on(name: str, seed: int) -> None:
     task = load_task(name, seed=seed)
     pretrained = pretraining_part()
@@ -45,7 +45,7 @@ def test_no_image_is_in_two_parts_nor_was_pretrained_on(name: str, seed: int) ->
         assert image_bytes(pretrained).isdisjoint(set().union(*parts[:3]))
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", DIGIT_TASKS)
 def test_a_part_is_what_the_model_takes(name: str) -> None:
     task = load_task(name)
     for part in (task.train, task.validation, task.test):
@@ -55,6 +55,7 @@ def test_a_part_is_what_the_model_takes(name: str) -> None:
         assert (pixels.min(), pixels.max()) == (0, 1)
         assert part.labels.shape == (len(part),) and part.labels.dtype == torch.int64
         assert set(part.labels.tolist()) == set(range(task.num_classes))
+    assert task.kind == "images"
 
 
 def test_a_seed_deals_every_task_alike() -> None:
@@ -78,7 +79,7 @@ def test_a_seed_that_numpy_refuses_is_named(seed: object) -> None:
 
 
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    data._scans.cache_clear()
+    digits._scans.cache_clear()
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ImportError, match="pip install scikit-learn"):
         load_task("digits")

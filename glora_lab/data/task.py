@@ -1,0 +1,71 @@
+"""What a model is adapted to: a task of three parts, and the recipe that it is made by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from jaxtyping import Int
+
+Kind: TypeAlias = Literal["images", "text"]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part of a task. `inputs` are the model's keyword arguments, one row per example (n, …).
+
+    For images: `pixel_values` (n, 1, 8, 8) float32, 0 for paper and 1 for ink, and `labels` (n,) int64.
+    For text: `input_ids` (n, t) int64, bytes, and `labels`, the same: a causal model shifts them by itself.
+    """
+
+    inputs: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    @property
+    def labels(self) -> Int[Tensor, " n"] | Int[Tensor, "n t"]:
+        return self.inputs["labels"]
+
+    def rows(self, index: Tensor | slice) -> dict[str, Tensor]:
+        """The examples at `index`, as a batch to call a model with."""
+        return {name: tensor[index] for name, tensor in self.inputs.items()}
+
+    def to(self, device: torch.device | str) -> Part:
+        return Part({name: tensor.to(device) for name, tensor in self.inputs.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a model is adapted to: three parts that share no example, and how many classes they tell apart."""
+
+    name: str
+    title: str
+    description: str
+    train: Part
+    validation: Part
+    test: Part
+    num_classes: int
+
+    @property
+    def kind(self) -> Kind:
+        """What the examples are."""
+        return "text" if "input_ids" in self.train.inputs else "images"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a task is made: `change` maps what the model was pretrained to read to the task's.
+
+    Images come as (n, 8, 8), values 0 to 1, and text as a string.
+    """
+
+    kind: Kind
+    title: str
+    description: str
+    change: Callable[[Any], Any]
