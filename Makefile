@@ -14,7 +14,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 IS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help lab test check format lint types unit notebooks browser bench chromium clean
+.PHONY: help lab test check format lint types unit notebooks browser bench readme chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -50,6 +50,9 @@ bench: $(VENV)/test.stamp ## what a step costs, beside stock PEFT: one layer (AR
 	@mkdir -p test-results
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/adapter_speed.py --json test-results/adapter_speed.json $(ARGS)
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/model_cost.py --json test-results/model_cost.json $(MODEL_ARGS)
+
+readme: $(VENV)/test.stamp ## write what the notebooks and pyproject.toml say: badges, course table, ledger, first cells
+	$(BIN)/python -m tests.course.write
 
 format: $(VENV)/test.stamp ## rewrite the sources as the formatter and the linter want them
 	$(BIN)/ruff format .
