@@ -14,7 +14,12 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 IS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help lab test check format lint types unit notebooks browser bench readme chromium clean
+# Where Colab's own versions live; its IPython and plotly warn of what Python has deprecated since.
+COLAB ?= .venv-colab
+COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
+NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=120 notebooks -n 2
+
+.PHONY: help lab test check format lint types unit notebooks colab browser bench readme chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -22,9 +27,10 @@ help: ## list the commands
 lab: $(VENV)/lab.stamp ## open JupyterLab on the first notebook; ARGS="--no-browser --port 8899" is passed on
 	$(BIN)/python -m jupyterlab $(if $(IS_ROOT),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
 
-test: $(VENV)/test.stamp ## everything: format, lint, types, unit tests, notebooks, browser
+test: $(VENV)/test.stamp ## everything: format, lint, types, unit tests, notebooks here and at Colab's versions, browser
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory notebooks
+	@$(MAKE) --no-print-directory colab
 	@GLORA_LAB_REQUIRE_BROWSER=1 $(MAKE) --no-print-directory browser
 
 check: $(VENV)/test.stamp ## the quick part: format, lint, types, unit tests
@@ -41,7 +47,11 @@ unit: $(VENV)/test.stamp ## unit tests, on two processes
 	$(PYTEST) tests --ignore=tests/browser --ignore=tests/benchmarks -n 2 $(ARGS)
 
 notebooks: $(VENV)/test.stamp ## every notebook, in a kernel where a swallowed error fails its cell
-	IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(PYTEST) --nbmake --nbmake-timeout=120 notebooks -n 2 $(ARGS)
+	IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(PYTEST) $(NBMAKE) $(ARGS)
+
+colab: $(COLAB)/colab.stamp ## the panels' tests and every notebook at Colab's versions of everything but torch
+	$(TEST_ENV) $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning tests/colab tests/panels -n 2 $(ARGS)
+	COLAB_RELEASE_TAG=test IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(TEST_ENV) $(COLAB)/bin/python -m pytest $(NBMAKE) $(ARGS)
 
 browser: $(VENV)/test.stamp chromium ## the panels, by hand of a real browser
 	$(PYTEST) tests/browser $(ARGS)
@@ -73,6 +83,11 @@ $(VENV)/lab.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 $(VENV)/test.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test]'
 	@touch $@ $(VENV)/lab.stamp
+
+$(COLAB)/colab.stamp: pyproject.toml constraints-colab.txt
+	$(PYTHON) -m venv $(COLAB)
+	$(COLAB)/bin/python -m pip install --constraint constraints-colab.txt --editable '.[notebooks]' ipython ipykernel $(COLAB_TESTS)
+	@touch $@
 
 $(VENV)/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The pinned set needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.11")'

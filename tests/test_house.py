@@ -51,8 +51,8 @@ CORE = {"torch", "transformers", "peft"}
 COMES_WITH_THE_CORE = {"numpy", "safetensors", "accelerate", "huggingface_hub", "tqdm", "yaml", "packaging"}
 COMES_WITH_THE_LAB = {"IPython", "traitlets", "jupyter_client", "jupyter_core"}
 COLAB = {
-    "torch": "2.11", "transformers": "5.15", "peft": "0.20.0", "numpy": "2.1.3",
-    "ipywidgets": "7.7.1", "plotly": "5.24.1", "anywidget": "0.9.21",
+    "torch": "2.11", "transformers": "5.15.0", "peft": "0.20.0", "numpy": "2.1.3",
+    "ipywidgets": "7.7.1", "plotly": "5.24.1", "anywidget": "0.9.21", "ipython": "7.34.0", "ipykernel": "6.17.1",
 }  # fmt: skip
 HEAVY = ("torch", "transformers", "peft", "numpy", "plotly", "ipywidgets", "IPython", "sklearn")
 EMPTY_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "common"}
@@ -67,8 +67,8 @@ def requirements(*extras: str) -> dict[str, Requirement]:
     return requirements(*extras, *sorted(inner)) if inner else own
 
 
-def pins() -> dict[str, str]:
-    lines = (ROOT / "constraints.txt").read_text().split("\n")
+def pins(file: str = "constraints.txt") -> dict[str, str]:
+    lines = (ROOT / file).read_text().split("\n")
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(name): version for name, version in pairs}
 
@@ -126,6 +126,12 @@ def test_colab_is_new_enough() -> None:
     for name, requirement in requirements("lab").items():
         if name in COLAB:
             assert requirement.specifier.contains(COLAB[name]), f"{requirement} leaves out Colab's {COLAB[name]}"
+
+
+def test_ci_runs_colabs_versions_as_well() -> None:
+    pinned = pins("constraints-colab.txt")
+    assert {name: pinned[name] for name in COLAB} == COLAB | {"torch": pins()["torch"]}  # the wheel that is at hand
+    assert set(requirements("notebooks")) <= pinned.keys()
 
 
 def test_ci_runs_an_exact_set() -> None:

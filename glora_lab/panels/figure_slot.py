@@ -4,6 +4,9 @@ A figure is sent as the data that JupyterLab's plotly renderer draws, as the sin
 widget: replacing that output swaps the drawing between two frames, while a FigureWidget would put five
 megabytes of JavaScript into every notebook, and displaying the figure again would append it. At most ten
 drawings a second are sent; where an event loop runs, the last of a burst always is.
+
+Colab's Output widgets have no such renderer, and a script in their HTML may run before plotly is there. So a figure
+goes there as a page of its own in a frame, once a second at most.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 PLOTLY = "application/vnd.plotly.v1+json"
-SECONDS_BETWEEN = 0.1
+SECONDS_BETWEEN, SECONDS_BETWEEN_FRAMES = 0.1, 1.0
 CONFIG = {"displaylogo": False}
 
 # The figures' middle grey is made for any page; in JupyterLab the page's own text colour is known.
@@ -60,7 +63,8 @@ class FigureSlot(widgets.VBox):
             self.figure, self.summary = figure, summary
             if self._waiting:
                 return
-            wait = self._drawn_at + SECONDS_BETWEEN - time.monotonic()
+            between = SECONDS_BETWEEN_FRAMES if in_colab() else SECONDS_BETWEEN
+            wait = self._drawn_at + between - time.monotonic()
             if wait > 0 and self._loop is not None and self._loop.is_running():
                 self._waiting = True
                 self._loop.call_soon_threadsafe(self._loop.call_later, wait, self.flush)
@@ -80,10 +84,15 @@ class FigureSlot(widgets.VBox):
 
 
 def figure_data(figure: go.Figure, summary: str) -> dict[str, Any]:
-    """Mime type → data of a display, for plotly's renderer; in Colab, whose Output widgets have none, HTML."""
+    """Mime type → data of a display, for plotly's renderer; in Colab, whose Output widgets have none, a frame."""
     data: dict[str, Any] = {"text/plain": summary}
     if in_colab():
-        data["text/html"] = figure.to_html(full_html=False, include_plotlyjs="cdn", config=CONFIG)
+        page = figure.to_html(include_plotlyjs="cdn", config=CONFIG)
+        height = (figure.layout.height or 450) + 20
+        data["text/html"] = (
+            f'<iframe srcdoc="{html.escape(page)}" title="{html.escape(summary)}" '
+            f'style="width: 100%; height: {height}px; border: 0"></iframe>'
+        )
     else:
         data[PLOTLY] = {**json.loads(figure.to_json()), "config": CONFIG}
     return data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from xml.etree import ElementTree
 
 import plotly.graph_objects as go
 import pytest
@@ -84,8 +85,11 @@ def test_a_closed_slot_draws_nothing() -> None:
 
 
 @pytest.mark.parametrize("variable", ["COLAB_RELEASE_TAG", "COLAB_NOTEBOOK_ID"])
-def test_in_colab_a_figure_is_html_that_brings_plotly(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_in_colab_a_figure_is_a_page_in_a_frame(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "x")
-    data = figure_data(figure(1), "one")
+    data = figure_data(figure(1), 'one "<" two')
     assert set(data) == {"text/html", "text/plain"}
-    assert "cdn.plot.ly" in data["text/html"] and "figure 1" in data["text/html"]
+    (frame,) = ElementTree.fromstring(f"<cell>{data['text/html']}</cell>")  # as a page reads it, escapes undone
+    assert frame.attrib["title"] == 'one "<" two'
+    assert "cdn.plot.ly" in frame.attrib["srcdoc"] and "figure 1" in frame.attrib["srcdoc"]
+    assert "<html>" in frame.attrib["srcdoc"]
