@@ -19,7 +19,7 @@ COLAB ?= .venv-colab
 COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
 NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=120 notebooks -n 2
 
-.PHONY: help lab test check format lint types unit notebooks colab browser bench readme chromium clean
+.PHONY: help lab test check format lint types unit notebooks colab browser pictures binder bench readme chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -53,8 +53,14 @@ colab: $(COLAB)/colab.stamp ## the panels' tests and every notebook at Colab's v
 	$(TEST_ENV) $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning tests/colab tests/panels -n 2 $(ARGS)
 	COLAB_RELEASE_TAG=test IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(TEST_ENV) $(COLAB)/bin/python -m pytest $(NBMAKE) $(ARGS)
 
-browser: $(VENV)/test.stamp chromium ## the panels, by hand of a real browser
+browser: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## the panels in JupyterLab and Voilà, by hand of a real browser
 	$(PYTEST) tests/browser $(ARGS)
+
+pictures: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## take the README's pictures of the panels anew
+	PANEL_PICTURES=tests/browser/pictures $(PYTEST) tests/browser/test_people.py -k no_panel
+
+binder: ## make what Binder makes, in .venv-binder, and run notebook 00 there
+	.ci/binder .venv-binder
 
 bench: $(VENV)/test.stamp ## what a step costs, beside stock PEFT: one layer (ARGS="--help" lists what can be chosen), whole models
 	@mkdir -p test-results
@@ -83,6 +89,11 @@ $(VENV)/lab.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 $(VENV)/test.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test]'
 	@touch $@ $(VENV)/lab.stamp
+
+# The accessibility checker, beside the environment and never in the repository.
+$(VENV)/axe.stamp: $(VENV)/made.stamp
+	npm install --no-audit --no-fund --prefix $(VENV)/axe axe-core@4.14.1
+	@touch $@
 
 $(COLAB)/colab.stamp: pyproject.toml constraints-colab.txt
 	$(PYTHON) -m venv $(COLAB)

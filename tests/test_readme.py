@@ -59,3 +59,8 @@ def test_the_badges_lead_to_the_first_notebook() -> None:
     badges = write.badges()
     assert "?urlpath=lab/tree/notebooks/00_start_here.ipynb)" in badges
     assert f"/github/{write.repository()}/blob/HEAD/notebooks/00_start_here.ipynb)" in badges
+
+
+def test_every_panel_has_a_picture() -> None:
+    pictures = re.findall(r"\]\((tests/browser/pictures/\w+Panel\.png)\)", write.panel_table())
+    assert pictures and all((README.parent / picture).stat().st_size < 200_000 for picture in pictures)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glora_lab import __version__
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 NAME = "glora-lab"
 MEND = 'pip install "glora-lab[lab]"'
@@ -77,20 +81,26 @@ def _packages() -> Iterator[Finding]:
     except metadata.PackageNotFoundError:
         yield Finding("packages", "glora_lab runs from a folder and is not installed", MEND)
         return
-    extras = {"", "lab", "notebooks"}
-    for requirement in map(Requirement, asked):
-        wanted = requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras)
-        if not wanted or requirement.name == NAME:
-            continue
+    for requirement in _of_the_lab(map(Requirement, asked)):
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
             yield Finding(requirement.name, f"missing; {requirement.specifier} is needed", MEND)
             continue
         fits = requirement.specifier.contains(version, prereleases=True)
-        yield Finding(
-            requirement.name, version if fits else f"{version}; {requirement.specifier} is needed", "" if fits else MEND
-        )
+        says = version if fits else f"{version}; {requirement.specifier} is needed"
+        yield Finding(requirement.name, says, "" if fits else MEND)
+
+
+def _of_the_lab(asked: Iterable[Requirement]) -> list[Requirement]:
+    """Each requirement of the package and its extra `lab` once; a wheel lists them again for each extra."""
+    wanted: dict[str, Requirement] = {}
+    for requirement in asked:
+        marker = requirement.marker
+        here = marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", "lab", "notebooks"))
+        if here and requirement.name != NAME:
+            wanted.setdefault(requirement.name, requirement)
+    return list(wanted.values())
 
 
 def _notebooks() -> Iterator[Finding]:

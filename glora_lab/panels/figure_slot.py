@@ -11,6 +11,7 @@ goes there as a page of its own in a frame, once a second at most.
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import os
@@ -19,6 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
+import numpy as np
 
 from glora_lab.panels.looking import running_loop
 
@@ -86,16 +88,38 @@ class FigureSlot(widgets.VBox):
 def figure_data(figure: go.Figure, summary: str) -> dict[str, Any]:
     """Mime type → data of a display, for plotly's renderer; in Colab, whose Output widgets have none, a frame."""
     data: dict[str, Any] = {"text/plain": summary}
+    plain = json.loads(figure.to_json())
+    for trace in plain["data"]:
+        if trace["type"] == "heatmap":
+            trace["z"] = _fewer_digits(trace["z"])
     if in_colab():
-        page = figure.to_html(include_plotlyjs="cdn", config=CONFIG)
-        height = (figure.layout.height or 450) + 20
-        data["text/html"] = (
-            f'<iframe srcdoc="{html.escape(page)}" title="{html.escape(summary)}" '
-            f'style="width: 100%; height: {height}px; border: 0"></iframe>'
-        )
+        data["text/html"] = _frame(plain, figure.layout.height or 450, summary)
     else:
-        data[PLOTLY] = {**json.loads(figure.to_json()), "config": CONFIG}
+        data[PLOTLY] = {**plain, "config": CONFIG}
     return data
+
+
+def _fewer_digits(z: Any) -> Any:
+    """A heatmap's values in single precision or four digits: a notebook is saved with its pictures, and no colour
+    shows more. plotly 6 packs arrays, plotly 5 writes them out.
+    """
+    if isinstance(z, dict):
+        if z["dtype"] != "f8":
+            return z
+        packed = np.frombuffer(base64.b64decode(z["bdata"]), "<f8").astype("<f4").tobytes()
+        return {**z, "dtype": "f4", "bdata": base64.b64encode(packed).decode()}
+    if isinstance(z, list):
+        return [_fewer_digits(row) for row in z]
+    return float(f"{z:.4g}") if isinstance(z, float) else z
+
+
+def _frame(plain: dict[str, Any], height: float, summary: str) -> str:
+    from plotly.io import to_html
+
+    page = to_html(plain, validate=False, include_plotlyjs="cdn", config=CONFIG)
+    source = page.replace("&", "&amp;").replace('"', "&quot;")
+    style = f"width: 100%; height: {height + 20:.0f}px; border: 0"
+    return f'<iframe srcdoc="{source}" title="{html.escape(summary)}" style="{style}"></iframe>'
 
 
 def words(summary: str) -> str:

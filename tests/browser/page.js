@@ -101,6 +101,19 @@ window.lab = {
     requestAnimationFrame(look);
   },
 
+  // A PNG, smaller.
+  async shrunk(png, scale) {
+    const image = new Image();
+    image.src = `data:image/png;base64,${png}`;
+    await image.decode();
+    const size = { width: Math.round(image.width * scale), height: Math.round(image.height * scale) };
+    const canvas = Object.assign(document.createElement("canvas"), size);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(image, 0, 0, size.width, size.height);
+    return canvas.toDataURL("image/png");
+  },
+
   // A PNG's pixels, by the browser that drew it: Python needs no image library.
   async pixels(png) {
     const image = new Image();

@@ -50,6 +50,18 @@ def test_a_missing_and_an_old_package_are_to_mend(monkeypatch: pytest.MonkeyPatc
     assert found("packages", "transformers") == Finding("transformers", "4.0; >=5.15 is needed", doctor.MEND)
 
 
+def test_a_package_that_several_extras_ask_for_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [
+        "torch>=2.4",
+        'plotly>=5.24; extra == "lab"',
+        'plotly>=5.24; extra == "notebooks"',
+        'mypy; extra == "test"',
+    ]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda _: [*asked, 'plotly>=5.24; extra == "test"'])
+    monkeypatch.setattr(doctor.metadata, "version", lambda _: "100.0")
+    assert [finding.what for finding in doctor._packages()] == ["torch", "plotly"]
+
+
 def test_without_the_extensions_panels_would_be_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("jupyter_core.paths.jupyter_path", lambda *_: [str(tmp_path)])
     missing = [finding for finding in doctor._renderer() if finding.mend]

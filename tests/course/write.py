@@ -20,6 +20,7 @@ from tests.source import ROOT
 
 README = ROOT / "README.md"
 FIRST = "00_start_here"
+PICTURES = "tests/browser/pictures"
 
 
 def main() -> None:
@@ -74,6 +75,7 @@ def readme() -> str:
     found = README.read_text(encoding="utf-8")
     parts = {
         "badges": badges(),
+        "panels": panel_table(),
         "course": course_table(lessons, Path("notebooks")),
         "claims": ledger([claim for lesson in lessons for claim in lesson.claims()]),
     }
@@ -93,6 +95,18 @@ def badges() -> str:
         f"[![Open in Binder](https://mybinder.org/badge_logo.svg)]({binder})\n"
         f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({colab})"
     )
+
+
+def panel_table() -> str:
+    """A picture of each panel, and what its class says of itself."""
+    from glora_lab import panels
+
+    rows = []
+    for name in panels.__all__:
+        if name.endswith("Panel") and name != "Panel":
+            says = getattr(panels, name).__doc__.splitlines()[0]
+            rows.append(f"| `{name}` | {says} | ![{name}]({PICTURES}/{name}.png) |")
+    return "\n".join(["| Panel | What it shows | |", "|---|---|---|", *rows])
 
 
 def course_table(lessons: Sequence[Lesson], folder: Path) -> str:
