@@ -13,19 +13,13 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from types import ModuleType
 from typing import Any, TypeVar
 
 import ipywidgets as widgets
 from IPython.display import HTML, display
 
 from glora_lab.panels.figure_slot import FigureSlot, figure_data, in_colab, words
-
-slider_names: ModuleType | None
-try:
-    from glora_lab.panels import slider_names
-except ImportError:  # no anywidget: sliders without a name for screen readers
-    slider_names = None
+from glora_lab.panels.slider_names import SliderNames
 
 WIDE = {"description_width": "initial"}  # a control's label as wide as its words
 
@@ -52,7 +46,7 @@ class Panel(widgets.VBox):
         self.problem = ""
         self.top, self.bottom = widgets.VBox(), widgets.VBox()
         self._error_line = widgets.HTML()
-        names = [] if slider_names is None or in_colab() else [slider_names.SliderNames()]
+        names = [] if in_colab() else [SliderNames()]
         super().__init__([self.top, self._error_line, self.bottom, *names])
         self.layout.width = "100%"
         self.add_class("glora-panel")
