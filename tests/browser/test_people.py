@@ -15,6 +15,7 @@ from tests.browser.conftest import OpenNotebook
 from tests.browser.notebook_page import NotebookPage
 from tests.source import ROOT
 
+NUMBERED = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].filter(p => /[0-9]/.test(p.innerText))"
 DARK = 'window.jupyterapp.commands.execute("apputils:change-theme", { theme: "JupyterLab Dark" })'
 
 
@@ -51,19 +52,18 @@ def test_the_first_notebook_is_gone_through_with_the_keyboard_alone(open_noteboo
     notebook = open_notebook(ROOT / "notebooks/00_start_here.ipynb")
     keys = notebook.page.keyboard
     notebook.page.locator(".jp-Notebook").first.focus()
-    cells = notebook.page.locator(".jp-Cell").count()
-    for _ in range(cells):
-        keys.press("Shift+Enter")
-    notebook.until(
-        "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(p => /\\d/.test(p.innerText))", 180
-    )
+    code = notebook.page.locator(".jp-CodeCell").count()
+    for _ in range(notebook.page.locator(".jp-Cell").count()):
+        keys.press("Shift+Enter")  # the last one adds an empty cell, which has no number
+    notebook.until(f"{NUMBERED}.length === {code}", 180)
     assert notebook.evaluate("lab.runs[-1].metric - frozen.accuracy") > 0.4
 
-    notebook.page.locator(".jp-Notebook").first.focus()
+    go_to_cell(notebook, "PathPanel(")
     tab_to(notebook, 'e.matches("button.widget-toggle-button") && e.innerText === "vector"')  # the first: path A
     keys.press("Space")
     assert notebook.evaluate("paths.config.config_A") == "vector"
     tab_to(notebook, 'e.getAttribute("aria-label") === "rank" && e.matches(".noUi-handle")')
+    go_to_cell(notebook, "TrainPanel(", "ArrowDown")
     tab_to(notebook, 'e.matches("button.jupyter-button") && e.innerText.includes("Train")')
     keys.press("Enter")
     notebook.sees("running: step")
@@ -72,6 +72,19 @@ def test_the_first_notebook_is_gone_through_with_the_keyboard_alone(open_noteboo
     notebook.until("/(stopped|done): step/.test(document.body.innerText)")
     assert notebook.evaluate("len(lab.runs)") == 2
     assert notebook.errors() == []
+
+
+def go_to_cell(notebook: NotebookPage, text: str, arrow: str = "ArrowUp") -> None:
+    """Leave the cell that is worked in and select another, as JupyterLab's keys do."""
+    active = notebook.page.locator(".jp-Cell.jp-mod-active .jp-InputArea")
+    notebook.page.keyboard.press("Escape")
+    if not notebook.page.evaluate("document.activeElement.closest('.jp-Notebook') !== null"):
+        notebook.page.locator(".jp-Notebook").first.focus()
+    for _ in range(notebook.page.locator(".jp-Cell").count()):
+        if text in active.inner_text():
+            return
+        notebook.page.keyboard.press(arrow)
+    raise AssertionError(f"{arrow} does not lead to the cell with {text}")
 
 
 def tab_to(notebook: NotebookPage, is_it: str, most: int = 150) -> None:
