@@ -14,7 +14,12 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 IS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help lab test check format lint types unit quantised notebooks browser bench chromium clean
+# Where Colab's own versions live; its IPython and plotly warn of what Python has deprecated since.
+COLAB ?= .venv-colab
+COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
+NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=120 notebooks -n 2
+
+.PHONY: help lab test check format lint types unit quantised notebooks colab browser pictures binder bench readme chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -22,10 +27,11 @@ help: ## list the commands
 lab: $(VENV)/lab.stamp ## open JupyterLab on the first notebook; ARGS="--no-browser --port 8899" is passed on
 	$(BIN)/python -m jupyterlab $(if $(IS_ROOT),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
 
-test: $(VENV)/test.stamp ## everything: format, lint, types, unit tests, notebooks, browser
+test: $(VENV)/test.stamp ## everything: format, lint, types, unit tests, notebooks here and at Colab's versions, browser
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory quantised
 	@$(MAKE) --no-print-directory notebooks
+	@$(MAKE) --no-print-directory colab
 	@GLORA_LAB_REQUIRE_BROWSER=1 $(MAKE) --no-print-directory browser
 
 check: $(VENV)/test.stamp ## the quick part: format, lint, types, unit tests
@@ -45,15 +51,28 @@ quantised: $(VENV)/quantised.stamp ## adapters over the quantised layers of bits
 	PYTHONPATH=$(VENV)/quantised GLORA_LAB_REQUIRE_QUANTISED=1 $(PYTEST) tests/adapters/test_quantised.py $(ARGS)
 
 notebooks: $(VENV)/test.stamp ## every notebook, in a kernel where a swallowed error fails its cell
-	IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(PYTEST) --nbmake --nbmake-timeout=120 notebooks -n 2 $(ARGS)
+	IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(PYTEST) $(NBMAKE) $(ARGS)
 
-browser: $(VENV)/test.stamp chromium ## the panels, by hand of a real browser
+colab: $(COLAB)/colab.stamp ## the panels' tests and every notebook at Colab's versions of everything but torch
+	$(TEST_ENV) $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning tests/colab tests/panels -n 2 $(ARGS)
+	COLAB_RELEASE_TAG=test IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(TEST_ENV) $(COLAB)/bin/python -m pytest $(NBMAKE) $(ARGS)
+
+browser: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## the panels in JupyterLab and Voilà, by hand of a real browser
 	$(PYTEST) tests/browser $(ARGS)
+
+pictures: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## take the README's pictures of the panels anew
+	PANEL_PICTURES=tests/browser/pictures $(PYTEST) tests/browser/test_people.py -k no_panel
+
+binder: ## make what Binder makes, in .venv-binder, and run notebook 00 there
+	.ci/binder .venv-binder
 
 bench: $(VENV)/test.stamp ## what a step costs, beside stock PEFT: one layer (ARGS="--help" lists what can be chosen), whole models
 	@mkdir -p test-results
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/adapter_speed.py --json test-results/adapter_speed.json $(ARGS)
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/model_cost.py --json test-results/model_cost.json $(MODEL_ARGS)
+
+readme: $(VENV)/test.stamp ## write what the notebooks and pyproject.toml say: badges, course table, ledger, first cells
+	$(BIN)/python -m tests.course.write
 
 format: $(VENV)/test.stamp ## rewrite the sources as the formatter and the linter want them
 	$(BIN)/ruff format .
@@ -78,6 +97,16 @@ $(VENV)/test.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 # Apart, in a folder that only these tests look into: where it finds them, importing peft loads both.
 $(VENV)/quantised.stamp: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --constraint constraints.txt --no-deps --upgrade --target $(VENV)/quantised bitsandbytes torchao
+	@touch $@
+
+# The accessibility checker, beside the environment and never in the repository.
+$(VENV)/axe.stamp: $(VENV)/made.stamp
+	npm install --no-audit --no-fund --prefix $(VENV)/axe axe-core@4.14.1
+	@touch $@
+
+$(COLAB)/colab.stamp: pyproject.toml constraints-colab.txt
+	$(PYTHON) -m venv $(COLAB)
+	$(COLAB)/bin/python -m pip install --constraint constraints-colab.txt --editable '.[notebooks]' ipython ipykernel $(COLAB_TESTS)
 	@touch $@
 
 $(VENV)/made.stamp:

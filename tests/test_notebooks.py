@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
+from tests.course.lessons import QUESTION, TO_TRY, Lesson, asserts_something
+from tests.course.write import first_cell
+from tests.course.write import notebook as written
 from tests.source import NOTEBOOKS, cell_tree, code_cells
 
 MAX_LINES = 12
@@ -53,3 +57,50 @@ def test_claims_are_asserted(notebook: Path) -> None:
 def test_the_last_cell_asserts_that_no_error_was_met(notebook: Path) -> None:
     last = code_cells(notebook)[-1]
     assert any("error" in ast.unparse(claim) for claim in asserts(last)), "".join(last["source"])
+
+
+@each_notebook
+def test_a_lesson_says_what_it_gives_and_how_long_it_takes(notebook: Path) -> None:
+    lesson = Lesson(notebook)
+    assert lesson.title and 0 < lesson.minutes <= 30
+    assert len(QUESTION.findall(lesson.opening)) == 1 and lesson.question
+
+
+@each_notebook
+def test_a_lesson_ends_with_questions_to_try(notebook: Path) -> None:
+    asked = TO_TRY.search(Lesson(notebook).last_words)
+    assert asked and "?" in asked.string[asked.start() :], (
+        "the last text is `## To try` with a numbered list of questions"
+    )
+
+
+@each_notebook
+def test_the_generated_cells_are_as_generated(notebook: Path) -> None:
+    assert notebook.read_text(encoding="utf-8") == written(Lesson(notebook)), "run `make readme`"
+
+
+@each_notebook
+def test_the_first_cell_gets_the_package_and_is_the_same_everywhere(notebook: Path) -> None:
+    first = "".join(code_cells(notebook)[0]["source"])
+    assert first == first_cell() and len(first.splitlines()) <= 4
+
+
+def test_where_the_package_is_there_the_first_cell_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    get_ipython = lambda: type("Shell", (), {"run_line_magic": lambda _, name, line: ran.append(f"{name} {line}")})()  # noqa: E731
+    cell = compile(cell_tree({"source": first_cell()}), "first cell", "exec")
+    exec(cell, {"get_ipython": get_ipython})
+    assert ran == []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    exec(cell, {"get_ipython": get_ipython})
+    (command,) = ran
+    assert command.startswith("pip install --quiet") and "upgrade" not in command and "[lab]" not in command
+
+
+@each_notebook
+def test_a_claim_stands_on_an_assertion(notebook: Path) -> None:
+    lesson = Lesson(notebook)
+    cells = {cell["id"]: cell for cell in lesson.cells}
+    for claim in lesson.claims():
+        assert asserts_something(cells[claim.cell]), f"{claim.cell} asserts nothing"
+        assert all(part and "|" not in part for part in (claim.claim, claim.source, claim.measured))

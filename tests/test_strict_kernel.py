@@ -136,6 +136,30 @@ def test_a_good_cell_stays_green(kernel: BlockingKernelClient, what: str) -> Non
     assert reply["status"] == "ok", "\n".join(reply.get("traceback", []))
 
 
+AWAY = {
+    "an address": 'socket.create_connection(("192.0.2.1", 80), timeout=5)',
+    "a name": 'socket.create_connection(("elsewhere.invalid", 80), timeout=5)',
+    "a page": 'urllib.request.urlopen("http://elsewhere.invalid/", timeout=5)',
+}
+NEAR = """\
+with socket.socket() as server:
+    server.bind(("127.0.0.1", 0))
+    server.listen()
+    socket.create_connection(("localhost", server.getsockname()[1]), timeout=5).close()"""
+
+
+@pytest.mark.parametrize("what", AWAY)
+def test_there_is_no_network(kernel: BlockingKernelClient, what: str) -> None:
+    cell = f"import socket, urllib.request\n{AWAY[what]}"
+    reply = kernel.execute_interactive(cell, timeout=30, output_hook=lambda _: None)["content"]
+    assert reply["status"] == "error" and "a test kernel has no network" in "\n".join(reply["traceback"])
+
+
+def test_this_machine_can_be_reached(kernel: BlockingKernelClient) -> None:
+    reply = kernel.execute_interactive(f"import socket\n{NEAR}", timeout=30, output_hook=lambda _: None)["content"]
+    assert reply["status"] == "ok", "\n".join(reply.get("traceback", []))
+
+
 def test_nbmake_goes_by_it(tmp_path: Path) -> None:
     write_notebook(tmp_path / "good.ipynb", GOOD["arithmetic"], GOOD["an error that is caught"])
     write_notebook(tmp_path / "bad.ipynb", BAD["a thread"])

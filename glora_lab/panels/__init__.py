@@ -18,6 +18,8 @@ from glora_lab.panels.xray import XrayPanel
 
 # PEFT 0.21 asks transformers 5.23 for an attribute by its old name, and every reader would be told so.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)
+# PEFT 0.20 looks for the vocabulary of a base model without a name, and tells every reader that it found none.
+warnings.filterwarnings("ignore", message="Could not find a config file in  - will assume", category=UserWarning)
 
 __all__ = [
     "BlockPanel",

@@ -24,6 +24,9 @@ except ImportError:  # no anywidget
     block_chooser = None
 
 
+NOT_CLICKABLE = "The picture cannot be clicked on this page: choose the block by its two numbers."
+
+
 class BlockMap(widgets.VBox):
     """Shows a grid with `show(grid)`; `selected` is the chosen block (m, n), and `on_select` is told of a new one.
 
@@ -41,7 +44,8 @@ class BlockMap(widgets.VBox):
         clickable = block_chooser is not None and not in_colab()
         self.chooser: Any = block_chooser.BlockChooser() if block_chooser is not None and clickable else None
         self.figure = None if clickable else FigureSlot(height=500)
-        super().__init__([widgets.HBox([self.m, self.n]), self.figure or self.chooser])
+        picture = [self.chooser] if clickable else [widgets.HTML(NOT_CLICKABLE), self.figure]
+        super().__init__([widgets.HBox([self.m, self.n]), *picture])
         self.m.observe(self._numbers_changed, "value")
         self.n.observe(self._numbers_changed, "value")
         if self.chooser is not None:

@@ -4,10 +4,14 @@ A figure is sent as the data that JupyterLab's plotly renderer draws, as the sin
 widget: replacing that output swaps the drawing between two frames, while a FigureWidget would put five
 megabytes of JavaScript into every notebook, and displaying the figure again would append it. At most ten
 drawings a second are sent; where an event loop runs, the last of a burst always is.
+
+Colab's Output widgets have no such renderer, and a script in their HTML may run before plotly is there. So a figure
+goes there as a page of its own in a frame, once a second at most.
 """
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import os
@@ -16,6 +20,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
+import numpy as np
 
 from glora_lab.panels.looking import running_loop
 
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 PLOTLY = "application/vnd.plotly.v1+json"
-SECONDS_BETWEEN = 0.1
+SECONDS_BETWEEN, SECONDS_BETWEEN_FRAMES = 0.1, 1.0
 CONFIG = {"displaylogo": False}
 
 # The figures' middle grey is made for any page; in JupyterLab the page's own text colour is known.
@@ -60,7 +65,8 @@ class FigureSlot(widgets.VBox):
             self.figure, self.summary = figure, summary
             if self._waiting:
                 return
-            wait = self._drawn_at + SECONDS_BETWEEN - time.monotonic()
+            between = SECONDS_BETWEEN_FRAMES if in_colab() else SECONDS_BETWEEN
+            wait = self._drawn_at + between - time.monotonic()
             if wait > 0 and self._loop is not None and self._loop.is_running():
                 self._waiting = True
                 self._loop.call_soon_threadsafe(self._loop.call_later, wait, self.flush)
@@ -80,13 +86,40 @@ class FigureSlot(widgets.VBox):
 
 
 def figure_data(figure: go.Figure, summary: str) -> dict[str, Any]:
-    """Mime type → data of a display, for plotly's renderer; in Colab, whose Output widgets have none, HTML."""
+    """Mime type → data of a display, for plotly's renderer; in Colab, whose Output widgets have none, a frame."""
     data: dict[str, Any] = {"text/plain": summary}
+    plain = json.loads(figure.to_json())
+    for trace in plain["data"]:
+        if trace["type"] == "heatmap":
+            trace["z"] = _fewer_digits(trace["z"])
     if in_colab():
-        data["text/html"] = figure.to_html(full_html=False, include_plotlyjs="cdn", config=CONFIG)
+        data["text/html"] = _frame(plain, figure.layout.height or 450, summary)
     else:
-        data[PLOTLY] = {**json.loads(figure.to_json()), "config": CONFIG}
+        data[PLOTLY] = {**plain, "config": CONFIG}
     return data
+
+
+def _fewer_digits(z: Any) -> Any:
+    """A heatmap's values in single precision or four digits: a notebook is saved with its pictures, and no colour
+    shows more. plotly 6 packs arrays, plotly 5 writes them out.
+    """
+    if isinstance(z, dict):
+        if z["dtype"] != "f8":
+            return z
+        packed = np.frombuffer(base64.b64decode(z["bdata"]), "<f8").astype("<f4").tobytes()
+        return {**z, "dtype": "f4", "bdata": base64.b64encode(packed).decode()}
+    if isinstance(z, list):
+        return [_fewer_digits(row) for row in z]
+    return float(f"{z:.4g}") if isinstance(z, float) else z
+
+
+def _frame(plain: dict[str, Any], height: float, summary: str) -> str:
+    from plotly.io import to_html
+
+    page = to_html(plain, validate=False, include_plotlyjs="cdn", config=CONFIG)
+    source = page.replace("&", "&amp;").replace('"', "&quot;")
+    style = f"width: 100%; height: {height + 20:.0f}px; border: 0"
+    return f'<iframe srcdoc="{source}" title="{html.escape(summary)}" style="{style}"></iframe>'
 
 
 def words(summary: str) -> str:

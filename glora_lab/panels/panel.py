@@ -8,6 +8,7 @@ panel, and lets a notebook's last cell ask all panels at once with `check_panels
 from __future__ import annotations
 
 import html
+import os
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,18 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import ipywidgets as widgets
+from IPython.display import HTML, display
+
+from glora_lab.panels.figure_slot import FigureSlot, figure_data, in_colab, words
+from glora_lab.panels.slider_names import SliderNames
 
 WIDE = {"description_width": "initial"}  # a control's label as wide as its words
+
+STATIC = "GLORA_LAB_STATIC"  # set in the environment where a page has no widgets
+SAYS_STATIC = (
+    "This page shows no controls, so this is a still picture. Set the controls from Python, as in "
+    "panel.rank.value = 4, and display the panel again."
+)
 
 PANELS: weakref.WeakSet[Panel] = weakref.WeakSet()
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -35,8 +46,10 @@ class Panel(widgets.VBox):
         self.problem = ""
         self.top, self.bottom = widgets.VBox(), widgets.VBox()
         self._error_line = widgets.HTML()
-        super().__init__([self.top, self._error_line, self.bottom])
+        names = [] if in_colab() else [SliderNames()]
+        super().__init__([self.top, self._error_line, self.bottom, *names])
         self.layout.width = "100%"
+        self.add_class("glora-panel")
         PANELS.add(self)
 
     @contextmanager
@@ -54,6 +67,26 @@ class Panel(widgets.VBox):
         shown = f'<p role="alert" class="glora-error">⚠ {html.escape(self.problem)}</p>' if problem else ""
         if self._error_line.value != shown:
             self._error_line.value = shown
+
+    def _ipython_display_(self, **options: Any) -> None:
+        """IPython asks this first, with every version of ipywidgets."""
+        if os.environ.get(STATIC):
+            self._show_still()
+        elif hasattr(super(), "_ipython_display_"):  # ipywidgets 7
+            super()._ipython_display_(**options)
+        else:
+            display(self._repr_mimebundle_(**options), raw=True)
+
+    def _show_still(self) -> None:
+        """The pictures as they are now, in words too, and why nothing can be pressed."""
+        display(HTML(words(SAYS_STATIC)))
+        for widget in _tree(self):
+            if isinstance(widget, FigureSlot) and widget.figure is not None:
+                display(figure_data(widget.figure, widget.summary), raw=True)
+                display(HTML(words(widget.summary)))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(where you read this, the page shows no widgets: see `glora-lab doctor`)"
 
     def close(self) -> None:
         """Close the panel and every widget in it."""

@@ -31,7 +31,7 @@ class LabServer:
         self.root = home / "root"
         self.log = home / "jupyterlab.log"
         self._home = home
-        self._port = _free_port()
+        self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> LabServer:
@@ -43,7 +43,7 @@ class LabServer:
             file.write_text(json.dumps(values))
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
-                self._command(), env=self._environment(), stdout=log, stderr=log, start_new_session=True
+                self._command(), env=self.environment(), stdout=log, stderr=log, start_new_session=True
             )
         try:
             self._wait_until_up()
@@ -81,7 +81,7 @@ class LabServer:
         }
         return [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         return {
             **os.environ,
             "IPYTHONDIR": str(self._home / "ipython"),
@@ -103,7 +103,7 @@ class LabServer:
         raise RuntimeError(f"JupyterLab did not come up:\n{self.log.read_text()[-3000:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -101,6 +101,22 @@ window.lab = {
     requestAnimationFrame(look);
   },
 
+  // A PNG, smaller, and in 32 levels of each colour: a heatmap's grain is most of its bytes.
+  async shrunk(png, scale) {
+    const image = new Image();
+    image.src = `data:image/png;base64,${png}`;
+    await image.decode();
+    const size = { width: Math.round(image.width * scale), height: Math.round(image.height * scale) };
+    const canvas = Object.assign(document.createElement("canvas"), size);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(image, 0, 0, size.width, size.height);
+    const drawn = context.getImageData(0, 0, size.width, size.height);
+    drawn.data.forEach((value, at) => (drawn.data[at] = Math.min(255, Math.round(value / 8) * 8)));
+    context.putImageData(drawn, 0, 0);
+    return canvas.toDataURL("image/png");
+  },
+
   // A PNG's pixels, by the browser that drew it: Python needs no image library.
   async pixels(png) {
     const image = new Image();

@@ -12,7 +12,6 @@ import numpy as np
 import peft
 import pytest
 import torch
-from ipywidgets.widgets.widget import _instances
 from torch import nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig, load_adapter
@@ -24,6 +23,7 @@ from glora_lab.panels import BlockPanel, block_map, blocks
 from glora_lab.panels.example_values import FRESH, RANDOM, TRAINED
 from glora_lab.records import BlockGrid, RankAtK
 from glora_lab.training import TrainSession
+from tests.panels.instances import INSTANCES
 
 LAYER = "vit.layers.0.attention.q_proj"
 
@@ -343,11 +343,11 @@ def test_a_layer_is_named_by_its_end_or_refused(model: nn.Module) -> None:
 
 def test_closing_leaves_no_widget_and_no_look(model: nn.Module) -> None:
     gc.collect()
-    before = set(_instances)
+    before = set(INSTANCES)
     panel = BlockPanel(model)
-    assert len(set(_instances) - before) > 20
+    assert len(set(INSTANCES) - before) > 20
     panel.close()
-    assert set(_instances) - before == set()
+    assert set(INSTANCES) - before == set()
     training = learner()
     session = a_session(training, steps=1000)
     panel = BlockPanel(training, session=session)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
+from html.parser import HTMLParser
 
+import numpy as np
 import plotly.graph_objects as go
 import pytest
 
@@ -84,8 +87,41 @@ def test_a_closed_slot_draws_nothing() -> None:
 
 
 @pytest.mark.parametrize("variable", ["COLAB_RELEASE_TAG", "COLAB_NOTEBOOK_ID"])
-def test_in_colab_a_figure_is_html_that_brings_plotly(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+def test_in_colab_a_figure_is_a_page_in_a_frame(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "x")
-    data = figure_data(figure(1), "one")
+    data = figure_data(figure(1), 'one "<" two')
     assert set(data) == {"text/html", "text/plain"}
-    assert "cdn.plot.ly" in data["text/html"] and "figure 1" in data["text/html"]
+    frame = Frames(data["text/html"]).attributes
+    assert frame["title"] == 'one "<" two'
+    assert "cdn.plot.ly" in frame["srcdoc"] and "figure 1" in frame["srcdoc"]
+    assert "<html>" in frame["srcdoc"]
+
+
+class Frames(HTMLParser):
+    """The attributes of the one frame, as a page reads them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list) -> None:
+        assert tag == "iframe"
+        self.attributes = dict(attributes)
+
+
+@pytest.mark.parametrize("values", [np.random.default_rng(0).normal(size=(64, 128)), [[1 / 3, None], [2, -1e-9 / 3]]])
+def test_a_heatmap_is_sent_in_the_digits_that_can_be_seen(values: object) -> None:
+    heatmap = go.Figure(go.Heatmap(z=values))
+    sent = figure_data(heatmap, "")[PLOTLY]
+    assert len(json.dumps(sent)) < 64 * 128 * 9 + 10_000
+    shown = unpacked(sent["data"][0]["z"])
+    for row, wanted in zip(shown, values, strict=True):
+        for number, exact in zip(row, wanted, strict=True):
+            assert number is exact is None or abs(number - exact) <= 1e-3 * abs(exact)
+
+
+def unpacked(z: object) -> object:
+    if isinstance(z, dict):
+        shape = [int(part) for part in z["shape"].split(",")]
+        return np.frombuffer(base64.b64decode(z["bdata"]), z["dtype"]).reshape(shape)
+    return z

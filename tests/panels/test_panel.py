@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
+from unittest import mock
 
 import ipywidgets as widgets
 import pytest
-from ipywidgets.widgets.widget import _instances
 
 from glora_lab import panels
 from glora_lab.panels import Panel, check_panels, panel_errors
 from glora_lab.panels.panel import guarded
+from tests.panels.instances import INSTANCES
 
 
 class Divider(Panel):
@@ -88,12 +89,41 @@ def test_the_last_cell_asks_all_open_panels() -> None:
 
 
 def test_closing_a_panel_closes_every_widget_in_it() -> None:
-    before = set(_instances)
+    before = set(INSTANCES)
     panel = Divider(1)
-    inside = set(_instances) - before
+    inside = set(INSTANCES) - before
     assert len(inside) > 5
     panel.close()
-    assert not inside & set(_instances)
+    assert not inside & set(INSTANCES)
+
+
+def test_a_panel_is_shown_by_its_widgets() -> None:
+    panel = Divider(1)
+    (shown,) = displayed(panel)
+    assert shown["application/vnd.jupyter.widget-view+json"]["model_id"] == panel.model_id
+    assert "glora-lab doctor" in shown["text/plain"]  # what a page without widgets shows instead
+    panel.close()
+
+
+def test_where_a_page_has_no_widgets_a_panel_is_a_still_picture_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLORA_LAB_STATIC", "1")
+    panel = panels.PathPanel()
+    says, picture, words = displayed(panel)
+    assert "still picture" in says.data and "panel.rank.value = 4" in says.data
+    assert picture["text/plain"] == panel.figure.summary and panel.figure.summary[:20] in words.data
+    panel.rank.value = 4
+    assert displayed(panel)[1] != picture
+    panel.close()
+
+
+def displayed(panel: Panel) -> list:
+    """What IPython is given, whichever ipywidgets is here."""
+    with (
+        mock.patch("glora_lab.panels.panel.display") as ours,
+        mock.patch.object(widgets.widgets.widget, "display", ours, create=True),
+    ):
+        panel._ipython_display_()
+    return [call.args[0] for call in ours.call_args_list]
 
 
 @pytest.mark.parametrize("name", [name for name in panels.__all__ if name.endswith("Panel")])

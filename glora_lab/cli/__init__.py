@@ -1,0 +1,86 @@
+"""`glora-lab`: the course beside you and JupyterLab on its first page, and a look at what the machine has.
+
+Nothing heavy is imported before it is needed, so that `glora-lab --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from glora_lab import __version__
+from glora_lab.cli.course import FIRST, FOLDER, copy_course
+
+EPILOG = "Something looks wrong? `glora-lab doctor` says what is there and what to mend."
+OPEN = f"""\
+Copies the notebooks of the course into DIRECTORY/{FOLDER} and starts JupyterLab on the first one. A notebook that you
+have changed, or a file of the same name that was there before, is never written over: it is named and left as it is.
+What is given after -- goes to JupyterLab: glora-lab open -- --no-browser --port 8899"""
+DOCTOR = """\
+Prints versions, how figures are drawn, threads, GPU and how a kernel behaves, and what to mend. The exit code is 0
+where nothing is to mend and 1 otherwise."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    at = given.index("--") if "--" in given else len(given)
+    asked = _parser().parse_args(given[:at])
+    if asked.command == "doctor":
+        from glora_lab.cli.doctor import examine, report
+
+        findings = examine()
+        print(report(findings))
+        return int(any(finding.mend for finding in findings))
+    return _open(asked.directory, asked.copy_only, given[at + 1 :])
+
+
+def _parser() -> argparse.ArgumentParser:
+    wide = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="glora-lab", description="A Jupyter laboratory for GLoRA and GraLoRA.", epilog=EPILOG
+    )
+    parser.add_argument("--version", action="version", version=f"glora-lab {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    lab = commands.add_parser(
+        "open", help="copy the notebooks here and start JupyterLab", description=OPEN, formatter_class=wide
+    )
+    lab.add_argument(
+        "directory", nargs="?", type=Path, default=Path(), metavar="DIRECTORY", help="where to copy to (default: here)"
+    )
+    lab.add_argument("--copy-only", action="store_true", help="copy the notebooks and start nothing")
+    commands.add_parser(
+        "doctor", help="what is installed, how it behaves, what to mend", description=DOCTOR, formatter_class=wide
+    )
+    return parser
+
+
+def _open(directory: Path, copy_only: bool, passed_on: Sequence[str]) -> int:
+    if directory.exists() and not directory.is_dir():
+        print(f"glora-lab open: `DIRECTORY` (={str(directory)!r}) must be a folder; it is a file", file=sys.stderr)
+        return 2
+    copied = copy_course(directory / FOLDER)
+    print(copied.in_words(directory / FOLDER))
+    if copy_only:
+        return 0
+    if not _has_jupyterlab():
+        print('JupyterLab is not installed here: pip install "glora-lab[lab]"', file=sys.stderr)
+        return 1
+    return subprocess.call([*jupyterlab_command(directory), *passed_on])
+
+
+def jupyterlab_command(directory: Path) -> list[str]:
+    """The command that starts JupyterLab in the folder, on the first notebook."""
+    page = f"--LabApp.default_url=/lab/tree/{FOLDER}/{FIRST}"
+    root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    return [sys.executable, "-m", "jupyterlab", *root, f"--ServerApp.root_dir={directory.resolve()}", page]
+
+
+def _has_jupyterlab() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("jupyterlab") is not None

@@ -1,0 +1,33 @@
+"""A notebook with one panel of each kind, a cell each, as the course calls them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.written_notebook import write_notebook
+
+BEGIN = """\
+import torch
+from peft import get_peft_model
+from glora_lab import GraloraConfig, load_model
+from glora_lab import panels
+torch.set_num_threads(1)
+torch.manual_seed(0)
+adapted = get_peft_model(load_model("digits-vit"), GraloraConfig(r=8, gralora_k=2, target_modules=["fc1"]))
+"""
+
+PANELS = {
+    "PathPanel": "panels.PathPanel()",
+    "BudgetPanel": "panels.BudgetPanel()",
+    "TrainPanel": "panels.TrainPanel(steps=20)",
+    "BlockPanel": 'panels.BlockPanel(adapted, "layers.0.mlp.fc1")',
+    "EntanglementPanel": "panels.EntanglementPanel()",
+    "ReachPanel": "panels.ReachPanel()",
+    "XrayPanel": "panels.XrayPanel(adapted)",
+}
+
+
+def all_panels(folder: Path) -> Path:
+    """The notebook; a panel of the library that is missing in PANELS fails the test that asks for all."""
+    cells = [f"{name} = {call}\n{name}" for name, call in PANELS.items()]
+    return write_notebook(folder / "all_panels.ipynb", BEGIN, *cells)

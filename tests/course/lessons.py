@@ -1,0 +1,104 @@
+"""What each notebook says of itself in its first cell, and the claims that its assertions stand for.
+
+A lesson opens with a title, what the reader can do afterwards, the minutes it takes, and its question in italics. A
+cell that settles a claim carries it in its metadata, under `claim` (one, or a list of them):
+
+    {"about": "GraLoRA", "claim": "…", "source": "…", "measured": "…", "verdict": "holds"}
+
+JupyterLab shows and edits it in the property inspector. The ledger in the README is made of these and nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tests.source import NOTEBOOKS, cell_tree
+
+TITLE = re.compile(r"\A# (.+)\n")
+ABILITY = re.compile(r"^\*\*After this notebook\*\* you (.+?) \*\*About (\d+) minutes\.\*\*$", re.MULTILINE)
+QUESTION = re.compile(r"^\*([^*\n]+\?)\*$", re.MULTILINE)
+TO_TRY = re.compile(r"^## To try\n\n1\. .+\n2\. .+", re.MULTILINE)
+
+ABOUT = ("GLoRA", "GraLoRA", "LoRA", "PEFT")
+VERDICTS = ("holds", "holds partly", "does not hold here")
+FIELDS = ("about", "claim", "source", "measured", "verdict")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence that somebody says, who says it, what we measured, and the verdict, with the notebook and cell."""
+
+    about: str
+    claim: str
+    source: str
+    measured: str
+    verdict: str
+    lesson: Lesson
+    cell: str  # its id
+
+
+@dataclass(frozen=True)
+class Lesson:
+    path: Path
+
+    @cached_property
+    def cells(self) -> list[dict[str, Any]]:
+        return json.loads(self.path.read_text(encoding="utf-8"))["cells"]
+
+    @property
+    def opening(self) -> str:
+        return text(self.cells[0])
+
+    @property
+    def number(self) -> str:
+        return self.path.stem[:2]
+
+    @property
+    def title(self) -> str:
+        return found(TITLE, self.opening, self.path, "a title")[1]
+
+    @property
+    def minutes(self) -> int:
+        return int(found(ABILITY, self.opening, self.path, "'**After this notebook** you …. **About N minutes.**'")[2])
+
+    @property
+    def question(self) -> str:
+        return found(QUESTION, self.opening, self.path, "its question in italics, on a line of its own")[1]
+
+    @property
+    def last_words(self) -> str:
+        return text([cell for cell in self.cells if cell["cell_type"] == "markdown"][-1])
+
+    def claims(self) -> Iterator[Claim]:
+        for cell in self.cells:
+            noted = cell["metadata"].get("claim", [])
+            for claim in [noted] if isinstance(noted, dict) else noted:
+                assert sorted(claim) == sorted(FIELDS), f"{self.path.name}, {cell['id']}: a claim has {FIELDS}"
+                assert claim["verdict"] in VERDICTS, f"{self.path.name}, {cell['id']}: one of {VERDICTS}"
+                assert claim["about"] in ABOUT, f"{self.path.name}, {cell['id']}: one of {ABOUT}"
+                yield Claim(**claim, lesson=self, cell=cell["id"])
+
+
+def course() -> list[Lesson]:
+    return [Lesson(path) for path in NOTEBOOKS]
+
+
+def text(cell: dict[str, Any]) -> str:
+    return "".join(cell["source"])
+
+
+def found(pattern: re.Pattern[str], where: str, path: Path, what: str) -> re.Match[str]:
+    match = pattern.search(where)
+    assert match, f"{path.name}: the first cell lacks {what}"
+    return match
+
+
+def asserts_something(cell: dict[str, Any]) -> bool:
+    return cell["cell_type"] == "code" and any(isinstance(node, ast.Assert) for node in ast.walk(cell_tree(cell)))
