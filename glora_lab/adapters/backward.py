@@ -20,7 +20,13 @@ class BackwardPass(Pass):
     """The same pass on its way back, with what the way there has `kept`."""
 
     def __init__(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, recipe: Recipe, flat: Sequence[Tensor], kept: Factors
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        recipe: Recipe,
+        flat: Sequence[Tensor],
+        kept: dict[str, Tensor],
     ) -> None:
         super().__init__(x, weight, bias, recipe, flat, back=True)
         self.kept = kept
@@ -37,7 +43,8 @@ class BackwardPass(Pass):
         if "D" in self.factors:
             of["D"] = (self.bias * total,)  # type: ignore[operator]
         if "E" in self.factors:  # g may belong to others, and a gradient is changed in place
-            of["E"] = (total.clone() if len(g) == 1 else total,)  # type: ignore[union-attr]
+            assert total is not None
+            of["E"] = (total.clone() if len(g) == 1 else total,)
         flat = [tensor for letter, _, _ in recipe.spans for tensor in of[letter]]
         back = tuple(map(_like, flat, self.flat))
         return None if gx is None or not x_too else gx if gx.dtype is self.low else gx.to(self.low), back

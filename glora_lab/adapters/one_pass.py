@@ -75,10 +75,10 @@ def one_pass(paths: Paths, x: Tensor, leaf: nn.Module, *, form: str, scaling: fl
     how = recipe(tuple(counts), single_a, product, scaling, conv1d, x.dtype, dtypes, slow)
     weight, bias = leaf._parameters["weight"], leaf._parameters["bias"]
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-    if torch.is_grad_enabled() and (x.requires_grad or any([tensor.requires_grad for tensor in flat])):
-        # a few tokens are over before a function of our own is entered, unless their product is not autograd's
-        if rows.shape[0] > FEW or how.elementwise or how.slow:
-            return cast(Tensor, _OnePass.apply(x, weight, bias, how, *flat))
+    # a few tokens are over before a function of our own is entered, unless their product is not autograd's
+    worth_it = rows.shape[0] > FEW or how.elementwise or how.slow
+    if worth_it and torch.is_grad_enabled() and (x.requires_grad or any(tensor.requires_grad for tensor in flat)):
+        return cast(Tensor, _OnePass.apply(x, weight, bias, how, *flat))
     out = Pass(rows, cast(Tensor, weight), bias, how, flat).forward()
     return out if x.ndim == 2 else out.view(*x.shape[:-1], -1)
 
@@ -86,7 +86,7 @@ def one_pass(paths: Paths, x: Tensor, leaf: nn.Module, *, form: str, scaling: fl
 def _asked(path: nn.Module) -> tuple[Tensor, ...]:
     """The tensors of a path that carries one of accelerate's hooks, which may bring them in."""
     held = path() if offload_hook(path) else tuple(path._parameters.values())
-    return (held,) if isinstance(held, Tensor) else held
+    return (held,) if isinstance(held, Tensor) else cast(tuple[Tensor, ...], held)
 
 
 class _OnePass(torch.autograd.Function):

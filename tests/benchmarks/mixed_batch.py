@@ -88,7 +88,9 @@ def main() -> None:
         for tokens in wants.tokens:
             x = torch.randn(wants.rows, tokens, base.in_features)
             for method in CONFIGS:
-                rows.append({"layer": shape, "tokens": tokens, "method": method, **measured(method, base, x, wants.rounds)})
+                rows.append(
+                    {"layer": shape, "tokens": tokens, "method": method, **measured(method, base, x, wants.rounds)}
+                )
                 print("{layer} {tokens:4} tokens a row  {method:24}{ratio:6.2f}x".format(**rows[-1]), flush=True)
     if wants.json:
         with open(wants.json, "w") as file:
