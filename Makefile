@@ -14,7 +14,7 @@ TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 IS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help lab test check format lint types unit notebooks browser bench chromium clean
+.PHONY: help lab test check format lint types unit quantised notebooks browser bench chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -24,6 +24,7 @@ lab: $(VENV)/lab.stamp ## open JupyterLab on the first notebook; ARGS="--no-brow
 
 test: $(VENV)/test.stamp ## everything: format, lint, types, unit tests, notebooks, browser
 	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory quantised
 	@$(MAKE) --no-print-directory notebooks
 	@GLORA_LAB_REQUIRE_BROWSER=1 $(MAKE) --no-print-directory browser
 
@@ -39,6 +40,9 @@ types: $(VENV)/test.stamp ## static types
 
 unit: $(VENV)/test.stamp ## unit tests, on two processes
 	$(PYTEST) tests --ignore=tests/browser --ignore=tests/benchmarks -n 2 $(ARGS)
+
+quantised: $(VENV)/quantised.stamp ## adapters over the quantised layers of bitsandbytes and torchao, as they compute on a CPU
+	PYTHONPATH=$(VENV)/quantised GLORA_LAB_REQUIRE_QUANTISED=1 $(PYTEST) tests/adapters/test_quantised.py $(ARGS)
 
 notebooks: $(VENV)/test.stamp ## every notebook, in a kernel where a swallowed error fails its cell
 	IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(PYTEST) --nbmake --nbmake-timeout=120 notebooks -n 2 $(ARGS)
@@ -70,6 +74,11 @@ $(VENV)/lab.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 $(VENV)/test.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test]'
 	@touch $@ $(VENV)/lab.stamp
+
+# Apart, in a folder that only these tests look into: where it finds them, importing peft loads both.
+$(VENV)/quantised.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --constraint constraints.txt --no-deps --upgrade --target $(VENV)/quantised bitsandbytes torchao
+	@touch $@
 
 $(VENV)/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The pinned set needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.11")'

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .block_formula import block_factors
 from .formula import LowRankPath
+from .frozen_base import float_dtype
 from .glora import GloraLayer
 from .stock_words import alpha_for
 
@@ -132,5 +133,4 @@ def _dtype(layer: Any, adapter: str) -> torch.dtype:
         if adapter in held:
             item = held[adapter]
             return item.dtype if isinstance(item, Tensor) else next(item.parameters()).dtype
-    dtype: torch.dtype = layer.leaf.weight.dtype
-    return dtype
+    return float_dtype(layer.leaf)

@@ -6,92 +6,115 @@ with z = x + A·x and y = W0·z, ∂L/∂A is ∂L/∂z·xᵀ, so that no path n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from .by_hand import Factors, Pass
+from .recipe import Recipe
+from .scaled_weight import StoredWeight
 
 
 class BackwardPass(Pass):
     """The same pass on its way back, with what the way there has `kept`."""
 
+    def __init__(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, recipe: Recipe, flat: Sequence[Tensor], kept: Factors
+    ) -> None:
+        super().__init__(x, weight, bias, recipe, flat, back=True)
+        self.kept = kept
+
     def gradients(self, g: Tensor, x_too: bool) -> tuple[Tensor | None, tuple[Tensor, ...]]:
         """From ∂L/∂y (t, o): ∂L/∂x, if asked, and ∂L/∂ of every tensor, in order."""
-        of = Factors()
-        total = g.sum(0, dtype=self.wide) if set("CDE") & set(self.factors) or self.scales_output else None
+        recipe, of = self.recipe, Factors()
+        g = g.to(recipe.wide) if self.widened else g
+        total = self._total(g) if recipe.needs_total else None
         gz = self._through_base(g, total, x_too, of)
         gx = self._through_a(gz, g, of)
         if "B" in self.factors:
-            gx = self._through_b(gx if x_too else None, g if self.full else g.to(self.wide), of)
+            gx = self._through_b(gx if x_too else None, g if self.full else g.to(recipe.wide), of)
         if "D" in self.factors:
             of["D"] = (self.bias * total,)  # type: ignore[operator]
-        if total is not None:
-            of["E"] = (total,)
-        flat = [t for letter, _ in self.recipe.paths for t in of[letter]]
-        back = tuple(_like(grad, tensor) for grad, tensor in zip(flat, self.flat, strict=True))
-        return None if gx is None or not x_too else gx if self.full else gx.to(self.x.dtype), back
+        if "E" in self.factors:  # g may belong to others, and a gradient is changed in place
+            of["E"] = (total.clone() if len(g) == 1 else total,)  # type: ignore[union-attr]
+        flat = [tensor for letter, _, _ in recipe.spans for tensor in of[letter]]
+        back = tuple(map(_like, flat, self.flat))
+        return None if gx is None or not x_too else gx if gx.dtype is self.low else gx.to(self.low), back
+
+    def _total(self, g: Tensor) -> Tensor:
+        """∂L/∂y summed over tokens, (o,) in the wide precision; it may be g's own memory."""
+        return g[0] if len(g) == 1 and self.full else g.sum(0, dtype=self.recipe.wide)
 
     def _through_base(self, g: Tensor, total: Tensor | None, x_too: bool, of: Factors) -> Tensor | None:
         """∂L/∂(x + A_p·x); sets C's gradient, W0ᵀ·Σg, which rides along."""
-        if self.scales_output:
+        if self.recipe.scales_output:
             assert total is not None
-            of["A"] = ((g * self.kept["result"]).sum(0, dtype=self.wide),)
-            if self.bias is not None:
-                of["A"] = (of["A"][0] - self.bias * total,)
+            result = self.kept["result"]
+            of_a = g[0] * result[0] if total.dtype is result.dtype and len(g) == 1 else self._total(g * result)
+            of["A"] = (of_a if self.bias is None else torch.addcmul(of_a, self.bias, total, value=-1),)
             g = torch.addcmul(g, g, self.a.to(g.dtype))  # rounded once, and no small a is lost in 1 + a
         gz, rides = None, self.rides_c and x_too
-        if x_too or self.changes_input or self.joins_c:
+        if x_too or self.recipe.changes_input or self.joins_c:
             gz = self._back(torch.cat([g, total[None].to(g.dtype)]) if rides else g, len(g))  # type: ignore[index]
-        if "C" in self.factors:
+        if self.recipe.has_c:
             assert total is not None
             alone = gz is None or not (rides or self.joins_c)
-            dc = total.to(g.dtype) @ self.w0 if alone else gz[-1] if rides else gz.sum(0)  # type: ignore
-            of["C"] = self._of_c(dc.to(self.wide))
-        if gz is not None and rides:
-            gz = gz[:-1]
-        return gz
+            dc = self._base_back(total.to(g.dtype).view(1, -1))[0] if alone else gz[-1] if rides else gz.sum(0)  # type: ignore
+            of["C"] = self._of_c(dc.to(self.recipe.wide))
+        return gz[:-1] if gz is not None and rides else gz
+
+    def _base_back(self, rows: Tensor) -> Tensor:
+        """W0ᵀ·g: (t, o) → (t, i)."""
+        if not self.widened:
+            return rows @ self.w0
+        weight = StoredWeight(self.weight, rows.dtype)
+        return weight.to_rows(rows) if self.recipe.conv1d else weight.to_columns(rows)
 
     def _back(self, rows: Tensor, tokens: int) -> Tensor:
         """W_effᵀ·g, without what B adds, of the first `tokens` rows; W0ᵀ·g of one that rides along: (t, o) → (t, i)."""
-        if not self.elementwise:
-            return rows @ self.w0
-        back = self.scaled.to_rows if self.recipe.conv1d else self.scaled.to_columns
+        if not self.recipe.elementwise:
+            return self._base_back(rows)
+        scaled = self.scaled()
+        back = scaled.to_rows if self.recipe.conv1d else scaled.to_columns
         if self.full:
             return back(rows)
-        base = rows @ self.w0
+        base = self._base_back(rows)
         back(rows[:tokens], base[:tokens])  # adds in place
         return base
 
     def _through_a(self, gz: Tensor | None, g: Tensor, of: Factors) -> Tensor | None:
         """∂L/∂x, without what B adds; sets A's gradient where it is low-rank or changes the input."""
-        if self.elementwise:
-            x = self.x
+        scaling = self.recipe.scaling
+        if self.recipe.elementwise:
+            scaled = self.scaled()
             if self.recipe.conv1d:
-                of_xu, of_xd = self.scaled.gradients(x, g)
-                of["A"] = (of_xd.T * self.recipe.scaling, of_xu.T)
+                of_xu, of_xd = scaled.gradients(self.x, g)
+                of["A"] = (of_xd.T * scaling, of_xu.T)
             else:
-                of_xd, of_xu = self.scaled.gradients(g, x)
-                of["A"] = (of_xd * self.recipe.scaling, of_xu)
-        if not self.changes_input:
+                of_xd, of_xu = scaled.gradients(g, self.x)
+                of["A"] = (of_xd.mul_(scaling), of_xu)
+        if not self.recipe.changes_input:
             return gz
         assert gz is not None
-        x, gz = self.x.to(self.wide), gz.to(self.wide)
+        x, gz = self.x.to(self.recipe.wide), gz.to(self.recipe.wide)
         if len(self.factors["A"]) == 1:
             of["A"] = ((gz * x).sum(0),)
             return torch.addcmul(gz, gz, self.a)
         xd, xu = self.factors["A"]
-        back = (gz @ xd) * self.recipe.scaling  # (t, r)
-        of["A"] = ((gz.T @ self.kept["reduced"]) * self.recipe.scaling, back.T @ x)
+        back = (gz @ xd).mul_(scaling)  # (t, r)
+        of["A"] = ((gz.T @ self.kept["reduced"]).mul_(scaling), back.T @ x)
         return torch.addmm(gz, back, xu)
 
     def _through_b(self, gx: Tensor | None, wide: Tensor, of: Factors) -> Tensor | None:
-        b, gx = self.factors["B"], gx if gx is None or self.full else gx.to(self.wide)
+        b, gx = self.factors["B"], gx if gx is None or self.full else gx.to(self.recipe.wide)
         if len(b) == 1:
             v, sums = b[0].view(-1), self.kept["sums"]
-            of["B"] = ((wide.T @ sums).view(-1),)
-            return None if gx is None else gx.add_((wide @ v.expand(wide.shape[1]))[:, None])
-        back = (wide @ b[0]) * self.recipe.scaling  # (t, r)
-        of["B"] = ((wide.T @ self.kept["latent"]) * self.recipe.scaling, back.T @ self.x.to(self.wide))
+            of["B"] = (wide[0] * sums[0] if len(wide) == 1 else torch.mv(wide.T, sums.view(-1)),)
+            return None if gx is None else gx.add_(torch.mv(wide, v.expand(wide.shape[1]))[:, None])
+        scaling = self.recipe.scaling
+        back = (wide @ b[0]).mul_(scaling)  # (t, r)
+        of["B"] = ((wide.T @ self.kept["latent"]).mul_(scaling), back.T @ self.x.to(self.recipe.wide))
         return None if gx is None else torch.addmm(gx, back, b[1], out=gx)
 
     def _of_c(self, dc: Tensor) -> tuple[Tensor, ...]:
@@ -104,6 +127,8 @@ class BackwardPass(Pass):
 
 def _like(gradient: Tensor, tensor: Tensor) -> Tensor:
     """The gradient in the tensor's shape and precision; of one number that was used for many, their sum."""
+    if gradient.shape == tensor.shape and gradient.dtype is tensor.dtype:
+        return gradient
     if gradient.numel() != tensor.numel():
         gradient = gradient.sum()
     if gradient.shape != tensor.shape:

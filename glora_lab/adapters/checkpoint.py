@@ -26,6 +26,7 @@ from .glora_config import GloraConfig
 from .lab_config import LabConfig
 from .paths import PATHS
 from .selection import outside
+from .stamp import APART, apart
 from .tuner import LabTuner
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -59,7 +60,7 @@ def stored_shapes(folder: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
     """Name → shape of every tensor in an adapter's file; only its head is read.
 
     Raises:
-        ValueError: where the file is missing, truncated or no safetensors file.
+        ValueError: where the file is missing, truncated or no safetensors file, or belongs to another configuration.
     """
     path = Path(folder) / SAFETENSORS_WEIGHTS_NAME
     if not path.is_file():
@@ -68,11 +69,15 @@ def stored_shapes(folder: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
         raise ValueError(f"{folder} holds no {SAFETENSORS_WEIGHTS_NAME}{other}")
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata()
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} is truncated or damaged ({error}). Save the adapter again, or copy it anew"
         ) from error
+    if apart(json.loads((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8")), metadata):
+        raise ValueError(f"{folder}: {APART}")
+    return shapes
 
 
 def check_checkpoint(

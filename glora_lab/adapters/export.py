@@ -28,6 +28,7 @@ from glora_lab.records import ExportReport, LayerExport
 from .as_lora import LoraFactors, lora_factors
 from .atomic import replacing
 from .checkpoint import PREFIX
+from .frozen_base import float_dtype
 from .glora import GloraLayer
 from .gralora import GraloraLayer
 from .lab_config import LabConfig
@@ -131,7 +132,7 @@ def _own(layer: Any, adapter: str) -> dict[str, Tensor]:
         out, features = layer.out_features, layer.in_features
         shapes = {"A": (out, features), "B": (out, features), "C": (features, 1), "D": (out,), "E": (out,)}
         off = [path for path in PATHS if layer.plans[adapter].modes[path] == "none"]
-        found |= {f"glora_{path}.zeros": torch.zeros(shapes[path], dtype=layer.leaf.weight.dtype) for path in off}
+        found |= {f"glora_{path}.zeros": torch.zeros(shapes[path], dtype=float_dtype(layer.leaf)) for path in off}
     return found
 
 

@@ -2,7 +2,8 @@
 
 GLoRA multiplies W0, so it needs more of its base than LoRA does. All but one term need W0 only as a function;
 elementwise lora-A alone needs the matrix. Where the base already carries an adapter, W0 is what that inner
-layer computes, adapter included; it is then asked as a function, never taken apart.
+layer computes, adapter included; and where its weight is quantised, only the layer itself can read it. Both are
+asked as a function, never taken apart.
 """
 
 from __future__ import annotations
@@ -28,9 +29,40 @@ def features(leaf: nn.Module) -> tuple[int, int]:
     return leaf.in_features, leaf.out_features
 
 
+def is_quantised(leaf: nn.Module) -> bool:
+    """Whether W0 is kept in a form that only the layer reads: bitsandbytes' 8 and 4 bits, torchao's tensors."""
+    weight = leaf._parameters.get("weight")
+    if type(leaf) is Conv1D or weight is None:
+        return False
+    if not weight.dtype.is_floating_point:
+        return isinstance(leaf, nn.Linear)
+    # torchao's tensors give the type they were made from for their own
+    return type(weight) is not nn.Parameter and type(weight).__module__.startswith("torchao.")
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether other processes hold parts of a tensor, as FSDP2's do: a DTensor. It is whole while its module runs."""
+    return hasattr(tensor, "full_tensor")
+
+
+def is_supported(leaf: nn.Module) -> bool:
+    """Whether an adapter can be put on this layer. Other subclasses of nn.Linear may compute something else."""
+    return type(leaf) in SUPPORTED or is_quantised(leaf)
+
+
+def float_dtype(leaf: Leaf) -> torch.dtype:
+    """The precision that the layer's values have, or, quantised, that its bias has: an adapter takes it."""
+    for tensor in (leaf.weight, leaf.bias):
+        if tensor is not None and tensor.dtype.is_floating_point:
+            return tensor.dtype
+    return torch.get_default_dtype()
+
+
 def frozen_base(layer: nn.Module, leaf: Leaf, dtype: torch.dtype | None = None) -> FrozenBase:
     """W0 and b0 of `layer`, whose innermost module is `leaf`."""
-    return InnerBase(layer, leaf, dtype) if isinstance(layer, BaseTunerLayer) else FrozenBase(leaf, dtype)
+    if isinstance(layer, BaseTunerLayer):
+        return InnerBase(layer, leaf, dtype)
+    return QuantisedBase(leaf, leaf, dtype) if is_quantised(leaf) else FrozenBase(leaf, dtype)
 
 
 class FrozenBase:
@@ -56,36 +88,49 @@ class FrozenBase:
         return F.linear(x.to(weight.dtype), weight)
 
     def _read(self, tensor: Tensor) -> Tensor:
+        tensor = tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
         return tensor if self.dtype is None else tensor.to(self.dtype)
 
 
-class InnerBase(FrozenBase):
-    """W0 and b0 of a layer that carries an adapter already: what it makes of a vector, and of 0."""
+class AskedBase(FrozenBase):
+    """W0 and b0 of a layer that is asked what it makes of a vector."""
 
     def __init__(self, layer: nn.Module, leaf: Leaf, dtype: torch.dtype | None = None) -> None:
         super().__init__(leaf, dtype)
         self.layer = layer
 
-    @cached_property
-    def bias(self) -> Tensor:
-        weight = self.leaf.weight  # an inner adapter may bring a bias where the leaf has none
-        return self._ask(weight.new_zeros(features(self.leaf)[0]))
-
     def matrix(self) -> Tensor:
-        weight = self.leaf.weight
-        return self.product(torch.eye(features(self.leaf)[0], dtype=weight.dtype, device=weight.device)).T
+        eye = torch.eye(features(self.leaf)[0], dtype=float_dtype(self.leaf), device=self.leaf.weight.device)
+        return self.product(eye).T
 
     def product(self, x: Tensor) -> Tensor:
-        return self._ask(x.to(self.leaf.weight.dtype)) - self.bias
+        product, bias = self._ask(x.to(float_dtype(self.leaf))), self.bias
+        return product if bias is None else product - bias
 
     def _ask(self, x: Tensor) -> Tensor:
-        if x.ndim == 1:  # a DoRA answers a vector with a matrix
+        if x.ndim == 1:  # a DoRA answers a vector with a matrix, and 4 bits want rows
             return self._ask(x[None])[0]
+        return self._read(self.layer(x))
+
+
+class QuantisedBase(AskedBase):
+    """W0 and b0 of a layer with a quantised weight; b0 is kept as it is."""
+
+
+class InnerBase(AskedBase):
+    """W0 and b0 of a layer that carries an adapter already: what it makes of a vector, and of 0."""
+
+    @cached_property
+    def bias(self) -> Tensor:
+        leaf = self.leaf  # an inner adapter may bring a bias where the leaf has none
+        return self._ask(torch.zeros(features(leaf)[0], dtype=float_dtype(leaf), device=leaf.weight.device))
+
+    def _ask(self, x: Tensor) -> Tensor:
         # in evaluation mode, for W0 is one matrix, not a fresh draw of the inner adapter's dropout
         modes = [(module, module.training) for module in self.layer.modules()]
         self.layer.eval()
         try:
-            return self._read(self.layer(x))
+            return super()._ask(x)
         finally:
             for module, training in modes:
                 module.training = training

@@ -7,6 +7,7 @@ What is left here is which adapter holds what.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import cast
 
@@ -90,8 +91,8 @@ class GloraLayer(LabLayer):
     def reads_base(self, adapter_name: str) -> bool:
         return any(self.plans[adapter_name].modes[path] != "none" for path in "ACD")
 
-    def at_once(self, x: Tensor) -> Tensor | None:
-        names = [name for name in self.active_adapters if name in self.plans]
+    def at_once(self, x: Tensor, adapter_names: Sequence[str]) -> Tensor | None:
+        names = [name for name in adapter_names if name in self.plans]
         if len(names) != 1:
             return None
         name, leaf = names[0], self.base_layer

@@ -9,7 +9,7 @@ from typing import Any
 from peft.utils import TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING
 from torch import nn
 
-from .frozen_base import features
+from .frozen_base import features, is_quantised
 from .glora import GloraLayer, GloraLinear
 from .glora_config import SHORTHAND, GloraConfig
 from .paths import PATHS, LayerPlan
@@ -50,6 +50,12 @@ class GloraModel(LabTuner):
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GloraConfig) -> None:
         plans = [_plan(config, name, leaf) for name, leaf in targets.items()]
+        by_entry = [p.layer for p in plans if p.elementwise and is_quantised(targets[p.layer])]
+        if by_entry:
+            raise ValueError(
+                f"Path A in mode lora multiplies W0 entry by entry, and {some(by_entry)} keep W0 quantised: use "
+                "A_form='product', which multiplies W0 as a whole, or config_A='vector', 'constant' or 'none'."
+            )
         if any(plan.total for plan in plans) or self.trains_beside(model, targets, config):
             return
         off = [path for path in PATHS if all(plan.asked[path] == "none" for plan in plans)]

@@ -33,12 +33,13 @@ class LabConfig(PeftConfig):
     lab_type: ClassVar[str]
     stock_class: ClassVar[type[PeftConfig]]
 
+    glora_lab_stamp: str | None = field(default=None, kw_only=True, compare=False, repr=False)  # see stamp.py
     glora_lab_version: int = field(default=VERSION, kw_only=True)  # the first checkpoints had none: they are 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_version(self.glora_lab_version)
-        self.glora_lab_version = VERSION
+        self.glora_lab_version, self.glora_lab_stamp = VERSION, None  # of files, not of settings
 
     def validate(self) -> None:
         """Check every setting."""

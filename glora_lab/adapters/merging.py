@@ -22,6 +22,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 
+from .frozen_base import float_dtype, is_quantised
 from .offload import keep_offloaded, onloaded
 from .outer_layers import set_aside
 from .scaling import ScaledLayer
@@ -43,11 +44,13 @@ class KeptBase:
 class MergingLayer(StackedLayer, ScaledLayer):
     """`merge` and `unmerge` for a layer that can say what its adapters add to the weight and the bias.
 
-    A subclass has `layer_name` and `added(adapters, dtype) -> (weight delta, bias delta or None)`, the weight
-    delta in the layout of the base's weight and None where nothing is added.
+    A subclass has `layer_name`, `in_features`, `out_features` and `added(adapters, dtype) -> (weight delta, bias delta
+    or None)`, the weight delta in the layout of the base's weight and None where nothing is added.
     """
 
     kept: KeptBase | None
+    in_features: int
+    out_features: int
 
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
@@ -58,9 +61,12 @@ class MergingLayer(StackedLayer, ScaledLayer):
     def get_delta_weight(self, adapter: str) -> Tensor:
         """What the adapter adds to the base's weight, in that weight's own layout and precision."""
         with onloaded([self.leaf]):
-            weight = self.leaf.weight
-            delta, _ = self.added([adapter], torch.promote_types(weight.dtype, torch.float32))
-            return torch.zeros_like(weight) if delta is None else delta.to(weight.dtype)
+            weight, dtype = self.leaf.weight, float_dtype(self.leaf)
+            delta, _ = self.added([adapter], torch.promote_types(dtype, torch.float32))
+            if delta is not None:
+                return delta.to(dtype)
+            shape = (self.out_features, self.in_features) if is_quantised(self.leaf) else weight.shape
+            return torch.zeros(shape, dtype=dtype, device=weight.device)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put adapters into the base's weight and bias.

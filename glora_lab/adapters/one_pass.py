@@ -19,10 +19,12 @@ from torch.utils.module_tracker import ModuleTracker
 from transformers.pytorch_utils import Conv1D
 
 from .backward import BackwardPass
-from .by_hand import FEW, Pass, Recipe
+from .by_hand import FEW, Pass
 from .formula import Paths
 from .frozen_base import SUPPORTED
 from .offload import offload_hook
+from .recipe import Recipe, recipe
+from .slow_precision import is_slow
 
 PLAIN = (Tensor, nn.Parameter)
 
@@ -61,43 +63,51 @@ def _global_hooks() -> bool:
 
 def one_pass(paths: Paths, x: Tensor, leaf: nn.Module, *, form: str, scaling: float) -> Tensor:
     """The layer's output, base and paths: (..., in) → (..., out) in x's precision."""
-    counted: list[tuple[str, int]] = []
+    counts: list[tuple[str, int]] = []
     flat: list[Tensor] = []
     for letter, path in paths.items():
-        held = path() if offload_hook(path) else cast(tuple[Tensor, ...], tuple(path._parameters.values()))
-        tensors = (held,) if isinstance(held, Tensor) else held
-        counted.append((letter, len(tensors)))
-        flat += tensors
-    recipe = Recipe(tuple(counted), form == "product", scaling, type(leaf) is Conv1D)
+        tensors = tuple(path._parameters.values()) if "_hf_hook" not in path.__dict__ else _asked(path)
+        counts.append((letter, len(tensors)))
+        flat += cast(tuple[Tensor, ...], tensors)
+    single_a = counts[0] == ("A", 1) and flat[0].numel() == 1
+    dtypes = tuple([tensor.dtype for tensor in flat])
+    slow, product, conv1d = is_slow(x.dtype, x.device.type), form == "product", type(leaf) is Conv1D
+    how = recipe(tuple(counts), single_a, product, scaling, conv1d, x.dtype, dtypes, slow)
     weight, bias = leaf._parameters["weight"], leaf._parameters["bias"]
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-    if torch.is_grad_enabled() and (x.requires_grad or any(tensor.requires_grad for tensor in flat)):
-        by_matrix = "A" in paths and len(flat) > 1 and counted[0][1] == 2 and form != "product"
-        if by_matrix or rows.shape[0] > FEW:
-            return cast(Tensor, _OnePass.apply(x, weight, bias, recipe, *flat))
-    out = Pass(rows, cast(Tensor, weight), bias, recipe, flat).forward()
+    if torch.is_grad_enabled() and (x.requires_grad or any([tensor.requires_grad for tensor in flat])):
+        # a few tokens are over before a function of our own is entered, unless their product is not autograd's
+        if rows.shape[0] > FEW or how.elementwise or how.slow:
+            return cast(Tensor, _OnePass.apply(x, weight, bias, how, *flat))
+    out = Pass(rows, cast(Tensor, weight), bias, how, flat).forward()
     return out if x.ndim == 2 else out.view(*x.shape[:-1], -1)
+
+
+def _asked(path: nn.Module) -> tuple[Tensor, ...]:
+    """The tensors of a path that carries one of accelerate's hooks, which may bring them in."""
+    held = path() if offload_hook(path) else tuple(path._parameters.values())
+    return (held,) if isinstance(held, Tensor) else held
 
 
 class _OnePass(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, recipe: Recipe, *flat: Tensor) -> Tensor:
-        flat_x = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-        rows = Pass(flat_x, weight, bias, recipe, flat)
-        out = rows.forward()
-        ctx.recipe, ctx.shape, ctx.names = recipe, x.shape, tuple(rows.kept)
-        ctx.save_for_backward(rows.x if rows.needs_x else x.new_empty(0), weight, bias, *rows.kept.values(), *flat)
-        return out.view(*x.shape[:-1], -1)
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+        way = Pass(rows, weight, bias, recipe, flat)
+        out = way.forward()
+        ctx.recipe, ctx.shape, ctx.names = recipe, x.shape, tuple(way.kept)
+        ctx.save_for_backward(rows if recipe.needs_x else None, weight, bias, *way.kept.values(), *flat)
+        return out if x.ndim == 2 else out.view(*x.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, *rest = ctx.saved_tensors
-        kept, flat = rest[: len(ctx.names)], rest[len(ctx.names) :]
+        kept = dict(zip(ctx.names, rest, strict=False))
         g = g if g.ndim == 2 else g.reshape(-1, g.shape[-1])
-        rows = BackwardPass(x if x.numel() else x.expand(len(g), 0), weight, bias, ctx.recipe, tuple(flat))
-        rows.kept = dict(zip(ctx.names, kept, strict=True))
-        gx, of_flat = rows.gradients(g, ctx.needs_input_grad[0])
+        rows = g.new_empty(len(g), 0) if x is None else x
+        way = BackwardPass(rows, weight, bias, ctx.recipe, rest[len(kept) :], kept)
+        gx, of_flat = way.gradients(g, ctx.needs_input_grad[0])
         needed = ctx.needs_input_grad[4:]
-        gradients = (grad if need else None for grad, need in zip(of_flat, needed, strict=True))
+        gradients = [grad if need else None for grad, need in zip(of_flat, needed, strict=True)]
         return None if gx is None else gx.view(ctx.shape), None, None, None, *gradients

@@ -84,6 +84,11 @@ class LayerPlan:
         return sum(prod(shape) for shape in self.shapes(path).values())
 
     @property
+    def elementwise(self) -> bool:
+        """Whether A is W0⊙(Xd·Xu), the one term that needs W0 as a matrix."""
+        return self.modes["A"] == "lora" and self.form == "elementwise"
+
+    @property
     def total(self) -> int:
         return sum(self.params(path) for path in PATHS)
 

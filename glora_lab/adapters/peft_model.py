@@ -25,10 +25,13 @@ from transformers.integrations.peft import PeftAdapterMixin
 
 from .atomic import replacing
 from .checkpoint import check_checkpoint, read_type
+from .frozen_base import is_sharded
 from .lab_config import LabConfig
 from .settings import refuse
+from .stamp import stamp_pairs
 
 CARD = "README.md"
+GATHERED = "torch.distributed.checkpoint.state_dict.get_model_state_dict with full_state_dict=True"
 
 
 def _saving(theirs: Callable[..., None]) -> Callable[..., None]:
@@ -45,11 +48,16 @@ def _saving(theirs: Callable[..., None]) -> Callable[..., None]:
             raise refuse("safe_serialization", False, "must be True: this library writes safetensors, never pickles")
         if os.path.isfile(save_directory) or not call.arguments["is_main_process"]:
             return theirs(self, save_directory, *args, **kwargs)  # refuses, and writes nothing
+        tensors = call.arguments["kwargs"].get("state_dict") or dict(self.named_parameters())
+        if any(is_sharded(tensor) for tensor in tensors.values()):
+            rule = "must hold whole tensors, for this model is sharded over processes: in every process, take "
+            raise refuse("state_dict", "parts of tensors", f"{rule}{GATHERED}")
         with replacing(save_directory) as folder:
             if (card := Path(save_directory) / CARD).is_file():  # PEFT adds to the one that is there
                 shutil.copyfile(card, folder / CARD)
             call.arguments["save_directory"] = str(folder)
             theirs(*call.args, **call.kwargs)
+            stamp_pairs(folder)
 
     return save_pretrained
 

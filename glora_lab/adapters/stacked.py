@@ -11,7 +11,7 @@ from typing import cast
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from .frozen_base import Leaf
+from .frozen_base import Leaf, is_quantised, is_sharded
 from .inner_merges import InnerMerges
 from .outer_layers import Place, adds_only, has_dora
 
@@ -48,8 +48,20 @@ class StackedLayer(BaseTunerLayer):
                 )
 
     def check_stack(self) -> None:
-        """Refuse to merge where another layer on the same base would then compute something else."""
+        """Refuse to merge into a weight that is quantised or sharded, or where another layer on the same base would
+        then compute something else."""
         name, own = self.layer_name, type(self).__name__
+        if is_quantised(self.leaf):
+            raise ValueError(
+                f"Layer {name!r} keeps its weight quantised ({type(self.leaf.weight).__name__}), and would round what "
+                "is merged into it: leave the adapter beside it, or load the base in floating point and the adapter "
+                "into that, and merge there."
+            )
+        if is_sharded(self.leaf.weight):
+            raise ValueError(
+                f"Layer {name!r} is sharded over processes: save the adapter, load it into the whole model, and merge "
+                "there."
+            )
         for inner in self.inner.tuners:
             # each would keep the base aside, and put back the other's weight
             if isinstance(inner, StackedLayer):

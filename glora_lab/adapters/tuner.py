@@ -17,7 +17,7 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_a
 from peft.utils.other import AuxiliaryTrainingWrapper, get_pattern_key
 from torch import nn
 
-from .frozen_base import SUPPORTED
+from .frozen_base import SUPPORTED, is_supported
 from .lab_config import LabConfig
 from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
@@ -77,10 +77,11 @@ class LabTuner(WeighingTuner):
             raise refuse(
                 "target_modules", _shown(config.target_modules), f"matches no layer: {_not_found(model, config)}"
             )
-        unsupported = {name: leaf for name, leaf in targets.items() if type(leaf) not in SUPPORTED}
+        unsupported = {name: leaf for name, leaf in targets.items() if not is_supported(leaf)}
         if unsupported:
             listed = ", ".join(f"{name} ({type(leaf).__name__})" for name, leaf in unsupported.items())
-            rule = f"matches layers of a type that is not supported: {listed}. Supported are nn.Linear and Conv1D"
+            known = "Supported are nn.Linear, quantised or not, and Conv1D"
+            rule = f"matches layers of a type that is not supported: {listed}. {known}"
             raise refuse("target_modules", _shown(config.target_modules), rule)
         self.check_layers(model, targets, config)
 

@@ -16,7 +16,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from .block_formula import block_delta, block_factors
-from .frozen_base import FrozenBase
+from .frozen_base import frozen_base
 from .glora import GloraLayer
 from .gralora import GraloraLayer
 
@@ -195,7 +195,8 @@ def _lora_delta(layer: Any, adapter: str) -> Tensor:
 def _stock_weight(layer: Any) -> Tensor:
     if layer.merged:
         raise ValueError("`layer` has an adapter merged into its weight, and PEFT keeps no original: unmerge it first")
-    return FrozenBase(layer.get_base_layer(), torch.float64).matrix()
+    leaf = layer.get_base_layer()
+    return frozen_base(leaf, leaf, torch.float64).matrix()
 
 
 # a layer's class → the container that knows its adapters, and ΔW of one of them

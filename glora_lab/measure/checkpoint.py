@@ -22,7 +22,8 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from glora_lab.adapters.frozen_base import SUPPORTED, FrozenBase, features
+from glora_lab.adapters.frozen_base import SUPPORTED, FrozenBase, features, frozen_base
+from glora_lab.adapters.stamp import APART, apart
 
 from .anatomy import Source
 from .checkpoint_layout import IN, OUT, Fit, Layout, layout_of
@@ -91,6 +92,8 @@ class Checkpoint:
         """Layer → tensor → its key in the file and its shape, in the order of the layers' names."""
         layers: dict[str, dict[str, tuple[str, Shape]]] = {}
         with _opened(self.folder) as file:
+            if apart(self.config, file.metadata()):
+                raise refused(self.folder, f"must hold files that belong together: {APART}")
             for key in file.keys():  # noqa: SIM118  no mapping
                 match = TENSOR.fullmatch(key)
                 if match is None or not match["tensor"].startswith(self._layout.prefix):
@@ -133,7 +136,7 @@ class Checkpoint:
 
     def _base(self, layer: str) -> FrozenBase | None:
         leaf = self._leaf(layer) if self.method == "GLoRA" else None
-        return None if leaf is None else FrozenBase(leaf, torch.float64)
+        return None if leaf is None else frozen_base(leaf, leaf, torch.float64)
 
 
 def refused(path: Path, rule: str) -> ValueError:

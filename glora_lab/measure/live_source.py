@@ -11,7 +11,7 @@ from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from glora_lab.adapters.frozen_base import FrozenBase
+from glora_lab.adapters.frozen_base import FrozenBase, frozen_base
 from glora_lab.adapters.glora import GloraLayer
 from glora_lab.adapters.gralora import GraloraLayer
 from glora_lab.adapters.offload import onloaded
@@ -90,7 +90,8 @@ def _base(name: str, layer: Any) -> FrozenBase:
         return layer.frozen_base(torch.float64)
     if layer.merged:
         raise ValueError(f"`layer` (={name!r}) has an adapter merged, and PEFT keeps no original weight: unmerge first")
-    return FrozenBase(layer.get_base_layer(), torch.float64)
+    leaf = layer.get_base_layer()
+    return frozen_base(leaf, leaf, torch.float64)
 
 
 def _is_plain(layer: Any, adapter: str, tensors: Mapping[str, Tensor]) -> bool:

@@ -212,6 +212,58 @@ def test_a_killed_process_leaves_the_old_files(tmp_path):
     assert {name: (tmp_path / name).read_bytes() for name in old} == old
 
 
+BETWEEN = """
+import os, sys
+sys.path[:0] = sys.argv[2:]
+import glora_lab.adapters.atomic as atomic
+from tests.adapters.block_models import BlockNet
+from tests.adapters.small_models import glora_model
+
+def killed(written, place, replace=os.replace):
+    if str(place) == os.path.join(sys.argv[1], "adapter_model.safetensors"):
+        os.kill(os.getpid(), 9)
+    replace(written, place)
+
+model = glora_model(BlockNet(), r=3, alpha=7)
+atomic.os.replace = killed
+model.save_pretrained(sys.argv[1])
+"""
+
+
+def test_a_process_killed_between_the_two_files_leaves_a_pair_that_is_refused(tmp_path):
+    model = glora_model(BlockNet(), r=3)
+    model.save_pretrained(tmp_path)
+    old = {name: (tmp_path / name).read_bytes() for name in (WEIGHTS, CONFIG)}
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, "-c", BETWEEN, str(tmp_path), root], capture_output=True, check=False)
+    assert done.returncode == -9, done.stderr
+    assert (tmp_path / WEIGHTS).read_bytes() == old[WEIGHTS] and (tmp_path / CONFIG).read_bytes() != old[CONFIG]
+    net = BlockNet()
+    for load in LOADERS.values():
+        with pytest.raises(ValueError, match="two moments of one: saving was interrupted"):
+            load(net, tmp_path)
+    with pytest.raises(ValueError, match="two moments"):
+        model.load_adapter(tmp_path, "second")
+    assert not hasattr(net, "peft_config") and list(model.peft_config) == ["default"]
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_the_stamp_is_in_nobodys_way(tmp_path, kind):
+    x = torch.randn(2, 24)
+    model = MAKE[kind](BlockNet(), r=4)
+    model.add_adapter("second", model.peft_config["default"])
+    for folder in ("one", "two"):
+        model.save_pretrained(tmp_path / folder)
+    for name in (WEIGHTS, CONFIG, f"second/{WEIGHTS}", f"second/{CONFIG}"):  # it follows from what is saved
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    plain = peft.PeftConfig.from_pretrained(tmp_path / "one")
+    assert type(plain) is type(model.peft_config["default"]) and plain.glora_lab_stamp is None
+    changed(lambda tensors: None)(tmp_path / "one")  # written anew by a program that knows no stamp
+    expected, base = model(x), model.unload()
+    for folder in ("one", "two"):
+        assert torch.equal(load_adapter(copy.deepcopy(base), tmp_path / folder)(x), expected)
+
+
 def test_a_failing_disk_leaves_the_old_files(tmp_path, monkeypatch):
     model = glora_model(BlockNet())
     model.save_pretrained(tmp_path)

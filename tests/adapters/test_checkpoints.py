@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from glora_lab.adapters import GloraConfig, GloraLinear, GloraModel, load_adapter
 
-from .small_models import INERT, Net, add, expecting, glora_model, gpt2, largest_difference, llama
+from .small_models import INERT, Net, add, expecting, glora_model, gpt2, largest_difference, llama, saveable
 
 X = torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
 WEIGHTS = "adapter_model.safetensors"
@@ -59,7 +59,7 @@ def trained(model: nn.Module) -> PeftModel:
     return model
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", saveable(SETTINGS))
 @pytest.mark.parametrize("load", [PeftModel.from_pretrained, load_adapter])
 def test_a_checkpoint_gives_the_same_bits(tmp_path, name, load):
     net = Net(bias=name != "bias-free layers")

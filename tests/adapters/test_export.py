@@ -21,7 +21,7 @@ from glora_lab.adapters.view import delta_matrix
 from glora_lab.records import ExportReport
 
 from .block_models import BlockNet
-from .small_models import INERT, bits, expecting, gpt2, largest_difference, llama, same_bits
+from .small_models import INERT, bits, expecting, gpt2, largest_difference, llama, same_bits, saveable
 
 X = torch.randn(5, 24, generator=torch.Generator().manual_seed(3))
 IDS = torch.arange(6)[None]
@@ -63,7 +63,7 @@ SAME = {
 }
 
 
-@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("name", saveable(SAME))
 def test_stock_glora_computes_the_same(tmp_path, name):
     net = BlockNet()
     model = adapted(copy.deepcopy(net), GloraConfig, **SAME[name])
@@ -97,7 +97,7 @@ GRALORA = {
 SKIPS = "Indivisible layers"
 
 
-@pytest.mark.parametrize("name", GRALORA)
+@pytest.mark.parametrize("name", saveable(GRALORA))
 def test_stock_gralora_computes_the_same(tmp_path, name):
     net = BlockNet()
     with expecting(SKIPS):
@@ -215,7 +215,7 @@ EXACT = {
 }
 
 
-@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize("name", saveable(EXACT))
 def test_a_low_rank_becomes_a_lora_exactly(tmp_path, name):
     cls, asked, rank = EXACT[name]
     net = BlockNet()
@@ -353,7 +353,7 @@ GLORA = st.fixed_dictionaries(
         "path_pattern": st.sampled_from([{}, {"decoder": {"B": "vector"}}]),
         "exclude_modules": st.sampled_from([None, ["decoder"]]),
         "bias_free": st.sampled_from(["drop", "add"]),
-        "bias": st.sampled_from(["none", "glora_only", "all"]),
+        **saveable({"biases": {"bias": st.sampled_from(["none", "glora_only", "all"])}}).get("biases", {}),
         "glora_dropout": st.sampled_from([0.0, 0.1]),
     },
 )
@@ -365,7 +365,7 @@ BLOCKS = st.fixed_dictionaries(
         "rank_pattern": st.sampled_from([{}, {"encoder": 8}]),
         "k_pattern": st.sampled_from([{}, {"encoder": 2}]),
         "alpha_pattern": st.sampled_from([{}, {"decoder": 7}]),
-        "bias": st.sampled_from(["none", "gralora_only", "all"]),
+        **saveable({"biases": {"bias": st.sampled_from(["none", "gralora_only", "all"])}}).get("biases", {}),
         "exclude_modules": st.sampled_from([None, ["encoder"]]),
     },
 )

@@ -8,6 +8,7 @@ import torch
 import transformers
 from torch import nn
 
+from glora_lab.adapters import by_hand
 from glora_lab.adapters.mixed_batch import rows_by_adapter
 
 from .small_models import INERT, Net, add, expecting, glora_model, gpt2, largest_difference, t5
@@ -49,6 +50,24 @@ def test_each_row_has_its_own_adapter(shape):
     for row, name in enumerate(NAMES):
         assert largest_difference(mixed[row], one_by_one(model, name, x)[row]) < 1e-12
     assert not hooks(model)
+
+
+@pytest.mark.parametrize("names", [["second", "default", "default", "second"], NAMES], ids=["adapters", "and the base"])
+def test_rows_of_many_tokens_go_through_their_adapter_at_once(monkeypatch, names):
+    """Not where some rows are the base's: these are of the base's own product over the whole batch."""
+    model, x = two_adapters(Net().double()), torch.randn(4, 80, 6, dtype=torch.double)
+    seen: list[int] = []
+    forward = by_hand.Pass.forward
+
+    def counted(self: by_hand.Pass) -> torch.Tensor:
+        seen.append(len(self.x))
+        return forward(self)
+
+    monkeypatch.setattr(by_hand.Pass, "forward", counted)
+    mixed = model(x, adapter_names=names)
+    assert seen == ([160] * 4 if "__base__" not in names else [])  # two adapters on two layers
+    for row, name in enumerate(names):
+        assert largest_difference(mixed[row], one_by_one(model, name, x)[row]) < 1e-12
 
 
 def test_the_active_adapter_does_not_matter():

@@ -97,6 +97,19 @@ def test_a_gradient_that_nobody_asked_for_is_left_out(frozen, choice):
             assert largest_difference(torch.autograd.grad(layer(x), x, upstream)[0], of_x) < 1e-12
 
 
+def test_a_gradient_has_memory_of_its_own():
+    """Two layers that share what flows back to them, as beside a residual connection, share no gradient."""
+    x, upstream = torch.randn(1, 6, dtype=torch.double), torch.ones(1, 5, dtype=torch.double)
+    for choice in (ALL_LORA, ALL_VECTOR):
+        layers = [layer_of(choice), layer_of(choice)]
+        sum(layer(x) for layer in layers).backward(upstream)
+        for parameter in (p for layer in layers for p in trained(layer)):
+            parameter.grad.zero_()
+        assert torch.equal(upstream, torch.ones(1, 5, dtype=torch.double))
+        layers[0](x).backward(upstream)
+        assert all(not p.grad.any() for p in trained(layers[1]))
+
+
 @pytest.mark.parametrize("plus_one", [True, False])
 @pytest.mark.parametrize("how", [Way(True, 0), Way(False, 3), Way(False, 7), Way(False, 100)], ids=str)
 def test_every_way_of_scaling_a_weight_is_the_same_product(monkeypatch, how, plus_one):

@@ -241,6 +241,14 @@ def test_a_layer_with_a_number_for_a_name_that_no_integer_reads(folder):
     assert xray(folder("lora", tensors=tensors)).row(name).norm == pytest.approx(12 * 2)
 
 
+def test_files_that_were_not_saved_together(folder, tmp_path_factory):
+    path, other = folder("glora"), tmp_path_factory.mktemp("other")
+    peft.get_peft_model(Net(), copy.deepcopy(CONFIGS["glora"])).save_pretrained(other)
+    shutil.copyfile(other / WEIGHTS, path / WEIGHTS)
+    with pytest.raises(ValueError, match=r"^`path` \(=.*two moments of one"):
+        xray(path)
+
+
 def test_a_folder_that_is_not_there_or_one_too_high(folder, tmp_path):
     with pytest.raises(ValueError, match=r"`path` \(='nowhere'\) must be a folder on this machine"):
         xray("nowhere")
