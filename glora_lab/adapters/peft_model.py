@@ -1,8 +1,9 @@
-"""PEFT's doors to the disk, for our adapters: `save_pretrained`, `from_pretrained` and `load_adapter` of PeftModel.
+"""The doors to the disk, for our adapters: `save_pretrained`, `from_pretrained` and `load_adapter` of PeftModel, and
+`load_adapter` of transformers' own models.
 
 PEFT asks neither tuner nor configuration before it writes or reads: the weights' file is written in place, as a
 pickle on request, before the configuration is saved, and a model is wrapped before its file is opened. So these
-three methods are wrapped, once, on import: for adapters of this library they check first and write beside; a call
+methods are wrapped, once, on import: for adapters of this library they check first and write beside; a call
 that concerns only PEFT's own adapters goes through untouched. (PEFT's `safe_save_file` and `load_peft_weights`
 would be smaller places, and would change what every other adapter does.)
 """
@@ -20,6 +21,7 @@ from typing import Any
 from peft import PeftConfig, PeftModel, mapping
 from peft.utils import CONFIG_NAME
 from torch import nn
+from transformers.integrations.peft import PeftAdapterMixin
 
 from .atomic import replacing
 from .checkpoint import check_checkpoint, read_type
@@ -84,6 +86,27 @@ def _loading(theirs: Callable[..., Any]) -> Callable[..., Any]:
     return load_adapter
 
 
+def _loading_into_transformers(theirs: Callable[..., Any]) -> Callable[..., Any]:
+    signature = inspect.signature(theirs)
+
+    @functools.wraps(theirs)
+    def load_adapter(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        call = signature.bind(self, *args, **kwargs).arguments
+        settings = call.get("load_config")
+        folder = call.get("peft_model_id") or getattr(settings, "pretrained_model_name_or_path", None)
+        if folder is not None and call.get("adapter_state_dict") is None:
+            any_shape = getattr(settings, "ignore_mismatched_sizes", False)
+            further = {
+                "ignore_mismatched_sizes": any_shape,
+                **(call.get("adapter_kwargs") or {}),
+                **call.get("kwargs", {}),
+            }
+            _check(self, call.get("peft_config"), {"model_id": folder, "kwargs": further})
+        return theirs(self, *args, **kwargs)
+
+    return load_adapter
+
+
 def _check(model: nn.Module, config: PeftConfig | None, call: dict[str, Any]) -> None:
     """Check the folder that a call names, where it is one and holds an adapter for this library."""
     further = call.get("kwargs", {})
@@ -104,3 +127,4 @@ def _check(model: nn.Module, config: PeftConfig | None, call: dict[str, Any]) ->
 PeftModel.save_pretrained = _saving(PeftModel.save_pretrained)  # type: ignore[method-assign]
 PeftModel.from_pretrained = classmethod(_making(PeftModel.from_pretrained.__func__))  # type: ignore[assignment, attr-defined]
 PeftModel.load_adapter = _loading(PeftModel.load_adapter)  # type: ignore[method-assign]
+PeftAdapterMixin.load_adapter = _loading_into_transformers(PeftAdapterMixin.load_adapter)  # type: ignore[method-assign]

@@ -13,12 +13,13 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from glora_lab.adapters import GloraConfig, GraloraConfig, load_adapter
 from glora_lab.adapters.registry import PEFT_ASKS_THE_TUNER
 
 from .block_models import BlockNet, gralora_model
-from .small_models import bits, glora_model, same_bits
+from .small_models import bits, glora_model, gpt2, same_bits
 from .test_injection import fingerprint
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -34,7 +35,7 @@ def changed(edit):
     def rewrite(folder: Path) -> None:
         tensors = load_file(folder / WEIGHTS)
         edit(tensors)
-        save_file(tensors, folder / WEIGHTS)
+        save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
     return rewrite
 
@@ -93,6 +94,53 @@ def test_a_bad_file_is_explained_and_leaves_the_model_as_it_was(tmp_path, name, 
     with pytest.raises(ValueError, match=words):
         LOADERS[load](model, tmp_path)
     assert fingerprint(model) == before and same_bits(model, tensors) and not hasattr(model, "peft_config")
+
+
+CONFIGS = {"GLoRA": GloraConfig(target_modules=["c_attn"]), "GraLoRA": GraloraConfig(target_modules=["c_attn"])}
+OF_TRANSFORMERS = {
+    "truncated": (truncated, "truncated or damaged"),
+    "a pickle": (pickled, "pickle"),
+    "one missing": (changed(lambda t: t.pop(min(t))), r"missing: transformer\.h\.0\.attn\.c_attn\.g"),
+    "another model's": (changed(lambda t: t.update({START + "other.X": torch.ones(2)})), r"another model.*other\.X"),
+    "another shape": (changed(lambda t: t.update({min(t): torch.ones(9)})), r"another shape: .* is \[9\] and must be"),
+    "a newer version": (configured(glora_lab_version=2), r"`glora_lab_version` .=2..*update glora_lab"),
+}
+
+
+@pytest.mark.parametrize("load", ["load_adapter", "from_pretrained"])
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("name", OF_TRANSFORMERS)
+def test_transformers_own_door_is_guarded_as_well(tmp_path, name, kind, load):
+    damage, words = OF_TRANSFORMERS[name]
+    gpt2().save_pretrained(tmp_path / "base")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    base.add_adapter(copy.deepcopy(CONFIGS[kind]))
+    base.save_pretrained(tmp_path / "adapter")
+    damage(tmp_path / "adapter")
+    if load == "from_pretrained":
+        with pytest.raises(ValueError, match=words):
+            AutoModelForCausalLM.from_pretrained(tmp_path / "adapter")
+        return
+    model = gpt2()
+    before, tensors = fingerprint(model), bits(model)
+    with pytest.raises(ValueError, match=words):
+        model.load_adapter(str(tmp_path / "adapter"))
+    assert fingerprint(model) == before and same_bits(model, tensors)
+    assert not hasattr(model, "peft_config") and not model._hf_peft_config_loaded
+
+
+def test_transformers_loads_adapters_of_others_and_from_memory_as_ever(tmp_path):
+    model = gpt2()
+    model.add_adapter(peft.LoraConfig(target_modules=["c_attn"], fan_in_fan_out=True))
+    model.save_pretrained(tmp_path)
+    changed(lambda t: t.pop(min(t)))(tmp_path)
+    assert gpt2().load_adapter(str(tmp_path)).missing_keys
+    config = GloraConfig(target_modules=["c_attn"], init_weights=False)
+    ours, other = gpt2(), gpt2()
+    ours.add_adapter(copy.deepcopy(config))
+    weights = {START + name: tensor for name, tensor in ours.get_adapter_state_dict().items()}
+    info = other.load_adapter(peft_config=config, adapter_state_dict=weights)
+    assert not info.missing_keys and not info.unexpected_keys
 
 
 @pytest.mark.parametrize("kind", MAKE)

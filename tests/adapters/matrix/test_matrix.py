@@ -60,7 +60,7 @@ OPERATIONS: list[Callable[[Case], None]] = [
 ]
 # (operation, adapter, family) → the words of its refusal; "*" stands for all
 REFUSALS = {
-    ("an_embedding", "*", "*"): "matches layers of a type that is not supported: .*Supported are nn.Linear and Conv1D",
+    ("an_embedding", "*", "*"): "matches layers of a type that is not supported: .*Supported are nn.Linear",
     ("a_name_that_is_taken", "*", "*"): "Adapter with name 'default' already exists",
     (
         "safe_merging_of_a_broken_adapter",
