@@ -51,7 +51,7 @@ def test_every_size_and_number_of_tokens(dtype, size):
     large = size[0] * size[1] > 2**20
     choices = TOGETHER if large else [*SINGLES, *TOGETHER]
     for base, bias, tokens in itertools.product(BASES, (True, False), TOKENS):
-        if (base == "Conv1D" and not bias) or (tokens > (16 if large else 33) and is_slow(dtype, "cpu")):
+        if (base == "Conv1D" and not bias) or (tokens > (2 if large else 16) and is_slow(dtype, "cpu")):
             continue  # transformers' Conv1D has a bias; the base itself takes seconds in a slow precision
         layer, x = frozen(base, size, dtype, bias), torch.randn(tokens, size[0]).to(dtype)
         wanted = layer(x)
@@ -123,4 +123,5 @@ def test_a_base_and_an_adapter_of_different_precision(monkeypatch, form, dtypes,
         for mine, theirs in zip(got, true, strict=True):
             eps = max(torch.finfo(mine.dtype).eps, torch.finfo(of_base).eps)
             size = theirs.norm().clamp(min=1)  # a constant's gradient is a sum of many values, which may cancel
-            assert (mine.double() - theirs).norm() < 8 * eps * size, (named(choice), base, tokens, mine.shape)
+            # 16, for in which order a processor adds up 48 products is its own affair
+            assert (mine.double() - theirs).norm() < 16 * eps * size, (named(choice), base, tokens, mine.shape)

@@ -12,13 +12,14 @@ import peft
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 from torch import Tensor, nn
 
 from glora_lab import path_budget, path_picture, xray
 from glora_lab.adapters import GloraConfig, GraloraConfig, GraloraLinear, export_peft, load_adapter
 from glora_lab.adapters.frozen_base import is_quantised
 
-from .small_models import SECOND_TUNER, SINGLES, expecting, glora_layer, largest_difference, named
+from .small_models import SECOND_TUNER, SINGLES, expecting, glora_layer, largest_difference, llama, named
 
 IN, OUT = 64, 32
 X = torch.randn(5, IN, generator=torch.Generator().manual_seed(7))
@@ -215,3 +216,36 @@ def test_over_a_lora_on_a_quantised_layer(kind):
     plain = copy.deepcopy(layer)
     plain.base_layer.base_layer = matrix(layer.get_base_layer())
     near([layer(X)], [plain(X)], 10 * kind[1])
+
+
+def quantization(kind: str) -> transformers.utils.quantization_config.QuantizationConfigMixin:
+    kind_or_skip(kind)
+    if kind == "torchao 8":
+        from torchao.quantization import Int8WeightOnlyConfig
+
+        return transformers.TorchAoConfig(Int8WeightOnlyConfig())
+    return transformers.BitsAndBytesConfig(load_in_8bit=kind.endswith("8"), load_in_4bit=kind.endswith("4"))
+
+
+@pytest.mark.filterwarnings(INERT)
+# transformers 5.23 calls it activation checkpointing, 5.15 does not know the name
+@pytest.mark.filterwarnings("ignore:`(is_)?gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("config", [CONFIGS["GLoRA"], CONFIGS["GraLoRA"]], ids=["GLoRA", "GraLoRA"])
+@pytest.mark.parametrize("kind_name", [name for name in KINDS if name != "a stand-in"])
+def test_a_model_that_transformers_quantised(tmp_path, kind_name, config):
+    """Loaded in 8 or 4 bits, prepared as PEFT asks for, trained a step, saved and read back."""
+    asked = {"quantization_config": quantization(kind_name), "device_map": {"": "cpu"}}
+    llama().save_pretrained(tmp_path / "base")
+    base = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "base", **asked)
+    settings = {**config.to_dict(), "target_modules": "all-linear"}
+    base = peft.prepare_model_for_kbit_training(base, gradient_checkpointing_kwargs={"use_reentrant": False})
+    model = peft.get_peft_model(base, type(config).from_peft_type(**settings))
+    ids = torch.arange(16).view(2, 8)
+    model.train()(input_ids=ids, labels=ids).loss.backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert trained and all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in trained)
+    torch.optim.SGD(trained, lr=0.1).step()
+    model.save_pretrained(tmp_path / "adapter")
+    again = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "base", **asked)
+    loaded = load_adapter(again, tmp_path / "adapter")
+    assert torch.equal(loaded.eval()(ids).logits, model.eval()(ids).logits)
