@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "glora_lab"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+COURSE = [*NOTEBOOKS, ROOT / "notebooks" / "two_processes.py"]  # what travels with the package
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.source import NOTEBOOKS, PACKAGE, ROOT
+from tests.source import COURSE, PACKAGE, ROOT
 
 SHIPPED = {".py", ".js", ".css", ".json", ".safetensors", ".txt"}
 
@@ -56,7 +56,7 @@ def test_the_wheel_has_the_package_and_the_course(built: Path) -> None:
     package = {
         str(p.relative_to(ROOT)) for p in PACKAGE.rglob("*") if p.suffix in SHIPPED and "__pycache__" not in p.parts
     }
-    assert names == package | {f"glora_lab/notebooks/{notebook.name}" for notebook in NOTEBOOKS}
+    assert names == package | {f"glora_lab/notebooks/{notebook.name}" for notebook in COURSE}
 
 
 def test_the_sdist_has_what_its_tests_need(built: Path) -> None:
@@ -64,13 +64,13 @@ def test_the_sdist_has_what_its_tests_need(built: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert names >= {"README.md", "LICENSE", "pyproject.toml", "Makefile", "constraints.txt", "tests/test_wheel.py"}
-    assert names >= {f"notebooks/{notebook.name}" for notebook in NOTEBOOKS}
+    assert names >= {f"notebooks/{notebook.name}" for notebook in COURSE}
 
 
 def test_a_newcomer_opens_the_course_in_an_empty_folder(fresh: Path, tmp_path: Path) -> None:
     said = run(str(fresh / "glora-lab"), "open", "--copy-only", cwd=tmp_path)
-    assert f"{len(NOTEBOOKS)} notebooks copied" in said
-    assert {path.name for path in (tmp_path / "notebooks").glob("*.ipynb")} == {path.name for path in NOTEBOOKS}
+    assert f"{len(COURSE)} files copied" in said
+    assert {path.name for path in (tmp_path / "notebooks").glob("*.*[bpy]")} == {path.name for path in COURSE}
     where = run(str(fresh / "python"), "-c", "import glora_lab; print(glora_lab.__file__)", cwd=tmp_path)
     assert where.startswith(str(fresh.parent))
 

@@ -1,4 +1,4 @@
-"""The notebooks that come with the package, copied beside a reader and never over what the reader has changed.
+"""The notebooks that come with the package, and the script that one of them runs, copied beside a reader and never over what the reader has changed.
 
 Beside the copies lies a list of what each was when it was copied. A file that is still that is the package's, and a
 newer package brings it up to date; any other file is the reader's.
@@ -14,6 +14,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1]
 FOLDER, FIRST = "notebooks", "00_start_here.ipynb"
 LIST = ".glora-lab.json"
+KINDS = (".ipynb", ".py")  # notebook 09 runs a script in two processes
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Copied:
 
     def in_words(self, folder: Path) -> str:
         parts = [
-            (self.added, "{} notebooks copied"),
+            (self.added, "{} files copied"),
             (self.updated, "{} brought up to date"),
             (self.same, "{} there already"),
         ]
@@ -56,7 +57,7 @@ def copy_course(folder: Path) -> Copied:
     folder.mkdir(parents=True, exist_ok=True)
     known = _read_list(folder / LIST)
     outcome: dict[str, list[str]] = {"added": [], "updated": [], "same": [], "left": []}
-    for source in sorted(course_folder().glob("*.ipynb")):
+    for source in (path for path in sorted(course_folder().iterdir()) if path.suffix in KINDS):
         content, target = source.read_bytes(), folder / source.name
         there = target.read_bytes() if target.is_file() else None
         if there is None and not target.exists():

@@ -10,16 +10,16 @@ import pytest
 from glora_lab import cli
 from glora_lab.cli import course, main
 from glora_lab.cli.course import copy_course, course_folder
-from tests.source import NOTEBOOKS
+from tests.source import COURSE
 
 FIRST = "00_start_here.ipynb"
 
 
 def test_the_whole_course_is_copied(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["open", str(tmp_path), "--copy-only"]) == 0
-    copies = {path.name: path.read_bytes() for path in (tmp_path / "notebooks").glob("*.ipynb")}
-    assert copies == {path.name: path.read_bytes() for path in NOTEBOOKS}
-    assert f"{len(NOTEBOOKS)} notebooks copied" in capsys.readouterr().out
+    copies = {path.name: path.read_bytes() for path in (tmp_path / "notebooks").glob("*.*[bpy]")}
+    assert copies == {path.name: path.read_bytes() for path in COURSE}
+    assert f"{len(COURSE)} files copied" in capsys.readouterr().out
 
 
 def test_a_changed_notebook_is_left_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,7 +29,7 @@ def test_a_changed_notebook_is_left_and_named(tmp_path: Path, capsys: pytest.Cap
     assert main(["open", str(tmp_path), "--copy-only"]) == 0
     assert mine.read_text() == "my own"
     out = capsys.readouterr().out
-    assert f"{len(NOTEBOOKS) - 1} there already" in out and f"copied before: {FIRST}." in out
+    assert f"{len(COURSE) - 1} there already" in out and f"copied before: {FIRST}." in out
     mine.unlink()
     assert copy_course(tmp_path / "notebooks").added == (FIRST,)
 
