@@ -48,9 +48,9 @@ def cycles_in_words(count: int) -> str:
 def _says(report: MergeReport) -> str:
     each = []
     for by in report.libraries:
-        drift = off_in_words(report, by) + (
-            f", with {report.changed(by):.0%} of its numbers changed" if last_drift(report, by) else ""
-        )
+        drift = off_in_words(report, by)
+        if report.lost_at(by) is None and report.changed(by):
+            drift += f", with {report.changed(by):.0%} of its numbers changed"
         unmerged, merged = (report.error(by, state) for state in ("unmerged", "merged"))
         does = f"the output is off by {unmerged:.2g} of what the adapter does unmerged, by {merged:.2g} merged"
         each.append(f"with {by} the base {drift}, and {does if isfinite(unmerged) else 'the adapter does nothing yet'}")
