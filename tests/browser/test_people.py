@@ -78,8 +78,7 @@ def go_to_cell(notebook: NotebookPage, text: str, arrow: str = "ArrowUp") -> Non
     """Leave the cell that is worked in and select another, as JupyterLab's keys do."""
     active = notebook.page.locator(".jp-Cell.jp-mod-active .jp-InputArea")
     notebook.page.keyboard.press("Escape")
-    if not notebook.page.evaluate("document.activeElement.closest('.jp-Notebook') !== null"):
-        notebook.page.locator(".jp-Notebook").first.focus()
+    tab_to(notebook, 'e.matches(".jp-Cell, .jp-Notebook")', key="Shift+Tab", already=True)  # out of a panel
     for _ in range(notebook.page.locator(".jp-Cell").count()):
         if text in active.inner_text():
             return
@@ -87,10 +86,11 @@ def go_to_cell(notebook: NotebookPage, text: str, arrow: str = "ArrowUp") -> Non
     raise AssertionError(f"{arrow} does not lead to the cell with {text}")
 
 
-def tab_to(notebook: NotebookPage, is_it: str, most: int = 150) -> None:
-    """Press Tab until the element that has the focus is the one that is meant."""
-    for _ in range(most):
-        notebook.page.keyboard.press("Tab")
+def tab_to(notebook: NotebookPage, is_it: str, *, key: str = "Tab", already: bool = False, most: int = 150) -> None:
+    """Press Tab until the element that has the focus is the one that is meant; it may be that already."""
+    for press in range(most):
+        if press or not already:
+            notebook.page.keyboard.press(key)
         if notebook.page.evaluate(f"() => {{ const e = document.activeElement; return Boolean({is_it}); }}"):
             return
-    raise AssertionError(f"{most} presses of Tab do not lead to {is_it}")
+    raise AssertionError(f"{most} presses of {key} do not lead to {is_it}")
