@@ -24,6 +24,7 @@ PANELS = {
     "EntanglementPanel": "panels.EntanglementPanel()",
     "ReachPanel": "panels.ReachPanel()",
     "XrayPanel": "panels.XrayPanel(adapted)",
+    "MergePanel": "panels.MergePanel(cycles=10)",
 }
 
 
