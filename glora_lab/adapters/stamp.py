@@ -33,7 +33,7 @@ def stamp_pairs(folder: Path) -> None:
             stamp = hashlib.sha256(weights.read_bytes() + config.read_bytes()).hexdigest()[:16]
             _put_into_weights(weights, stamp)
             content = json.loads(config.read_text(encoding="utf-8"))
-            text = json.dumps({**content, STAMP: stamp}, indent=2, sort_keys=True)  # as PEFT writes it
+            text = json.dumps({**content, STAMP: stamp}, indent=2)  # not sorted: of patterns, the first that matches
             config.write_text(text, encoding="utf-8")
 
 
