@@ -1,4 +1,6 @@
-"""The notebooks that come with the package, and the script that one of them runs, copied beside a reader and never over what the reader has changed.
+"""The course that comes with the package, copied beside a reader and never over what the reader has changed.
+
+It is the notebooks, and the script that one of them runs.
 
 Beside the copies lies a list of what each was when it was copied. A file that is still that is the package's, and a
 newer package brings it up to date; any other file is the reader's.
