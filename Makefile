@@ -69,6 +69,7 @@ binder: ## make what Binder makes, in .venv-binder, and run notebook 00 there
 bench: $(VENV)/test.stamp ## what a step costs, beside stock PEFT: one layer (ARGS="--help" lists what can be chosen), whole models
 	@mkdir -p test-results
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/adapter_speed.py --json test-results/adapter_speed.json $(ARGS)
+	$(TEST_ENV) $(BIN)/python tests/benchmarks/mixed_batch.py --json test-results/mixed_batch.json
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/model_cost.py --json test-results/model_cost.json $(MODEL_ARGS)
 
 readme: $(VENV)/test.stamp ## write what the notebooks and pyproject.toml say: badges, course table, ledger, first cells

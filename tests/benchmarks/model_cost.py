@@ -152,7 +152,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", help="write the figures to this file")
-    parser.add_argument("--layers", help="the JSON file of adapter_speed.py, for the table")
+    parser.add_argument("--layers", nargs="+", default=[], help="JSON files of adapter_speed.py, for the table")
+    parser.add_argument("--measured", help="a JSON file of an earlier run, in the place of measuring")
     parser.add_argument("--markdown", help="write the tables into this file's section `What it costs`")
     return parser.parse_args()
 
@@ -163,7 +164,9 @@ def main() -> None:
     torch.manual_seed(0)
     tables: list[dict[str, Any]] = []
     found = {**machine(torch.device(wants.device)), "transformers": transformers.__version__, "tables": tables}
-    for name, make in MODELS.items():
+    if wants.measured:
+        found = json.loads(Path(wants.measured).read_text(encoding="utf-8"))
+    for name, make in ({} if wants.measured else MODELS).items():
         for dtype in wants.dtypes if name.startswith(tuple(wants.models)) else []:
             model = make().to(wants.device, getattr(torch, dtype))
             rows = figures(model, wants.tokens, wants.r, wants.rounds)
@@ -173,8 +176,8 @@ def main() -> None:
             if wants.json:
                 Path(wants.json).write_text(json.dumps(found, indent=1), encoding="utf-8")
     if wants.markdown:
-        layers = json.loads(Path(wants.layers).read_text(encoding="utf-8")) if wants.layers else None
-        replace_section(Path(wants.markdown), found, layers)
+        layers = [json.loads(Path(name).read_text(encoding="utf-8")) for name in wants.layers]
+        replace_section(Path(wants.markdown), found, [table for run in layers for table in run["tables"]])
 
 
 if __name__ == "__main__":
