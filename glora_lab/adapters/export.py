@@ -127,7 +127,13 @@ def _peft(config: Any, layers: dict[str, Any], adapter: str, _: int | None) -> W
 
 def stock_tensors(layer: Any, adapter: str) -> dict[str, Tensor]:
     """One layer's tensors as stock PEFT has them, under a checkpoint's names: "glora_A.Xd", "gralora_A"."""
-    found: dict[str, Tensor] = dict(layer.tensors(adapter))
+    found: dict[str, Tensor] = {}
+    for container in layer.adapter_layer_names:
+        held = getattr(layer, container)
+        if adapter in held and isinstance(held[adapter], Tensor):
+            found[container] = held[adapter]
+        elif adapter in held:
+            found |= {f"{container}.{name}": value for name, value in held[adapter].state_dict().items()}
     if isinstance(layer, GloraLayer):
         out, features = layer.out_features, layer.in_features
         shapes = {"A": (out, features), "B": (out, features), "C": (features, 1), "D": (out,), "E": (out,)}

@@ -26,6 +26,8 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 EXAMPLE, TRAINED = "example", "this model's adapter"
 MODES: Mapping[str, str] = {"A": "vector", "B": "vector", "D": "vector", "E": "vector"}  # stock PEFT can say these
 
+SLIDER = {"width": "420px", "margin": "2px 12px 2px 0"}
+
 
 class MergePanel(Panel):
     """A layer, a precision, the value of A and a number of cycles → the drift of the base, ours beside stock PEFT's.
@@ -56,10 +58,23 @@ class MergePanel(Panel):
         self.precision = choice("precision", PRECISIONS)
         self.precision.value = "bfloat16"
         self.a = widgets.FloatSlider(
-            -0.5, min=-1.5, max=0.5, step=0.01, description="A and D", continuous_update=False, style=WIDE
+            -0.5,
+            min=-1.5,
+            max=0.5,
+            step=0.01,
+            description="A and D",
+            continuous_update=False,
+            style=WIDE,
+            layout=SLIDER,
         )
         self.cycles = widgets.IntSlider(
-            cycles, 1, max(100, cycles), description="cycles", continuous_update=False, style=WIDE
+            cycles,
+            1,
+            max(100, cycles),
+            description="cycles",
+            continuous_update=False,
+            style=WIDE,
+            layout=SLIDER,
         )
         self.figure = FigureSlot(height=400)
         self._equation = widgets.HTML()
@@ -68,8 +83,6 @@ class MergePanel(Panel):
 
     def _arrange(self) -> None:
         wrap = {"flex_flow": "row wrap"}
-        for slider in (self.a, self.cycles):
-            slider.layout = {"width": "420px", "margin": "2px 12px 2px 0"}
         self.top.children = [
             self._equation,
             widgets.HBox([self.layer_choice, self.values], layout=wrap),

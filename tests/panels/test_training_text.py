@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -56,10 +57,10 @@ def test_inert_paths_are_struck_and_bitfit_has_nothing_to_train() -> None:
 def test_where_writing_takes_long_training_gets_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     panel, asked = TrainPanel("bytes-llama", **{**FEW, "steps": 400}), []
 
-    def slowly(*_: object) -> Writing:
+    def slowly(_: object, prompts: Sequence[str]) -> Writing:
         asked.append(time.monotonic())
         time.sleep(0.5)
-        return Writing(("a",), ("b",))
+        return Writing(tuple(prompts), tuple("b" for _ in prompts))
 
     monkeypatch.setattr(live_run, "write", slowly)
     panel.train()
@@ -67,7 +68,7 @@ def test_where_writing_takes_long_training_gets_its_time(monkeypatch: pytest.Mon
     while time.monotonic() < end:
         panel.refresh()
         time.sleep(0.02)
-    assert len(asked) == 1
+    assert len(asked) == 1 and not panel.errors
     panel.close()
 
 
