@@ -32,6 +32,7 @@ from .frozen_base import float_dtype
 from .glora import GloraLayer
 from .gralora import GraloraLayer
 from .lab_config import LabConfig
+from .lab_layer import own_tensors
 from .paths import PATHS
 from .registry import PEFT_ASKS_THE_TUNER
 from .selection import choose
@@ -127,13 +128,7 @@ def _peft(config: Any, layers: dict[str, Any], adapter: str, _: int | None) -> W
 
 def stock_tensors(layer: Any, adapter: str) -> dict[str, Tensor]:
     """One layer's tensors as stock PEFT has them, under a checkpoint's names: "glora_A.Xd", "gralora_A"."""
-    found: dict[str, Tensor] = {}
-    for container in layer.adapter_layer_names:
-        held = getattr(layer, container)
-        if adapter in held and isinstance(held[adapter], Tensor):
-            found[container] = held[adapter]
-        elif adapter in held:
-            found |= {f"{container}.{name}": value for name, value in held[adapter].state_dict().items()}
+    found: dict[str, Tensor] = dict(own_tensors(layer, adapter))
     if isinstance(layer, GloraLayer):
         out, features = layer.out_features, layer.in_features
         shapes = {"A": (out, features), "B": (out, features), "C": (features, 1), "D": (out,), "E": (out,)}

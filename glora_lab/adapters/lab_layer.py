@@ -21,6 +21,18 @@ from .offload import device_of, is_meta
 ENOUGH = 128  # tokens of one adapter: with fewer, a product for each takes longer than one of the whole batch
 
 
+def own_tensors(layer: Any, adapter_name: str) -> dict[str, nn.Parameter]:
+    """One adapter's own on a layer, ours or stock's, under a checkpoint's names: "glora_C.Xd", "gralora_A"."""
+    found: dict[str, nn.Parameter] = {}
+    for container in layer.adapter_layer_names:
+        held = getattr(layer, container)
+        if adapter_name in held and isinstance(held[adapter_name], nn.Parameter):
+            found[container] = held[adapter_name]
+        elif adapter_name in held:
+            found |= {f"{container}.{name}": tensor for name, tensor in held[adapter_name].named_parameters()}
+    return found
+
+
 class LabLayer(MergingLayer):
     """Base of GloraLayer and GraloraLayer.
 
@@ -48,15 +60,8 @@ class LabLayer(MergingLayer):
         raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
 
     def tensors(self, adapter_name: str) -> dict[str, nn.Parameter]:
-        """One adapter's own, under a checkpoint's names: "glora_C.Xd", "gralora_A", "gralora_A_general.weight"."""
-        found: dict[str, nn.Parameter] = {}
-        for container in self.adapter_layer_names:
-            held = getattr(self, container)
-            if adapter_name in held and isinstance(held[adapter_name], nn.Parameter):
-                found[container] = held[adapter_name]
-            elif adapter_name in held:
-                found |= {f"{container}.{name}": tensor for name, tensor in held[adapter_name].named_parameters()}
-        return found
+        """See `own_tensors`."""
+        return own_tensors(self, adapter_name)
 
     def mode_of(self, module: nn.Module) -> nn.Module:
         """A new part of this layer, in training or evaluation mode as the layer is."""
