@@ -100,7 +100,7 @@ def figure_data(figure: go.Figure, summary: str) -> dict[str, Any]:
 
 
 def _fewer_digits(z: Any) -> Any:
-    """A heatmap's values in single precision or four digits: a notebook is saved with its pictures, and no colour
+    """A heatmap's values in single precision or three digits: a notebook is saved with its pictures, and no colour
     shows more. plotly 6 packs arrays, plotly 5 writes them out.
     """
     if isinstance(z, dict):
@@ -110,7 +110,7 @@ def _fewer_digits(z: Any) -> Any:
         return {**z, "dtype": "f4", "bdata": base64.b64encode(packed).decode()}
     if isinstance(z, list):
         return [_fewer_digits(row) for row in z]
-    return float(f"{z:.4g}") if isinstance(z, float) else z
+    return float(f"{z:.3g}") if isinstance(z, float) else z
 
 
 def _frame(plain: dict[str, Any], height: float, summary: str) -> str:
