@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from glora_lab.adapters import by_hand, glora, scaled_weight
+from glora_lab.adapters import by_hand, glora, one_pass, scaled_weight
 from glora_lab.adapters.scaled_weight import ScaledWeight, Way
 
 from .block_models import gralora_layer
@@ -321,10 +321,13 @@ def test_dropout_is_left_to_the_formula(monkeypatch):
     assert torch.equal(layer(x), layer(x)) and len(passes) == 2
 
 
+@pytest.mark.parametrize("slow", [True, False], ids=["slow", "native"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("adapter", [torch.float32, None], ids=["float32", "as the base"])
 @pytest.mark.parametrize("choice", [*SINGLES, *TOGETHER], ids=named)
-def test_low_precision_has_the_gradients_of_float64(choice, adapter, dtype):
+def test_low_precision_has_the_gradients_of_float64(monkeypatch, choice, adapter, dtype, slow):
+    """Both ways on every processor, whichever it would take itself."""
+    monkeypatch.setattr(one_pass, "is_slow", lambda *_: slow)
     for form, tokens, base in itertools.product(FORMS, (3, 64), BASES):
         layer = glora_layer(BASES[base](48, 32).to(dtype), choice, A_form=form)
         layer.base_layer.requires_grad_(False)
