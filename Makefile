@@ -27,9 +27,11 @@ help: ## list the commands
 lab: $(VENV)/lab.stamp ## open JupyterLab on the first notebook; ARGS="--no-browser --port 8899" is passed on
 	$(BIN)/python -m jupyterlab $(if $(IS_ROOT),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
 
-test: $(VENV)/test.stamp ## everything: format, lint, types, unit tests, notebooks here and at Colab's versions, browser
-	@$(MAKE) --no-print-directory check
-	@$(MAKE) --no-print-directory quantised
+# Two cores: what runs in one process runs beside its like, the rest brings two of its own.
+test: ## everything: format, lint, types, unit tests, notebooks here and at Colab's versions, browser
+	@$(MAKE) --no-print-directory -j2 $(VENV)/test.stamp $(COLAB)/colab.stamp $(VENV)/axe.stamp chromium
+	@$(MAKE) --no-print-directory -j2 --output-sync lint types quantised
+	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory notebooks
 	@$(MAKE) --no-print-directory colab
 	@GLORA_LAB_REQUIRE_BROWSER=1 $(MAKE) --no-print-directory browser
@@ -45,7 +47,7 @@ types: $(VENV)/test.stamp ## static types
 	$(BIN)/mypy
 
 unit: $(VENV)/test.stamp ## unit tests, on two processes
-	$(PYTEST) tests --ignore=tests/browser --ignore=tests/benchmarks -n 2 $(ARGS)
+	$(PYTEST) tests --ignore=tests/browser --ignore=tests/benchmarks -n 2 --dist worksteal $(ARGS)
 
 quantised: $(VENV)/quantised.stamp ## adapters over the quantised layers of bitsandbytes and torchao, as they compute on a CPU
 	PYTHONPATH=$(VENV)/quantised GLORA_LAB_REQUIRE_QUANTISED=1 $(PYTEST) tests/adapters/test_quantised.py $(ARGS)
@@ -58,10 +60,10 @@ colab: $(COLAB)/colab.stamp ## the panels' tests and every notebook at Colab's v
 	COLAB_RELEASE_TAG=test IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(TEST_ENV) $(COLAB)/bin/python -m pytest $(NBMAKE) $(ARGS)
 
 browser: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## the panels in JupyterLab and Voilà, by hand of a real browser
-	$(PYTEST) tests/browser $(ARGS)
+	$(PYTEST) tests/browser -n 2 $(ARGS)
 
 pictures: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## take the README's pictures of the panels anew
-	PANEL_PICTURES=tests/browser/pictures $(PYTEST) tests/browser/test_people.py -k no_panel
+	PANEL_PICTURES=tests/browser/pictures $(PYTEST) tests/browser/test_all_panels.py
 
 binder: ## make what Binder makes, in .venv-binder, and run notebook 00 there
 	.ci/binder .venv-binder

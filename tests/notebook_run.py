@@ -17,7 +17,7 @@ from nbmake.nb_run import NotebookRun
 
 MB, GB = 10**6, 10**9
 LARGEST, MOST_MEMORY = 2 * MB, 2 * GB
-BETWEEN_LOOKS = 0.1  # seconds
+BETWEEN_LOOKS = 0.5  # seconds
 
 sizes: dict[Path, int] = {}
 _execute = NotebookRun.execute

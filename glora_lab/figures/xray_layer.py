@@ -16,9 +16,10 @@ LEFT, RIGHT = (0.0, 0.54), (0.68, 0.96)
 MOST_WRITTEN = 8  # blocks per side
 
 
-def plot_xray_layer(row: XrayLayer) -> go.Figure:
-    """Singular values at the left; at the right GraLoRA's blocks or GLoRA's paths. LoRA has neither."""
-    spectra = {} if row.spectrum is None else {row.layer: row.spectrum}
+def plot_xray_layer(row: XrayLayer, method: str = "") -> go.Figure:
+    """Singular values at the left, in the colour of the report's method where it is given; at the right GraLoRA's
+    blocks or GLoRA's paths. LoRA has neither."""
+    spectra = {} if row.spectrum is None else {method or row.layer: row.spectrum}
     beside = _blocks(row) or _paths(row)
     axes = spectrum_axes(list(spectra.values()))
     axes["xaxis"] |= {"domain": LEFT if beside else (0, 1), "anchor": "y"}

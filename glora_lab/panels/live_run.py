@@ -1,8 +1,9 @@
 """Training while it happens: progress, curves, and what the models say about a few images, or write, by now.
 
-Drawing and training share one interpreter, so each picture has a pace of its own: the progress moves at every
-look, the curves four times a second, and the models are asked once a second. Writing takes longer than reading:
-where asking takes its time, training gets four times as much before the next.
+Drawing and training share one interpreter, and a page may need a fifth of a second for a picture, so each picture
+has a pace of its own: the progress moves at every look, the curves twice a second, and the models are asked every
+other second. Writing takes longer than reading: where asking takes its time, training gets four times as much before
+the next.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.records import Predictions, Step, Writing
 from glora_lab.training import Race, TrainSession, predict, write
 
-BETWEEN_CURVES, BETWEEN_ANSWERS = 0.25, 1.0  # seconds
+BETWEEN_CURVES, BETWEEN_ANSWERS = 0.5, 2.0  # seconds
 REST_AFTER_ASKING = 4  # times as long as the asking took
 Steps = tuple[Step, ...]
 Answers = dict[str, Any]  # name → Predictions, or Writing where the model writes

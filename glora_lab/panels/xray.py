@@ -114,4 +114,4 @@ class XrayPanel(Panel):
         assert self.report is not None
         row = self.report.row(self.layer_choice.value)
         self.spectrum = row.spectrum
-        self.layer_figure.show(plot_xray_layer(row), describe_xray_layer(row))
+        self.layer_figure.show(plot_xray_layer(row, self.report.method), describe_xray_layer(row))

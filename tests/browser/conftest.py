@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -42,6 +43,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 FAILED = pytest.StashKey[bool]()
+MEASURED = "measured in the page"
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What the tests measured, of which only a bound that a busy machine keeps is asserted."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    lines = [value for report in reports for name, value in report.user_properties if name == MEASURED]
+    if lines:
+        terminalreporter.section(MEASURED)
+    for line in lines:
+        terminalreporter.line(line)
 
 
 @pytest.fixture(scope="package")
@@ -66,7 +78,9 @@ def tab(browser: Browser, lab_server: LabServer, request: pytest.FixtureRequest)
     """An empty tab, whose errors the test looks at itself: `open_notebook` is the fixture to use."""
     context = browser.new_context(viewport=VIEWPORT, reduced_motion="reduce")
     context.set_default_timeout(30_000)
-    yield NotebookPage(context.new_page(), lab_server, request.config.rootpath / "test-results")
+    measured = request.node.user_properties
+    results = request.config.rootpath / "test-results"
+    yield NotebookPage(context.new_page(), lab_server, results, lambda line: measured.append((MEASURED, line)))
     context.close()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,13 @@ OPEN_SECONDS, RUN_SECONDS = 60, 180
 
 
 class NotebookPage:
-    """One notebook in one tab. `page` is Playwright's, for what has no method here."""
+    """One notebook in one tab. `page` is Playwright's, for what has no method here.
 
-    def __init__(self, page: Page, server: LabServer, pictures: Path) -> None:
-        self.page = page
+    `tell` takes a line that is printed when all tests have run.
+    """
+
+    def __init__(self, page: Page, server: LabServer, pictures: Path, tell: Callable[[str], None] = print) -> None:
+        self.page, self.tell = page, tell
         self.refused: list[str] = []  # requests that wanted to leave the server
         self.page_errors: list[str] = []  # uncaught in the page's JavaScript
         self._server, self._pictures = server, pictures
@@ -47,6 +52,15 @@ class NotebookPage:
     def run_all(self, seconds: float = RUN_SECONDS) -> None:
         """Run every cell and wait for the last; a cell that fails is an AssertionError with its traceback."""
         self.page.evaluate("lab.runAll()")
+        self.has_run(seconds)
+
+    def run_to(self, text: str, seconds: float = RUN_SECONDS) -> None:
+        """Run every cell down to the first code cell with this text, as `run_all` does."""
+        self.page.evaluate("text => lab.runTo(text)", text)
+        self.has_run(seconds)
+
+    def has_run(self, seconds: float = RUN_SECONDS) -> None:
+        """Wait until what `lab.runAll()` began has run."""
         self.until("lab.ran !== null", seconds)
         outcome = self.page.evaluate("lab.ran")
         assert outcome == "ok", "\n".join([outcome, *self.kernel_errors()])
@@ -71,7 +85,7 @@ class NotebookPage:
 
     def control(self, label: str) -> Locator:
         """The widget with this description: its label, its input and its readout."""
-        return self.page.locator(f'.lm-Widget:has(> label.widget-label:text-is("{label}"))')
+        return self.page.locator(f'label.widget-label:text-is("{label}")').locator("xpath=..")
 
     def choose(self, label: str, option: str, nth: int = 0) -> None:
         """Pick an option of a dropdown, or of a row of toggle buttons."""
@@ -93,28 +107,24 @@ class NotebookPage:
 
     def seconds_to_picture(self, label: str, word: str, keys: list[str], nth: int = 0) -> list[float]:
         """Press each key on the slider's handle, and time it to the frame that draws a graph with this word anew."""
-        return self._seconds_to(f"lab.timePicture({json.dumps(word)})", label, keys, nth)
+        return self._seconds_to(f"lab.picture({json.dumps(word)})", label, keys, nth)
 
     def seconds_to_change(self, label: str, selector: str, keys: list[str], nth: int = 0) -> list[float]:
         """The same for the first element of a CSS selector, to the frame in which it holds something else."""
-        return self._seconds_to(f"lab.timeChange({json.dumps(selector)})", label, keys, nth)
+        return self._seconds_to(f"lab.content({json.dumps(selector)})", label, keys, nth)
 
-    def _seconds_to(self, begin: str, label: str, keys: list[str], nth: int) -> list[float]:
+    def _seconds_to(self, shown: str, label: str, keys: list[str], nth: int) -> list[float]:
         handle = self.control(label).nth(nth).locator(".noUi-handle").first
         handle.focus()
-        seconds = []
-        for key in keys:
-            self.page.wait_for_timeout(400)  # one movement of a hand at a time: a burst is drawn ten times a second
-            handle.evaluate(
-                f"""(handle, key) => {{
-                    {begin};
-                    handle.dispatchEvent(new KeyboardEvent("keydown", {{ key, bubbles: true, cancelable: true }}));
-                }}""",
-                key,
-            )
-            self.until("lab.pictureTook !== null")
-            seconds.append(self.page.evaluate("lab.pictureTook") / 1000)
-        return seconds
+        handle.evaluate(f"(handle, keys) => {{ lab.press(handle, keys, {shown}); }}", keys)
+        self.until(f"lab.took.length === {len(keys)}", 10 * len(keys))
+        return [milliseconds / 1000 for milliseconds in self.page.evaluate("lab.took")]
+
+    def tell_times(self, what: str, seconds: list[float]) -> float:
+        """Have a line printed on how long something took, in milliseconds, and give the median in seconds."""
+        low, high = 1000 * min(seconds), 1000 * max(seconds)
+        self.tell(f"{what}: median {1000 * median(seconds):.0f} ms of {len(seconds)}, {low:.0f} to {high:.0f}")
+        return median(seconds)
 
     # Looking
 

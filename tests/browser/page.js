@@ -29,10 +29,22 @@ window.lab = {
     });
   },
 
-  runAll() {
+  runAll: () => lab.run("notebook:run-all-cells"),
+
+  // Every cell down to the first code cell with this text.
+  runTo(text) {
+    const notebook = lab.panel().content;
+    const last = notebook.widgets.findIndex(({ model }) => model.type === "code" && model.sharedModel.source.includes(text));
+    if (last < 0) return (lab.ran = `no code cell with ${text}`);
+    notebook.activeCellIndex = 0;
+    notebook.extendContiguousSelectionTo(last);
+    return lab.run("notebook:run-cell");
+  },
+
+  run(command) {
     lab.ran = null;
     const why = () => `a cell failed, or JupyterLab would not run it: ${document.querySelector(".jp-Dialog")?.innerText}`;
-    window.jupyterapp.commands.execute("notebook:run-all-cells").then(
+    window.jupyterapp.commands.execute(command).then(
       (good) => (lab.ran = good === false ? why() : "ok"),
       (error) => (lab.ran = String(error))
     );
@@ -72,33 +84,30 @@ window.lab = {
     }));
   },
 
-  // The time from now to the next frame in which a graph that has this word in its title, or its text, is drawn
-  // anew: JupyterLab's renderer makes it from nothing, so the element itself is another one.
-  timePicture(word) {
-    const find = () => [...document.querySelectorAll(".js-plotly-plot")].find((graph) => graph.textContent.includes(word));
-    const before = find();
-    const drawn = before?.querySelector(".main-svg")?.innerHTML;
-    const began = performance.now();
-    lab.pictureTook = null;
-    const look = (now) => {
-      const graph = find();
-      if (graph?.querySelector(".gtitle") && (graph !== before || graph.querySelector(".main-svg").innerHTML !== drawn))
-        lab.pictureTook = now - began;
-      else requestAnimationFrame(look);
-    };
-    requestAnimationFrame(look);
+  // What a reader sees of the graph that has this word in its title, or its text: JupyterLab's renderer makes it
+  // from nothing when it changes, so the element itself is another one. Nothing while it is being made.
+  picture: (word) => () => {
+    const graph = [...document.querySelectorAll(".js-plotly-plot")].find((graph) => graph.textContent.includes(word));
+    return graph?.querySelector(".gtitle") ? [graph, graph.querySelector(".main-svg").innerHTML] : null;
   },
 
-  // The time from now to the next frame in which the first element of this selector holds something else.
-  timeChange(selector) {
-    const find = () => document.querySelector(selector)?.innerHTML;
-    const [before, began] = [find(), performance.now()];
-    lab.pictureTook = null;
-    const look = (now) => {
-      if (find() !== before) lab.pictureTook = now - began;
-      else requestAnimationFrame(look);
-    };
-    requestAnimationFrame(look);
+  // What the first element of this selector holds.
+  content: (selector) => () => [document.querySelector(selector)?.innerHTML],
+
+  // Press each key on a slider's handle, one movement of a hand at a time since a burst is drawn ten times a second,
+  // and note the milliseconds from there to the first frame that shows something else.
+  async press(handle, keys, shown) {
+    lab.took = [];
+    for (const key of keys) {
+      await new Promise((rested) => setTimeout(rested, 400));
+      const [before, began] = [shown(), performance.now()];
+      const same = (now) => !now || now.every((part, at) => part === before?.[at]);
+      handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+      let frame;
+      do frame = await new Promise(requestAnimationFrame);
+      while (same(shown()));
+      lab.took.push(frame - began);
+    }
   },
 
   // A PNG, smaller, and in 32 levels of each colour: a heatmap's grain is most of its bytes.

@@ -1,12 +1,10 @@
 """Notebook 05 as a reader goes through it: click a block, move with the keys, try a k that does not fit.
 
 `panel` is the notebook's first BlockPanel, on a layer of 128 by 128; a `live` one and one `from_disk` stand below.
-The time from a slider to its picture is printed (`-s` shows it).
+The time from a slider to its picture is printed when all tests have run.
 """
 
 from __future__ import annotations
-
-from statistics import median
 
 import numpy as np
 from playwright.sync_api import Locator, expect
@@ -108,7 +106,7 @@ def time_the_sliders(notebook: NotebookPage) -> None:
     seconds["r to the blocks"] = notebook.seconds_to_change("r", board, there_and_back)
     seconds["hybrid rank to the blocks"] = notebook.seconds_to_change("hybrid rank", board, there_and_back[::-1])
     for name, took in seconds.items():
-        print(f"{name}: {1000 * median(took):.0f} ms at the median, {1000 * max(took):.0f} at most")
+        notebook.tell_times(f"05, {name}", took)
     assert all(len(took) == MOVES for took in seconds.values())
 
 

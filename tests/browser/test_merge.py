@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
-
 from tests.browser.conftest import OpenNotebook
 from tests.source import ROOT
 
@@ -13,7 +11,7 @@ STOCK = "panel.report.lost_at('stock PEFT'), panel.report.changed('glora_lab')"
 
 def test_a_reader_loses_stocks_base_and_gets_ours_back(open_notebook: OpenNotebook) -> None:
     notebook = open_notebook(ROOT / "notebooks/04_merge_and_switch.ipynb")
-    notebook.run_all()
+    notebook.run_to("panel = MergePanel")
     notebook.until(f"{TITLE}.includes('of itself; glora_lab gives every bit back')")
     assert notebook.evaluate(f"[{STOCK}]") == [None, 0]
     calm = notebook.pixels(".js-plotly-plot")
@@ -38,5 +36,5 @@ def test_a_reader_loses_stocks_base_and_gets_ours_back(open_notebook: OpenNotebo
     notebook.page.wait_for_timeout(300)
     notebook.screenshot("merge_float32")
     took = notebook.seconds_to_picture("A and D", "cycles of merging", ["ArrowRight", "ArrowLeft"] * 3)
-    print(f"A to picture: median {1000 * median(took):.0f} ms of {len(took)}")
+    notebook.tell_times("04, A to picture, 100 cycles", took)
     assert notebook.errors() == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from statistics import median
-
 from tests.browser.conftest import OpenNotebook
 from tests.source import ROOT
 
@@ -12,7 +10,7 @@ ABOVE = 'lab.plots().some(plot => plot.title.includes("block low rank") && plot.
 
 def test_a_reader_chooses_a_change_and_turns_the_rank(open_notebook: OpenNotebook) -> None:
     notebook = open_notebook(ROOT / "notebooks/07_when_rank_helps.ipynb")
-    notebook.run_all()
+    notebook.run_to("panel = ReachPanel")
     notebook.choose("wanted change", "block low rank")
     notebook.until(ABOVE)
     assert notebook.evaluate("panel.best[0].name") == "block low rank"
@@ -23,7 +21,7 @@ def test_a_reader_chooses_a_change_and_turns_the_rank(open_notebook: OpenNoteboo
     notebook.page.wait_for_timeout(500)
     notebook.screenshot("when_rank_helps")
     took = notebook.seconds_to_picture("rank", "error 0.", ["ArrowRight", "ArrowLeft"] * 3)
-    print(f"rank to picture: median {1000 * median(took):.0f} ms of {len(took)}")
+    notebook.tell_times("07, rank to picture", took)
     notebook.page.wait_for_timeout(500)
     assert notebook.evaluate("(panel.rank.value, panel.reach.rows[0].r)") == [16, 16]
     assert notebook.errors() == []

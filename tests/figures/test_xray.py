@@ -125,6 +125,11 @@ def test_a_layer_of_gralora_shows_its_blocks():
     assert "Of 4 blocks m 1, n 1 is the largest, with 64% of the energy." in describe_xray_layer(blocks())
 
 
+def test_the_spectrum_has_the_colour_of_the_reports_method():
+    colors = [plot_xray_layer(layer(), method).data[0].line.color for method in ("LoRA", "GLoRA", "GraLoRA")]
+    assert colors == ["#489CCC", "#9030CC", "#FC600C"]
+
+
 def test_a_layer_of_glora_shows_its_paths_the_unknown_ones_named():
     _, bars = plot_xray_layer(unknown_layer()).data
     assert bars.y == ("A", "B", "D") and bars.x == (0, 4, 0)

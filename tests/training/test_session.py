@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -147,6 +147,15 @@ def test_what_on_step_raises_comes_out_too(error: BaseException) -> None:
     assert (made.state, len(made.steps)) == ("failed", 2)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python as a shell's foreground job starts it: one in the background is told to ignore interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_wait_and_not_the_training() -> None:
     go_on = threading.Event()
     main = threading.main_thread().ident
@@ -245,11 +254,12 @@ def test_the_model_rests_while_it_is_asked() -> None:
 
 def test_a_session_that_still_runs_does_not_keep_python_from_ending() -> None:
     code = (
+        "import time\n"
         "from glora_lab.training import TrainSession\n"
         "from tests.training.reader import brightest, reader\n"
         "session = TrainSession(reader(), brightest(), steps=10**9, lr=0.01, seed=0)\n"
         "session.start()\n"
-        "while len(session.steps) < 50: pass\n"
+        "while len(session.steps) < 50: time.sleep(0.01)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
     assert (result.returncode, result.stderr) == (0, "")

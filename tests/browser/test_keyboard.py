@@ -1,51 +1,12 @@
-"""The panels for people: with a keyboard alone, with a screen reader, on a dark page.
-
-Set PANEL_PICTURES to a folder to have the README's pictures of the panels taken: `make pictures`.
-"""
+"""The first notebook with the keyboard alone: every cell run, a path changed, a run started and stopped."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-from glora_lab import panels
-from tests.browser.accessibility import serious_violations
-from tests.browser.all_panels import PANELS, all_panels
 from tests.browser.conftest import OpenNotebook
 from tests.browser.notebook_page import NotebookPage
 from tests.source import ROOT
 
 NUMBERED = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].filter(p => /[0-9]/.test(p.innerText))"
-DARK = 'window.jupyterapp.commands.execute("apputils:change-theme", { theme: "JupyterLab Dark" })'
-
-
-def test_no_panel_keeps_anybody_out_on_a_light_page_and_on_a_dark_one(
-    open_notebook: OpenNotebook, tmp_path: Path
-) -> None:
-    assert set(PANELS) == {name for name in panels.__all__ if name.endswith("Panel")} - {"Panel"}
-    notebook = open_notebook(all_panels(tmp_path))
-    notebook.run_all()
-    notebook.until(f"document.querySelectorAll('.glora-panel').length === {len(PANELS)}")
-    take_pictures(notebook, "light")
-    found = {"light": serious_violations(notebook, ".glora-panel")}
-    notebook.page.evaluate(f"() => {{ {DARK} }}")
-    notebook.until("document.body.dataset.jpThemeName === 'JupyterLab Dark'")
-    found["dark"] = serious_violations(notebook, ".glora-panel")
-    take_pictures(notebook, "dark")
-    assert found == {"light": [], "dark": []}, "\n".join(sorted({*found["light"], *found["dark"]}))
-    assert notebook.errors() == []
-
-
-def take_pictures(notebook: NotebookPage, theme: str) -> None:
-    """One of each panel in test-results/; the light ones for the README too, where it wants them."""
-    notebook.page.set_viewport_size({"width": 1280, "height": 1500})  # so that the tallest panel is seen whole
-    for name in PANELS:
-        panel = notebook.page.locator(".jp-CodeCell", has_text=f"{name} = ").locator(".glora-panel")
-        panel.scroll_into_view_if_needed()
-        notebook.page.wait_for_timeout(300)
-        picture = notebook.screenshot(f"{theme}_{name}", panel)
-        if theme == "light" and (wanted := os.environ.get("PANEL_PICTURES")):
-            (Path(wanted) / f"{name}.png").write_bytes(notebook.shrunk(picture.read_bytes(), 0.6))
 
 
 def test_the_first_notebook_is_gone_through_with_the_keyboard_alone(open_notebook: OpenNotebook) -> None:
