@@ -19,6 +19,7 @@ from peft import PeftModel, get_peft_model
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -40,9 +41,10 @@ def language_model() -> LlamaForCausalLM:
 
 def sharded(adapted: PeftModel) -> nn.Module:
     """The model with its tensors cut along their first axis, a part for each process; a block at a time is whole."""
+    processes = init_device_mesh("cpu", (torch.distributed.get_world_size(),))  # on a machine with GPUs as well
     for block in adapted.get_base_model().model.layers:
-        fully_shard(block)
-    return fully_shard(adapted)
+        fully_shard(block, mesh=processes)
+    return fully_shard(adapted, mesh=processes)
 
 
 def whole(gradient: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ Decisions. The notebook ships with every answer open (`answer = ...`), which a c
 runs to its end as it is, and a student who opens it finds no solution beside the question. The solutions are in the
 tests (`tests/checks/answers.py`), where a teacher finds them with three wrong answers each: CI puts every one of them
 into the notebook's own cell, so that a solution that no longer works, or a wrong answer that passes, is a failed test.
-No truth is written down here: each is computed from the layers that train, so it stays true when they change.
+No truth but the names of the last exercise is written down here: each is computed from the layers that train, so it
+stays true when they change.
 """
 
 from .counting import check_budget, check_equal_ranks, check_fitting_k, check_inert, check_rank_of_entrywise

@@ -68,6 +68,8 @@ def numbers_by_name(answer: Any, names: Iterable[str]) -> dict[str, int]:
     names = list(names)
     if not isinstance(answer, Mapping):
         raise NotYet(f"Please write a dict with a number for each of {', '.join(names)}; this is {_shown(answer)}.")
+    in_any_case = {name.lower(): name for name in names}
+    answer = {in_any_case.get(str(name).lower(), name): value for name, value in answer.items()}
     missing, more = [n for n in names if n not in answer], [str(n) for n in answer if n not in names]
     if missing or more:
         said = [
@@ -82,6 +84,8 @@ def several(answer: Any, what: str) -> list[Any]:
     """A list, tuple, set, range or array as a list; a text is its letters."""
     if isinstance(answer, Mapping) or not isinstance(answer, Iterable):
         raise NotYet(f"Please write {what}, in a list; this is {_shown(answer)}.")
+    if isinstance(answer, np.ndarray | torch.Tensor) and answer.ndim == 0:
+        raise NotYet(f"Please write {what}, in a list; this is one value.")
     return [
         item.item() if isinstance(item, np.generic | torch.Tensor) and _size(item) == 1 else item for item in answer
     ]
@@ -90,8 +94,8 @@ def several(answer: Any, what: str) -> list[Any]:
 def matrix(answer: Any, shape: tuple[int, int]) -> Float[np.ndarray, "o i"]:
     """An array of this shape, from numpy or torch."""
     try:
-        found = np.asarray(answer.detach().cpu() if isinstance(answer, torch.Tensor) else answer, dtype=float)
-    except (TypeError, ValueError):
+        found = np.asarray(answer.detach().cpu().double() if isinstance(answer, torch.Tensor) else answer, dtype=float)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise NotYet(f"Please give an array of numbers; this is {_shown(answer)}.") from None
     if found.shape == shape[::-1] != shape:
         raise NotYet(f"The shape is {found.shape}: it lies on its side. Rows are output channels.")
@@ -105,7 +109,8 @@ def matrix(answer: Any, shape: tuple[int, int]) -> Float[np.ndarray, "o i"]:
 def glora_config(answer: Any) -> GloraConfig:
     """One of our GLoRA configurations."""
     if not isinstance(answer, GloraConfig):
-        raise NotYet(f"Please give a glora_lab.GloraConfig; this is {_shown(answer)}.")
+        ours = f"; this is of {type(answer).__module__.partition('.')[0]}'s own" if _is_named_alike(answer) else ""
+        raise NotYet(f"Please give a glora_lab.GloraConfig{ours or f'; this is {_shown(answer)}'}.")
     return answer
 
 
@@ -114,11 +119,16 @@ def near(found: np.ndarray, wanted: np.ndarray) -> bool:
     return bool(np.allclose(found, wanted, rtol=1e-4, atol=ATOL * max(1.0, math.sqrt(np.square(wanted).mean()))))
 
 
+def _is_named_alike(answer: Any) -> bool:
+    return type(answer).__name__ == GloraConfig.__name__
+
+
 def _size(value: Any) -> int:
     return value.numel() if isinstance(value, torch.Tensor) else value.size
 
 
 def _shown(answer: Any) -> str:
-    text = str(answer) if isinstance(answer, int | float | str | bool) else ""
     kind = type(answer).__name__
-    return f"{text!r}, a {kind}" if text and len(text) < 40 else f"of type {kind}"
+    if not isinstance(answer, int | float | str | bool) or (isinstance(answer, int) and abs(answer) > 10**30):
+        return f"of type {kind}"
+    return f"{answer!r} ({kind})" if len(repr(answer)) < 40 else f"of type {kind}"

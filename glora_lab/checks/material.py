@@ -47,9 +47,13 @@ def found(model: PeftModel, layer: str = LAYER) -> Any:
     return model.get_submodule(f"base_model.model.{layer}")
 
 
-@cache
 def gralora_layer() -> Any:
-    """A GraLoRA layer, 64 inputs and 128 outputs, of rank 8 in 4×4 blocks, with random values."""
+    """A GraLoRA layer, 64 inputs and 128 outputs, of rank 8 in 4×4 blocks, with random values; a copy each time."""
+    return copy.deepcopy(_gralora_layer())
+
+
+@cache
+def _gralora_layer() -> Any:
     config = GraloraConfig(r=8, gralora_k=4, alpha=16, target_modules=[LAYER], init_weights=False)
     return found(adapted(load_model("digits-vit"), config, seed=1)).eval()
 
@@ -92,7 +96,10 @@ def baked_in() -> BakedIn:
         for n, name in ((1, FIRST), (2, SECOND))
         for path in "AB"
     }
-    return BakedIn(plain.weight.detach().numpy(), **paths)
+    weight = plain.weight.detach().numpy()
+    for array in (weight, *paths.values()):
+        array.setflags(write=False)  # the check compares with the same arrays
+    return BakedIn(weight, **paths)
 
 
 class UnknownMix(NamedTuple):

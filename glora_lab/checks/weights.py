@@ -43,8 +43,12 @@ def check_lora(answer: Any) -> str:
         raise NotYet("An input of zeros gets another answer than before: something moves the bias, and LoRA does not.")
     rank = int(torch.linalg.matrix_rank(before))
     lora = path_budget(load_model("digits-vit"), GloraConfig.only(B="lora", r=LORA_RANK, target_modules=[LAYER]))
-    if rank != LORA_RANK or sum(p.numel() for p in layer.parameters() if p.requires_grad) != lora.total:
+    if rank != LORA_RANK:
         raise NotYet(f"ΔW is added and knows nothing of W0, as LoRA's; but its rank is {rank}.")
+    if (trained := sum(p.numel() for p in layer.parameters() if p.requires_grad)) != lora.total:
+        raise NotYet(
+            f"The rank is right, but {trained:,} numbers are trained here, and LoRA's factors have {lora.total:,}."
+        )
     return "One path is LoRA, the one that is added without a look at W0. All on `lora` would not be."
 
 
@@ -86,29 +90,34 @@ def check_repaired_merge(answer: Any) -> str:
     if near(weight, w0):
         raise NotYet("You have found the original weight; now both adapters belong in it.")
     if near(weight, w0 * (1 + given.A1) + given.B1):
-        raise NotYet("The second adapter is out again. The first one still is in what you divide.")
+        raise NotYet("The second adapter is out again; the first is still in it.")
     if near(weight, w0 * (1 + given.A1) * (1 + given.A2) + given.B1 + given.B2):
         raise NotYet("Almost: A1 and A2 still multiply each other. Both should see W0 itself.")
-    raise NotYet("Not this one. Go backwards: which equation did the second merge solve, and for which weight?")
+    raise NotYet("Not this one. Go backwards: which formula did the second merge use, and on which weight?")
 
 
 @exercise
 def check_lost_bases(answer: Any) -> str:
     """Of A = −0.9, −0.99, −0.995, −0.999, −1: those with which stock PEFT loses a base in bfloat16 to inf or nan."""
     values = several(answer, "the values of A")
-    if not all(isinstance(value, int | float) and float(value) in NEAR_MINUS_ONE for value in values):
+    chosen = {_offered(value) if isinstance(value, int | float) else None for value in values}
+    if None in chosen:
         raise NotYet(f"Please choose from {', '.join(map(str, NEAR_MINUS_ONE))}.")
-    chosen = {float(value) for value in values}
     truth = {a for a in NEAR_MINUS_ONE if _is_lost(a)}
     if chosen == truth:
         return "bfloat16 keeps 8 bits of a number, so all that is nearer to −1 than to its neighbour above is −1."
     if truth - chosen and not chosen - truth:
-        raise NotYet("One more is lost. Before it divides, PEFT writes A in bfloat16: what is it then?")
+        raise NotYet("More are lost. Before it divides, PEFT writes A in bfloat16: what is it then?")
     if chosen - truth and not truth - chosen:
         raise NotYet(
-            "One of these bases drifts, and stays a number. How many values has bfloat16 between −1 and −0.99?"
+            "At least one of these bases drifts, and stays a number. How many values has bfloat16 between −1 and −0.99?"
         )
     raise NotYet("Some of these survive, and some that are lost are missing. Try `torch.tensor(a).bfloat16()`.")
+
+
+def _offered(value: float) -> float | None:
+    """The value of A that is meant, float32's −0.999 included."""
+    return next((a for a in NEAR_MINUS_ONE if abs(a - value) < 1e-6), None) if abs(value) < 2 else None
 
 
 def _is_lost(a: float) -> bool:

@@ -45,13 +45,19 @@ def outputs(layer: nn.Module, x: Tensor) -> list[Tensor]:
     return [plain, layer(x.clone().requires_grad_()).detach()]
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [
+        *itertools.product((torch.float32, torch.bfloat16), SIZES),
+        *((torch.float16, size) for size in SIZES[:3]),  # bfloat16's code, in another precision
+    ],
+    ids=str,
+)
 def test_every_size_and_number_of_tokens(dtype, size):
     large = size[0] * size[1] > 2**20
     choices = TOGETHER if large else [*SINGLES, *TOGETHER]
     for base, bias, tokens in itertools.product(BASES, (True, False), TOKENS):
-        if (base == "Conv1D" and not bias) or (tokens > (2 if large else 16) and is_slow(dtype, "cpu")):
+        if (base == "Conv1D" and not bias) or (tokens > (1 if large else 16) and is_slow(dtype, "cpu")):
             continue  # transformers' Conv1D has a bias; the base itself takes seconds in a slow precision
         layer, x = frozen(base, size, dtype, bias), torch.randn(tokens, size[0]).to(dtype)
         wanted = layer(x)

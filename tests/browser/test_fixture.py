@@ -70,21 +70,16 @@ def test_a_reader_presses_chooses_slides_and_looks(open_notebook: OpenNotebook, 
     assert notebook.errors() == []
 
 
-@pytest.mark.parametrize(
-    ("gesture", "error"),
-    [("press", "ZeroDivisionError"), ("thread.start()", "IndexError"), ("leave", "outside the server")],
-)
-def test_it_sees_errors_that_a_reader_would_not(tab: NotebookPage, tmp_path: Path, gesture: str, error: str) -> None:
-    notebook = tab.open(write_notebook(tmp_path / "bad.ipynb", CONTROLS, BROKEN), f"bad_{error[:7]}")
+def test_it_sees_errors_that_a_reader_would_not(tab: NotebookPage, tmp_path: Path) -> None:
+    notebook = tab.open(write_notebook(tmp_path / "bad.ipynb", CONTROLS, BROKEN), "bad")
     notebook.run_all()
     assert notebook.errors() == []
-    if gesture == "press":
-        notebook.press("Count")
-    elif gesture == "leave":
-        notebook.page.evaluate("fetch('http://elsewhere.invalid/').catch(() => 0)")
-    else:
-        notebook.page.evaluate("code => lab.ask('it', code)", gesture)
-    assert any(error in seen for seen in notebook.close())
+    notebook.press("Count")
+    notebook.page.evaluate("fetch('http://elsewhere.invalid/').catch(() => 0)")
+    notebook.page.evaluate("lab.ask('it', 'thread.start()')")
+    seen = notebook.close()
+    for error in ("ZeroDivisionError", "IndexError", "outside the server"):
+        assert any(error in line for line in seen), (error, seen)
 
 
 def test_a_failing_cell_fails_the_run(tab: NotebookPage, tmp_path: Path) -> None:

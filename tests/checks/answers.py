@@ -37,7 +37,7 @@ ANSWERS: dict[str, Answers] = {
         "answer = 64",
         (
             ("answer = 4", "a bound for A itself"),
-            ("answer = 128", "Which side is the shorter?"),
+            ("answer = 128", "can have so large a rank"),
             ("answer = 8", "Too small"),
             ('answer = "full"', "one whole number"),
         ),
@@ -99,7 +99,7 @@ ANSWERS: dict[str, Answers] = {
     "lost_bases": Answers(
         "answer = [a for a in (-0.9, -0.99, -0.995, -0.999, -1.0) if torch.tensor(a).bfloat16() == -1]",
         (
-            ("answer = [-1.0]", "One more is lost"),
+            ("answer = [-1.0]", "More are lost"),
             ("answer = [-0.9, -0.99, -0.995, -0.999, -1.0]", "drifts, and stays a number"),
             ("answer = [-0.995, -1.0]", "Some of these survive"),
             ("answer = [1.0]", "Please choose from"),

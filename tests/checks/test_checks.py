@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from glora_lab import checks
+from glora_lab import GloraConfig, checks
 from glora_lab.checks.exercise import NotYet, exercise
 from glora_lab.records import Verdict
 from tests.checks.answers import ANSWERS
@@ -104,7 +104,9 @@ def test_no_answer_is_no_wrong_answer(name: str, open_answer: str) -> None:
 
 NONSENSE = ["answer = object()", "answer = {}", "answer = []", "answer = 'x'", "answer = np.zeros((2, 3))",
             "answer = float('nan')", "answer = torch.zeros(3)", "answer = [None]", "answer = {'A': 'many'}",
-            "answer = lambda: 3", "answer = True"]  # fmt: skip
+            "answer = lambda: 3", "answer = True", "answer = torch.tensor(3)", "answer = np.array(3)",
+            "answer = [[10**400]]", "answer = [10**5000]",
+            "answer = [torch.ones(2, requires_grad=True)] * 2"]  # fmt: skip
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE)
@@ -128,6 +130,31 @@ def test_an_answer_may_come_from_numpy_and_torch() -> None:
     assert checks.check_rank_of_entrywise(64.0) and not checks.check_rank_of_entrywise(64.5)
     assert checks.check_fitting_k(np.array([1, 2, 4])) and checks.check_fitting_k({4, 2, 1})
     assert checks.check_outlier_reach(torch.arange(32, 64))
+    assert checks.check_lost_bases(torch.tensor([-0.999, -1.0]))
+    assert checks.check_lost_bases(np.array([-1.0, -0.999], dtype=np.float32))
+    assert checks.check_inert(["CDE"]) and checks.check_inert("c, d and e") and checks.check_inert(("C", "D", "E"))
+    small = {"a": 768, "b": 768, "c": 260, "d": 128, "e": 128}
+    assert checks.check_budget(small), checks.check_budget(small)
+
+
+def test_what_is_given_cannot_be_spoilt() -> None:
+    given, layer = checks.baked_in(), checks.gralora_layer()
+    for array in given:
+        with pytest.raises(ValueError, match="read-only"):
+            array -= 1
+    before = checks.gralora_layer().gralora_A["default"].detach().clone()
+    layer.gralora_A["default"].detach().numpy()[:] = 0
+    assert torch.equal(checks.gralora_layer().gralora_A["default"], before)
+
+
+def test_numbers_that_train_beside_the_paths_are_counted() -> None:
+    said = checks.check_paths_under_limit(GloraConfig.only(B="lora", r=1, bias="all"))
+    assert not said and "above the limit" in said.message
+    assert (
+        "Nothing is trained"
+        in checks.check_paths_under_limit(GloraConfig.only(B="lora", r=1, inference_mode=True)).message
+    )
+    assert "numbers are trained" in checks.check_lora(GloraConfig.only(B="lora", r=4, bias="all")).message
 
 
 def test_the_random_state_is_left_alone() -> None:

@@ -115,13 +115,14 @@ def test_llama_8b_counts_by_hand():
 
 
 def test_llama_70b_takes_under_five_seconds_and_one_gigabyte():
+    """Of the processor's time: a machine that others load is not slow."""
     code = (
-        "import resource, time, torch; torch.set_num_threads(1); start = time.perf_counter();"
+        "import resource, time, torch; torch.set_num_threads(1); start = time.process_time();"
         "from glora_lab.adapters import GloraConfig; from glora_lab.measure import path_budget;"
         "from glora_lab.models.architectures import architecture;"
-        "loaded = time.perf_counter();"
+        "loaded = time.process_time();"
         "b = path_budget(architecture('Llama-3-70B'), GloraConfig(target_modules='all-linear'));"
-        "print(b.total, time.perf_counter() - loaded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
+        "print(b.total, time.process_time() - loaded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     total, seconds, gigabytes = map(float, run.stdout.split())

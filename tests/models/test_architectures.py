@@ -35,13 +35,14 @@ def test_an_architecture_has_its_published_size_and_no_weights(name: str) -> Non
 
 
 def test_the_largest_takes_under_five_seconds_and_a_gigabyte() -> None:
+    """Of the processor's time: a machine that others load is not slow."""
     code = (
         "import json, resource, time\n"
         "from glora_lab.models import architecture, meta_model\n"
         "import transformers.models.llama.modeling_llama\n"
-        "start = time.perf_counter()\n"
+        "start = time.process_time()\n"
         "meta_model(architecture('Llama-3-70B'))\n"
-        "seconds = time.perf_counter() - start\n"
+        "seconds = time.process_time() - start\n"
         "print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
