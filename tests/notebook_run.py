@@ -18,6 +18,7 @@ from nbmake.nb_run import NotebookRun
 MB, GB = 10**6, 10**9
 LARGEST, MOST_MEMORY = 2 * MB, 2 * GB
 BETWEEN_LOOKS = 0.5  # seconds
+LONGEST = ("03_train_live", "09_your_model", "07_when_rank_helps", "06_gradient_entanglement")
 
 sizes: dict[Path, int] = {}
 _execute = NotebookRun.execute
@@ -56,6 +57,11 @@ def _resident(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
     except psutil.Error:  # it has ended meanwhile
         return 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that two processes end together."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.hookimpl(wrapper=True)
