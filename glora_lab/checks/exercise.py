@@ -109,8 +109,7 @@ def matrix(answer: Any, shape: tuple[int, int]) -> Float[np.ndarray, "o i"]:
 def glora_config(answer: Any) -> GloraConfig:
     """One of our GLoRA configurations."""
     if not isinstance(answer, GloraConfig):
-        ours = f"; this is of {type(answer).__module__.partition('.')[0]}'s own" if _is_named_alike(answer) else ""
-        raise NotYet(f"Please give a glora_lab.GloraConfig{ours or f'; this is {_shown(answer)}'}.")
+        raise NotYet(f"Please give a glora_lab.GloraConfig; this is {_shown(answer)}.")
     return answer
 
 
@@ -119,16 +118,12 @@ def near(found: np.ndarray, wanted: np.ndarray) -> bool:
     return bool(np.allclose(found, wanted, rtol=1e-4, atol=ATOL * max(1.0, math.sqrt(np.square(wanted).mean()))))
 
 
-def _is_named_alike(answer: Any) -> bool:
-    return type(answer).__name__ == GloraConfig.__name__
-
-
 def _size(value: Any) -> int:
     return value.numel() if isinstance(value, torch.Tensor) else value.size
 
 
 def _shown(answer: Any) -> str:
-    kind = type(answer).__name__
+    kind, home = type(answer).__name__, type(answer).__module__.partition(".")[0]
     if not isinstance(answer, int | float | str | bool) or (isinstance(answer, int) and abs(answer) > 10**30):
-        return f"of type {kind}"
+        return f"of type {kind}" if home == "builtins" else f"of type {home}.{kind}"
     return f"{answer!r} ({kind})" if len(repr(answer)) < 40 else f"of type {kind}"

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import numpy as np
+import peft
 import pytest
 import torch
 
@@ -135,6 +136,10 @@ def test_an_answer_may_come_from_numpy_and_torch() -> None:
     assert checks.check_inert(["CDE"]) and checks.check_inert("c, d and e") and checks.check_inert(("C", "D", "E"))
     small = {"a": 768, "b": 768, "c": 260, "d": 128, "e": 128}
     assert checks.check_budget(small), checks.check_budget(small)
+
+
+def test_a_configuration_of_the_same_name_is_told_apart() -> None:
+    assert "this is of type peft.GloraConfig" in checks.check_lora(peft.GloraConfig()).message
 
 
 def test_what_is_given_cannot_be_spoilt() -> None:
