@@ -17,6 +17,7 @@ from tests.browser.lab_server import LabServer
 
 IN_PAGE = Path(__file__).with_name("page.js").read_text()
 OPEN_SECONDS, RUN_SECONDS = 60, 180
+LOOK_EVERY = 100  # milliseconds: at each frame, Playwright's own way, takes time from the page that draws
 
 
 class NotebookPage:
@@ -73,7 +74,8 @@ class NotebookPage:
 
     def until(self, condition: str, seconds: float = 30) -> None:
         """Wait until a JavaScript expression is truthy."""
-        self.page.wait_for_function(f"() => {{ return {condition}; }}", timeout=1000 * seconds)
+        look = f"() => {{ return {condition}; }}"
+        self.page.wait_for_function(look, timeout=1000 * seconds, polling=LOOK_EVERY)
 
     # Controls, by the words a reader sees on them
 

@@ -19,10 +19,13 @@ def _install(shell):
 
     settle = 0.5  # seconds that a cell waits for the threads it started, so that one failing at once is seen
 
+    many = 20  # modules that a cell imports: what they made stays, and the collector need not look at it each time
+
     unseen = []  # (where, exception)
     tasks = weakref.WeakSet()
     futures = weakref.WeakSet()
     threads = []
+    modules = 0
 
     def note(where, exception):
         if exception is not None and not any(known is exception for _, known in unseen):
@@ -96,7 +99,9 @@ def _install(shell):
         return task
 
     def before_cell(info):
+        nonlocal modules
         threads.clear()
+        modules = len(sys.modules)
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(on_loop_error)
         loop.set_task_factory(new_task)
@@ -106,6 +111,8 @@ def _install(shell):
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         gc.collect()  # a dropped task or future speaks up when it is collected
+        if len(sys.modules) > modules + many:
+            gc.freeze()
         for task in list(tasks):
             if task.done() and not task.cancelled() and task._log_traceback:
                 note("task", task.exception())
