@@ -3,7 +3,8 @@
 A figure is sent as the data that JupyterLab's plotly renderer draws, as the single output of an Output
 widget: replacing that output swaps the drawing between two frames, while a FigureWidget would put five
 megabytes of JavaScript into every notebook, and displaying the figure again would append it. At most ten
-drawings a second are sent; where an event loop runs, the last of a burst always is.
+drawings a second are sent, and the next only when the page has drawn the one before and rested; where an event
+loop runs, the last of a burst always is.
 
 Colab's Output widgets have no such renderer, and a script in their HTML may run before plotly is there. So a figure
 goes there as a page of its own in a frame, once a second at most.
@@ -22,9 +23,12 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import numpy as np
 
+from glora_lab.panels.answering_page import AnsweringPage
 from glora_lab.panels.looking import running_loop
 
 if TYPE_CHECKING:
+    import asyncio
+
     import plotly.graph_objects as go
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -55,21 +59,21 @@ class FigureSlot(widgets.VBox):
         self._lock = threading.RLock()
         self._drawn_at = -SECONDS_BETWEEN
         self._waiting = False
+        self._timer: asyncio.TimerHandle | None = None
         self._loop = running_loop()
+        self._page = AnsweringPage(then=self._caught_up)
         super().__init__([self._output, self._words])
         self._output.add_class("glora-figure")
 
     def show(self, figure: go.Figure, summary: str = "") -> None:
-        """Draw the figure, now or as soon as a tenth of a second has passed since the last drawing."""
+        """Draw the figure, now or as soon as the last is drawn and a tenth of a second has passed since."""
         with self._lock:
             self.figure, self.summary = figure, summary
             if self._waiting:
                 return
-            between = SECONDS_BETWEEN_FRAMES if in_colab() else SECONDS_BETWEEN
-            wait = self._drawn_at + between - time.monotonic()
-            if wait > 0 and self._loop is not None and self._loop.is_running():
+            if self._seconds_to_wait() > 0 and self._loop is not None and self._loop.is_running():
                 self._waiting = True
-                self._loop.call_soon_threadsafe(self._loop.call_later, wait, self.flush)
+                self._loop.call_soon_threadsafe(self._flush_in_time)
             else:
                 self.flush()
 
@@ -79,10 +83,30 @@ class FigureSlot(widgets.VBox):
             self._waiting = False
             if self.figure is None or self.comm is None:  # closed meanwhile
                 return
-            self._drawn_at = time.monotonic()
             data = figure_data(self.figure, self.summary)
             self._output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
             self._words.value = words(self.summary)
+            self._drawn_at = time.monotonic()
+            self._page.ask()
+
+    def close(self) -> None:
+        self._page.close()
+        super().close()
+
+    def _seconds_to_wait(self) -> float:
+        between = SECONDS_BETWEEN_FRAMES if in_colab() else SECONDS_BETWEEN
+        return max(self._drawn_at + between - time.monotonic(), self._page.seconds_to_wait)
+
+    def _flush_in_time(self) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._waiting and self._loop is not None:
+                self._timer = self._loop.call_later(self._seconds_to_wait(), self.flush)
+
+    def _caught_up(self) -> None:
+        if self._waiting:
+            self._flush_in_time()
 
 
 def figure_data(figure: go.Figure, summary: str) -> dict[str, Any]:

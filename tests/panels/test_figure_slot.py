@@ -12,7 +12,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from glora_lab.panels import figure_slot
+from glora_lab.panels import answering_page, figure_slot
 from glora_lab.panels.figure_slot import PLOTLY, FigureSlot, figure_data
 
 
@@ -77,6 +77,54 @@ def test_threads_may_show_too() -> None:
         return drawn(slot)
 
     assert asyncio.run(from_threads()) == "figure 99"
+
+
+def test_a_page_that_draws_slowly_is_waited_for_and_left_alone() -> None:
+    async def slow_page() -> tuple[list[str], float]:
+        slot, seen = FigureSlot(), []
+        slot.show(figure(0), "0")
+        answer_page(slot)
+        await asyncio.sleep(1.2 * figure_slot.SECONDS_BETWEEN)
+        for n in range(1, 11):
+            slot.show(figure(n), str(n))
+            await asyncio.sleep(0.02)
+        seen.append(drawn(slot))  # a fifth of a second has passed
+        answer_page(slot)
+        answered = asyncio.get_running_loop().time()
+        await asyncio.sleep(0.1)
+        seen.append(drawn(slot))
+        while drawn(slot) != "figure 10":
+            await asyncio.sleep(0.01)
+        return seen, asyncio.get_running_loop().time() - answered
+
+    seen, rested = asyncio.run(slow_page())
+    assert seen == ["figure 1", "figure 1"]
+    assert 0.2 * answering_page.REST <= rested < answering_page.LONGEST
+
+
+def test_a_page_that_is_gone_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering_page, "LONGEST", 0.4)
+
+    async def gone() -> list[str]:
+        slot = FigureSlot()
+        slot.show(figure(1), "1")
+        answer_page(slot)
+        await asyncio.sleep(0.15)
+        slot.show(figure(2), "2")
+        slot.show(figure(3), "3")
+        await asyncio.sleep(0.2)
+        before = drawn(slot)
+        await asyncio.sleep(0.3)
+        return [before, drawn(slot)]
+
+    assert asyncio.run(gone()) == ["figure 2", "figure 3"]
+
+
+def answer_page(slot: FigureSlot) -> None:
+    """What the link in a page sends back."""
+    page = slot._page
+    message = {"content": {"data": {"method": "update", "state": {"answered": page.asked}}}, "buffers": []}
+    page.comm.handle_msg(message)
 
 
 def test_a_closed_slot_draws_nothing() -> None:
