@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import runpy
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
 import peft
@@ -20,19 +18,21 @@ from glora_lab import load_adapter
 from . import two_processes
 from .small_models import largest_difference
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "notebooks" / "two_processes.py"
-# accelerate's --cpu asks for MPI; what starts processes without it is called after the GPUs that are not needed
-LAUNCH = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
-LAUNCH += ["--dynamo_backend", "no", "--main_process_port", "0"]
-
 pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory) -> dict:
+def folder(tmp_path_factory) -> Path:
+    """What the two processes wrote."""
     folder = tmp_path_factory.mktemp("two")
-    torch.multiprocessing.spawn(two_processes.work, args=(str(folder),), nprocs=2)
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [free.getsockname()[1] for free in (one, other)]
+    torch.multiprocessing.spawn(two_processes.work, args=(str(folder), ports), nprocs=2, daemon=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder) -> dict:
     return json.loads((folder / "found.json").read_text())
 
 
@@ -52,7 +52,7 @@ def test_parts_are_not_saved_for_a_whole(found):
 
 @pytest.fixture(scope="module")
 def script() -> dict:
-    return runpy.run_path(str(SCRIPT))
+    return runpy.run_path(str(two_processes.SCRIPT))
 
 
 def adapted(script: dict, adapter: str) -> peft.PeftModel:
@@ -74,32 +74,21 @@ def train_alone(script: dict, adapter: str) -> tuple[peft.PeftModel, dict[str, t
     return model.eval(), first
 
 
-@pytest.fixture(scope="module", params=["glora", "gralora"])
-def run(request, tmp_path_factory) -> tuple[str, Path, str]:
-    """The adapter, the folder that the script wrote, and what it printed."""
-    folder = tmp_path_factory.mktemp("script")
-    command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, str(SCRIPT)]
-    command += ["--adapter", request.param, "--out", str(folder)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=150)
-    assert done.returncode == 0, done.stderr
-    return request.param, folder, done.stdout
-
-
 @pytest.mark.parametrize("way", ["ddp", "fsdp"])
-def test_the_script(script, run, way):
-    adapter, folder, printed = run
+@pytest.mark.parametrize("adapter", two_processes.ADAPTERS)
+def test_the_script(script, folder, adapter, way):
+    printed = [(folder / f"{adapter}_{rank}.txt").read_text() for rank in (0, 1)]
     alone, gradients = train_alone(script, adapter)
     every = sum(p.numel() for p in alone.parameters())
     held = every // 2 if way == "fsdp" else every
-    assert all(f"{way}, process {rank} holds {held:,} of {every:,}" in printed for rank in (0, 1)), printed
+    assert all(f"{way}, process {rank} holds {held:,} of {every:,}" in printed[rank] for rank in (0, 1)), printed
 
-    got = load_file(folder / way / "gradients.safetensors")
+    got = load_file(folder / adapter / way / "gradients.safetensors")
     assert got.keys() == gradients.keys()
     for name, wanted in gradients.items():
         assert largest_difference(got[name], wanted) < 1e-6 * max(wanted.abs().max().item(), 1e-3), name
     ids = torch.arange(32)[None]
-    loaded = load_adapter(script["language_model"](), folder / way).eval()
+    loaded = load_adapter(script["language_model"](), folder / adapter / way).eval()
     assert largest_difference(loaded(ids).logits, alone(ids).logits) < 1e-3
     with alone.disable_adapter():
         assert largest_difference(loaded(ids).logits, alone(ids).logits) > 1e-2

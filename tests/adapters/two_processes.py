@@ -1,16 +1,22 @@
 """What two processes make of each path, alone beside whole: run by test_two_processes.py, which reads what it writes.
 
 Each process has half of a batch. The gradients that DistributedDataParallel averages, and those that FSDP2 scatters,
-are compared in both with those of the whole batch on the layer alone.
+are compared in both with those of the whole batch on the layer alone. Then both run the course's script, once for each
+adapter; notebook 09 starts it as a reader does, by `accelerate launch`.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import runpy
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -18,6 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 from .block_models import BlockNet, gralora_layer, gralora_model
 from .small_models import SINGLES, conv1d, glora_layer, named
 
+SCRIPT = Path(__file__).parents[2] / "notebooks" / "two_processes.py"
+ADAPTERS = ("glora", "gralora")
 IN, OUT, ROWS = 12, 8, 40  # more rows than one_pass.py calls few
 TOGETHER = [
     {"A": "lora", "B": "lora", "C": "lora", "D": "vector", "E": "vector"},
@@ -77,9 +85,26 @@ def parallel(way: str) -> nn.Module:
     return fully_shard(model)
 
 
-def work(rank: int, folder: str) -> None:
-    """One of two processes; the first writes how far each gradient was off, relative to the largest there."""
+def work(rank: int, folder: str, ports: list[int]) -> None:
+    """One of two processes, which meet at another port for each adapter: the store at the last may still answer."""
     torch.set_num_threads(1)
+    compare(rank, folder)
+    run_script(rank, Path(folder), ports)
+
+
+def run_script(rank: int, folder: Path, ports: list[int]) -> None:
+    """Each adapter in a folder of its own, with what each process printed."""
+    for adapter, port in zip(ADAPTERS, ports, strict=True):
+        here = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in here.items()})
+        sys.argv = [str(SCRIPT), "--adapter", adapter, "--out", str(folder / adapter)]
+        with (folder / f"{adapter}_{rank}.txt").open("w") as printed, redirect_stdout(printed):
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        AcceleratorState._reset_state(reset_partial_state=True)  # the next one begins as a new process would
+
+
+def compare(rank: int, folder: str) -> None:
+    """The first process writes how far each gradient was off, relative to the largest there."""
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     batch = torch.randn(len(layers()), 2 * ROWS, IN, generator=torch.Generator().manual_seed(1)).double()
     alone, off = gradients(SideBySide(), batch), {}
