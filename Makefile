@@ -20,7 +20,7 @@ PINNED_ALONE := --ignore=tests/panels/test_race.py --ignore=tests/panels/test_tr
 COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
 NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=120 notebooks -n 2
 
-.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser pictures binder bench readme chromium clean
+.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench readme chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -66,6 +66,9 @@ colab-notebooks: $(COLAB)/colab.stamp
 
 browser: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## the panels in JupyterLab and Voilà, by hand of a real browser
 	$(PYTEST) tests/browser -n 2 $(ARGS)
+
+voila: $(VENV)/test.stamp chromium ## open every notebook that has a panel as a Voilà page
+	VOILA_EVERY=1 $(PYTEST) tests/browser/test_voila.py $(ARGS)
 
 pictures: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## take the README's pictures of the panels anew
 	PANEL_PICTURES=tests/browser/pictures $(PYTEST) tests/browser/test_all_panels.py

@@ -6,11 +6,8 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 
-import gc
-
-gc.disable()  # until all is imported: what modules make stays, and looking through it takes a second of five
-
 import functools
+import gc
 import random
 import sys
 import typing
@@ -27,6 +24,7 @@ from glora_lab import records
 from tests.adapters.matrix.table import pytest_terminal_summary as pytest_terminal_summary
 
 torch.set_num_threads(1)
+gc.disable()  # until the test modules are imported: what they make stays, and looking through it takes time
 
 # Seconds on a loaded machine say nothing, and a run that fails has to fail again.
 hypothesis.settings.register_profile("lab", deadline=None, derandomize=True, max_examples=50)

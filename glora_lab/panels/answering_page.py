@@ -3,9 +3,6 @@
 A page works through its messages in their order. After each picture it is sent a number, and a link of ipywidgets,
 which lives in the page, copies that into a second one and sends it back: it comes when the picture is drawn. A page
 that never answered is not waited for: there may be none, as when a script runs a notebook.
-
-After its answer it is left alone for four times as long as it took. plotly's renderer draws each picture three times, the
-last two, a redrawing and an image for the saved notebook, after the answer; and a reader wants to press a button.
 """
 
 from __future__ import annotations
@@ -17,18 +14,20 @@ import ipywidgets as widgets
 from traitlets import Int
 
 LONGEST = 2.0  # seconds; a page that was closed, or is loaded anew, does not answer any more
-REST = 4  # times as long as the page took
 
 
 class AnsweringPage(widgets.Widget):
-    """Ask with `ask()` after what takes its time to draw; `then` is called when the page has caught up."""
+    """Ask with `ask()` after what takes its time to draw; `then` is called when the page has caught up.
+
+    `took` is how many seconds its last answer took.
+    """
 
     asked = Int(0).tag(sync=True)
     answered = Int(0).tag(sync=True)
 
     def __init__(self, then: Callable[[], None]) -> None:
         super().__init__()
-        self._then, self._asked_at, self._took = then, 0.0, 0.0
+        self._then, self._asked_at, self.took = then, 0.0, 0.0
         self._link = widgets.jsdlink((self, "asked"), (self, "answered"))
         self.observe(self._heard, "answered")
 
@@ -38,11 +37,10 @@ class AnsweringPage(widgets.Widget):
 
     @property
     def seconds_to_wait(self) -> float:
-        """How long the page may still need; 0 where it has drawn and rested, or never answered."""
-        if not self.answered:
+        """How long an answer may still be waited for; 0 where it has come, or none ever came."""
+        if not 0 < self.answered < self.asked:
             return 0.0
-        needed = (1 + REST) * self._took if self.answered >= self.asked else LONGEST
-        return max(0.0, self._asked_at + min(needed, LONGEST) - time.monotonic())
+        return max(0.0, self._asked_at + LONGEST - time.monotonic())
 
     def close(self) -> None:
         self._link.close()
@@ -50,5 +48,5 @@ class AnsweringPage(widgets.Widget):
 
     def _heard(self, change: object) -> None:
         if self.answered >= self.asked:
-            self._took = time.monotonic() - self._asked_at
+            self.took = min(time.monotonic() - self._asked_at, LONGEST)
             self._then()

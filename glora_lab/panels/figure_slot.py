@@ -3,7 +3,7 @@
 A figure is sent as the data that JupyterLab's plotly renderer draws, as the single output of an Output
 widget: replacing that output swaps the drawing between two frames, while a FigureWidget would put five
 megabytes of JavaScript into every notebook, and displaying the figure again would append it. At most ten
-drawings a second are sent, and the next only when the page has drawn the one before and rested; where an event
+drawings a second are sent, and the next only when the page has drawn the one before; where an event
 loop runs, the last of a burst always is.
 
 Colab's Output widgets have no such renderer, and a script in their HTML may run before plotly is there. So a figure
@@ -88,6 +88,11 @@ class FigureSlot(widgets.VBox):
             self._words.value = words(self.summary)
             self._drawn_at = time.monotonic()
             self._page.ask()
+
+    @property
+    def took(self) -> float:
+        """The seconds that the page needed for the last picture; 0 where no page ever answered."""
+        return self._page.took
 
     def close(self) -> None:
         self._page.close()

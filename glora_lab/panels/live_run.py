@@ -3,7 +3,8 @@
 Drawing and training share one interpreter, and a page may need a fifth of a second for a picture, so each picture
 has a pace of its own: the progress moves at every look, the curves twice a second, and the models are asked every
 other second. Writing takes longer than reading: where asking takes its time, training gets four times as much before
-the next.
+the next. So does a page that needs its time to draw, for a reader wants to press a button there, and plotly's renderer
+draws each picture twice more after the page has answered: again, and as an image for the saved notebook.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from glora_lab.records import Predictions, Step, Writing
 from glora_lab.training import Race, TrainSession, predict, write
 
 BETWEEN_CURVES, BETWEEN_ANSWERS = 0.5, 2.0  # seconds
-REST_AFTER_ASKING = 4  # times as long as the asking took
+REST = 4  # times as long as the asking took, or the drawing
 Steps = tuple[Step, ...]
 Answers = dict[str, Any]  # name → Predictions, or Writing where the model writes
 
@@ -96,14 +97,14 @@ class LiveRun(widgets.VBox):
         each = " each" if len(lines) > 1 else ""
         self.status.value = status(state, done, self._each, session.seconds_left, each)
         now, resting = time.monotonic(), finished or state == "paused"
-        if resting or now - self._drawn_at > BETWEEN_CURVES:
+        if resting or now - self._drawn_at > max(BETWEEN_CURVES, REST * self.curves.took):
             self._drawn_at = now
             curves = {**self._earlier, **lines}
             self.curves.show(plot_training(curves, total=self._each), describe_training(curves))
         if taken and (resting or now > self._ask_at):
             self._ask(session)
             took = time.monotonic() - now
-            self._ask_at = now + max(BETWEEN_ANSWERS, (1 + REST_AFTER_ASKING) * took)
+            self._ask_at = now + max(BETWEEN_ANSWERS, (1 + REST) * took, REST * self.answers.took)
 
     def _ask(self, session: TrainSession | Race) -> None:
         alone = len(self._models) == 1

@@ -1,4 +1,5 @@
-"""One page with a panel of each kind: it asks its own server and nobody else, and it keeps nobody out, light or dark.
+"""One page with a panel of each kind, ten in all: it asks its own server and nobody else, it keeps nobody out, light or
+dark, it answers, and nothing is left of a closed panel.
 
 test_voila says the same of Voilà's page. The fixture refuses a request that leaves the server and fails the test for
 it; here every request is looked at as well, so that the statement does not rest on the fixture.
@@ -21,18 +22,39 @@ from tests.browser.notebook_page import NotebookPage
 DARK = 'window.jupyterapp.commands.execute("apputils:change-theme", { theme: "JupyterLab Dark" })'
 
 
-def test_the_page_asks_nobody_else_and_keeps_nobody_out(
+COUNT = """\
+from ipywidgets.widgets.widget import _instances
+before = set(_instances)
+comms = lambda: get_ipython().kernel.comm_manager.comms
+open_widgets = lambda: len((set(_instances) | set(comms())) - before)"""
+MORE = """\
+more = [panels.PathPanel(), panels.XrayPanel(adapted)]
+for panel in more:
+    display(panel)"""
+
+
+def test_the_page_asks_nobody_else_keeps_nobody_out_and_bears_ten_panels(
     tab: NotebookPage, open_notebook: OpenNotebook, tmp_path: Path
 ) -> None:
     assert set(PANELS) == {name for name in panels.__all__ if name.endswith("Panel")} - {"Panel"}
     asked: set[tuple[str, str]] = set()
     tab.page.on("request", lambda request: asked.add(urlsplit(request.url)[:2]))
     tab.page.on("websocket", lambda socket: asked.add(urlsplit(socket.url)[:2]))
-    notebook = open_notebook(all_panels(tmp_path))
+    notebook = open_notebook(all_panels(tmp_path, COUNT, MORE))
     notebook.run_all()
-    notebook.until(f"document.querySelectorAll('.glora-panel').length === {len(PANELS)}")
+    notebook.until("document.querySelectorAll('.glora-panel').length === 10")
     notebook.until("document.querySelectorAll('.js-plotly-plot .main-svg').length >= 6")
 
+    keeps_nobody_out(notebook)
+    answers_and_leaves_nothing(notebook)
+
+    home = urlsplit(notebook.page.url)[1]
+    assert {host for scheme, host in asked if scheme not in ("data", "blob")} == {home}
+    assert {scheme for scheme, _ in asked} >= {"http", "ws"}  # the listeners did hear the page
+    assert notebook.refused == [] and notebook.errors() == []
+
+
+def keeps_nobody_out(notebook: NotebookPage) -> None:
     take_pictures(notebook, "light")
     found = {"light": serious_violations(notebook, ".glora-panel")}
     notebook.page.evaluate(f"() => {{ {DARK} }}")
@@ -41,10 +63,14 @@ def test_the_page_asks_nobody_else_and_keeps_nobody_out(
     take_pictures(notebook, "dark")
     assert found == {"light": [], "dark": []}, "\n".join(sorted({*found["light"], *found["dark"]}))
 
-    home = urlsplit(notebook.page.url)[1]
-    assert {host for scheme, host in asked if scheme not in ("data", "blob")} == {home}
-    assert {scheme for scheme, _ in asked} >= {"http", "ws"}  # the listeners did hear the page
-    assert notebook.refused == [] and notebook.errors() == []
+
+def answers_and_leaves_nothing(notebook: NotebookPage) -> None:
+    took = notebook.seconds_to_picture("rank", "the weight moves", ["ArrowRight", "ArrowLeft"] * 3)
+    assert notebook.tell_times("ten panels in one notebook, rank to picture", took) < 2
+    assert notebook.evaluate("open_widgets()") > 300
+    closed = "[panel.close() for panel in panels.panel.PANELS.copy()]"
+    assert notebook.evaluate(f"{closed} and open_widgets()") == 0
+    notebook.until("document.querySelectorAll('.glora-panel, .glora-figure').length === 0")
 
 
 def take_pictures(notebook: NotebookPage, theme: str) -> None:

@@ -40,6 +40,7 @@ BROKEN = """\
 import threading
 button.on_click(lambda _: 1 / 0)
 thread = threading.Thread(target=lambda: [][1])"""
+FAILING = "assert 1 == 2, 'claim'"
 
 
 def test_a_reader_presses_chooses_slides_and_looks(open_notebook: OpenNotebook, tmp_path: Path) -> None:
@@ -70,20 +71,16 @@ def test_a_reader_presses_chooses_slides_and_looks(open_notebook: OpenNotebook, 
     assert notebook.errors() == []
 
 
-def test_it_sees_errors_that_a_reader_would_not(tab: NotebookPage, tmp_path: Path) -> None:
-    notebook = tab.open(write_notebook(tmp_path / "bad.ipynb", CONTROLS, BROKEN), "bad")
-    notebook.run_all()
-    assert notebook.errors() == []
+def test_a_failing_cell_fails_the_run_and_it_sees_errors_that_a_reader_would_not(
+    tab: NotebookPage, tmp_path: Path
+) -> None:
+    notebook = tab.open(write_notebook(tmp_path / "bad.ipynb", CONTROLS, BROKEN, FAILING), "bad")
+    with pytest.raises(AssertionError, match="claim"):
+        notebook.run_all()
+    notebook.page.evaluate("lab.errors.length = 0")
     notebook.press("Count")
     notebook.page.evaluate("fetch('http://elsewhere.invalid/').catch(() => 0)")
     notebook.page.evaluate("lab.ask('it', 'thread.start()')")
     seen = notebook.close()
     for error in ("ZeroDivisionError", "IndexError", "outside the server"):
         assert any(error in line for line in seen), (error, seen)
-
-
-def test_a_failing_cell_fails_the_run(tab: NotebookPage, tmp_path: Path) -> None:
-    notebook = tab.open(write_notebook(tmp_path / "red.ipynb", "assert 1 == 2, 'claim'"), "red")
-    with pytest.raises(AssertionError, match="claim"):
-        notebook.run_all()
-    notebook.close()
