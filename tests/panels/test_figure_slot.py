@@ -120,7 +120,7 @@ def answer_page(slot: FigureSlot) -> None:
     """What the link in a page sends back."""
     page = slot._page
     message = {"content": {"data": {"method": "update", "state": {"answered": page.asked}}}, "buffers": []}
-    page.comm.handle_msg(message)
+    page._handle_msg(message)
 
 
 def test_a_closed_slot_draws_nothing() -> None:
