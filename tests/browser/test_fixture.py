@@ -77,6 +77,7 @@ def test_a_failing_cell_fails_the_run_and_it_sees_errors_that_a_reader_would_not
     notebook = tab.open(write_notebook(tmp_path / "bad.ipynb", CONTROLS, BROKEN, FAILING), "bad")
     with pytest.raises(AssertionError, match="claim"):
         notebook.run_all()
+    assert notebook.errors() and all("claim" in error for error in notebook.errors())
     notebook.page.evaluate("lab.errors.length = 0")
     notebook.press("Count")
     notebook.page.evaluate("fetch('http://elsewhere.invalid/').catch(() => 0)")
