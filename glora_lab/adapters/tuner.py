@@ -17,6 +17,7 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_a
 from peft.utils.other import AuxiliaryTrainingWrapper, get_pattern_key
 from torch import nn
 
+from .four_bits import keep_differentiable, let_rewrite
 from .frozen_base import SUPPORTED, is_supported
 from .lab_config import LabConfig
 from .merging import MergingLayer
@@ -65,6 +66,7 @@ class LabTuner(WeighingTuner):
             if config.bias != "none" and not PEFT_ASKS_THE_TUNER:
                 message = f"bias={config.bias!r}: this PEFT trains biases but does not save them; 0.21 does"
                 warnings.warn(message, stacklevel=2)
+            keep_differentiable(model)
         except BaseException:
             before.restore()
             self.peft_config.pop(adapter_name)
@@ -144,7 +146,10 @@ class LabTuner(WeighingTuner):
     ) -> Any:
         if merge:
             self._check_all_mergeable(adapter_names, safe_merge)
-        return super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+        unloaded = super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+        if not any(isinstance(module, MergingLayer) for module in self.model.modules()):
+            let_rewrite(self.model)
+        return unloaded
 
     def _check_all_mergeable(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         for module in self.model.modules():

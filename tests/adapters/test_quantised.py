@@ -55,6 +55,7 @@ def bitsandbytes_4(layer: nn.Linear) -> nn.Module:
 
     made = Linear4bit(layer.in_features, layer.out_features, layer.bias is not None, quant_type="nf4")
     made.load_state_dict(layer.state_dict())
+    made.support_avx512bf16_for_cpu = False  # the same on every processor; see test_an_evaluation_…
     return made.to("cpu")
 
 
@@ -216,6 +217,58 @@ def test_over_a_lora_on_a_quantised_layer(kind):
     plain = copy.deepcopy(layer)
     plain.base_layer.base_layer = matrix(layer.get_base_layer())
     near([layer(X)], [plain(X)], 10 * kind[1])
+
+
+def rewriting(rewritten: bool = False) -> nn.Module:
+    """4-bit layers as on a processor for which bitsandbytes rewrites them at the first evaluation, or after that."""
+    kind_or_skip("bitsandbytes 4")
+    from bitsandbytes.functional import _convert_weight_packed_for_cpu
+
+    torch.manual_seed(3)
+    made = nn.Sequential(bitsandbytes_4(nn.Linear(128, 128)), nn.Tanh(), bitsandbytes_4(nn.Linear(128, 64)))
+    for layer in (made[0], made[2]):
+        layer.support_avx512bf16_for_cpu = True
+        if rewritten:
+            data, layer.weight.quant_state = _convert_weight_packed_for_cpu(layer.weight.data, layer.weight.quant_state)
+            layer.weight.data = data
+    return made
+
+
+def gradients(model: nn.Module) -> list[Tensor]:
+    loss = model.train()(torch.linspace(-1, 1, 5 * 128).view(5, 128)).square().sum()
+    return list(torch.autograd.grad(loss, [p for p in model.parameters() if p.requires_grad]))
+
+
+@pytest.mark.parametrize("targets", [["0", "2"], ["0"]], ids=str)
+def test_an_evaluation_leaves_the_gradients_as_they_were(targets):
+    """Also where a layer without an adapter lies between the loss and one that has one."""
+    config = GloraConfig(config_A_B="vector", config_C="vector", target_modules=targets, init_weights=False)
+    model = peft.get_peft_model(rewriting(), config)
+    before = gradients(model)
+    with torch.no_grad():
+        model.eval()(torch.ones(1, 128))
+    assert all(torch.equal(*pair) for pair in zip(gradients(model), before, strict=True))
+    model.eval()(torch.ones(1, 128)).sum().backward()  # in evaluation mode a gradient comes as well
+    assert model.unload()[0].support_avx512bf16_for_cpu  # bitsandbytes' own again
+
+
+def test_layers_that_were_rewritten_before_carry_gradients_again():
+    config = GraloraConfig(r=8, target_modules=["0", "2"], init_weights=False)
+    torch.manual_seed(5)
+    model = peft.get_peft_model(rewriting(rewritten=True), config)
+    torch.manual_seed(5)
+    true = peft.get_peft_model(rewriting(), config)
+    for mine, wanted in zip(gradients(model), gradients(true), strict=True):
+        assert largest_difference(mine, wanted) < 0.02 * wanted.abs().max()  # the scales were rounded before
+
+
+def test_the_outer_of_two_adapters_leaves_the_form_to_the_inner():
+    with expecting(SECOND_TUNER, "You are trying to modify a model with PEFT"):
+        inner = peft.get_peft_model(rewriting(), GraloraConfig(r=8, target_modules=["0"])).base_model.model
+        outer = peft.get_peft_model(inner, GloraConfig(config_A_B="vector", target_modules=["0"]))
+    leaf = outer.base_model.model[0].get_base_layer()
+    outer.unload()
+    assert not leaf.support_avx512bf16_for_cpu
 
 
 def quantization(kind: str) -> transformers.utils.quantization_config.QuantizationConfigMixin:
