@@ -8,34 +8,18 @@ how much: the deviation of every input channel, the limit drawn in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import plotly.graph_objects as go
 
-from glora_lab.figures.theme import (
-    IN_AXIS,
-    LINE,
-    OUT_AXIS,
-    SEQUENTIAL,
-    TEXT,
-    dashes,
-    draw,
-    listed,
-    note,
-    path_color,
-    plain,
-)
+from glora_lab.figures.gradient_heatmaps import MOST_NAMED, Layout, axes_of, heatmap, marks, outlines, scale
+from glora_lab.figures.theme import IN_AXIS, LINE, dashes, draw, listed, note, path_color, plain
 from glora_lab.records import GradientReport
 from glora_lab.records.gradients import LIMIT
 
 FULL = "full fine-tuning"
-MOST_CELLS = 256  # per side; in a larger matrix a cell is the largest of several entries, and the axis says so
-DECADES = 4  # what is drawn below the largest value
-TOP, BOTTOM = (0.46, 1.0), (0.0, 0.28)
-MOST_NAMED = 3
-OUTLIER_MARK, STRONGEST_MARK = "▼", "▽"
-Layout = dict[str, Any]
+BOTTOM = (0.0, 0.28)  # where the lines stand, below the heatmaps
 Reports: TypeAlias = GradientReport | Mapping[str, GradientReport]
 
 
@@ -60,10 +44,10 @@ def plot_gradient_report(reports: Reports, *, limit: float = LIMIT) -> go.Figure
     traces, shapes, notes = [], [], []
     for n, (name, values) in enumerate(panels.items(), start=1):
         domain = ((n - 1 + 0.04) / count, (n - 0.04) / count)
-        traces.append(_heatmap(values, top, n, name))
-        axes |= _heatmap_axes(values.shape, n, domain)
-        notes += [_heading(name, named.get(name), sum(domain) / 2, colors[name]), *_marks(first, n)]
-        shapes += _outlines(named[name], n, colors[name], limit) if name in named else []
+        traces.append(heatmap(values, top, n, name))
+        axes |= axes_of(values.shape, n, domain)
+        notes += [_heading(name, named.get(name), sum(domain) / 2, colors[name]), *marks(first, n)]
+        shapes += outlines(named[name], n, colors[name], limit) if name in named else []
     traces += _lines(named, colors)
     return draw(
         traces,
@@ -71,7 +55,7 @@ def plot_gradient_report(reports: Reports, *, limit: float = LIMIT) -> go.Figure
         height=620,
         notes=notes,
         shapes=[*shapes, _limit(len(first.deviation), limit)],
-        coloraxis=_scale(top),
+        coloraxis=scale(top),
         legend={"y": BOTTOM[1] + 0.01},
         margin={"t": 104, "r": 76},
         xaxis={"domain": (0, 1), "anchor": "y", "title": {"text": IN_AXIS}, "showgrid": False},
@@ -138,73 +122,6 @@ def _heading(name: str, report: GradientReport | None, x: float, color: str) -> 
     return note(x, 1.05, f"<b>{plain(name)}</b><br><span style='font-size:11px'>{says}</span>", color, size=14)
 
 
-def _heatmap(values: np.ndarray, top: float, n: int, name: str) -> Layout:
-    """Sizes as powers of ten, relative to nothing: what is below the scale is drawn as its end."""
-    step = _step(values.shape)
-    sizes = _largest_of(np.abs(values), step)
-    return {
-        "type": "heatmap",
-        "z": np.log10(np.maximum(sizes, top / 10**DECADES)).astype(np.float32),
-        "dx": step,
-        "dy": step,
-        "x0": (step - 1) / 2,
-        "y0": (step - 1) / 2,
-        "name": name,
-        "coloraxis": "coloraxis",
-        "xaxis": f"x{n + 1}",
-        "yaxis": f"y{n + 1}",
-        "hovertemplate": "o %{y}, i %{x}<br>10^%{z:.2f}<extra>" + plain(name) + "</extra>",
-    }
-
-
-def _step(shape: tuple[int, ...]) -> int:
-    return -(-max(shape) // MOST_CELLS)
-
-
-def _largest_of(sizes: np.ndarray, step: int) -> np.ndarray:
-    """The largest of each step×step entries: thinned out, an outlier's one column would be lost."""
-    if step == 1:
-        return sizes
-    rows = np.maximum.reduceat(sizes, np.arange(0, sizes.shape[0], step), axis=0)
-    return np.maximum.reduceat(rows, np.arange(0, sizes.shape[1], step), axis=1)
-
-
-def _heatmap_axes(shape: tuple[int, ...], n: int, domain: tuple[float, float]) -> Layout:
-    step = _step(shape)
-    coarse = f" (largest of {step}×{step})" if step > 1 else ""
-    box = {"showline": True, "mirror": True, "showgrid": False, "zeroline": False, "ticks": ""}
-    x = {"domain": domain, "anchor": f"y{n + 1}", "title": {"text": IN_AXIS + coarse}, **box}
-    y = {"domain": TOP, "anchor": f"x{n + 1}", "showticklabels": n == 1, **box}
-    x["range"], y["range"] = (-0.5, shape[1] - 0.5), (shape[0] - 0.5, -0.5)  # o counts downwards, as a matrix
-    if n == 1:
-        y["title"] = {"text": OUT_AXIS}
-    return {f"xaxis{n + 1}": x, f"yaxis{n + 1}": y}
-
-
-def _marks(report: GradientReport, n: int) -> list[Layout]:
-    """A triangle above the column of each of the strongest outliers; where there is none, a hollow one above the
-    strongest channel."""
-    columns = report.outliers[:MOST_NAMED] or [i for i, _ in report.strongest()]
-    mark = OUTLIER_MARK if report.outliers else STRONGEST_MARK
-    return [note(i, TOP[1], mark, TEXT, size=11) | {"xref": f"x{n + 1}"} for i in columns]
-
-
-def _outlines(report: GradientReport, n: int, color: str, limit: float) -> list[Layout]:
-    """A frame around each block that deviates."""
-    k = len(report.block_deviation)
-    o, i = (size / k for size in report.full.shape)
-    return [
-        {
-            "type": "rect",
-            "xref": f"x{n + 1}",
-            "yref": f"y{n + 1}",
-            **{"x0": col * i - 0.5, "x1": (col + 1) * i - 0.5, "y0": row * o - 0.5, "y1": (row + 1) * o - 0.5},
-            "line": {"color": color, "width": 2.5},
-        }
-        for row, col in report.contaminated(limit)
-    ]
-
-
 def _lines(named: Mapping[str, GradientReport], colors: Mapping[str, str]) -> list[Layout]:
     """One line a report, in its method's colour; several of one method differ in their dashes."""
     drawn = zip(named.items(), dashes(report.method for report in named.values()), strict=True)
@@ -227,17 +144,3 @@ def _limit(channels: int, limit: float) -> Layout:
     """A dashed line where deviating begins."""
     line = {"color": LINE, "width": 1.5, "dash": "dash"}
     return {"type": "line", "x0": -0.5, "x1": channels - 0.5, "y0": limit, "y1": limit, "line": line}
-
-
-def _scale(top: float) -> Layout:
-    high = float(np.log10(top))
-    ticks = [high - decade for decade in range(DECADES, -1, -1)]
-    bar = {
-        "thickness": 10,
-        "outlinewidth": 0,
-        "y": sum(TOP) / 2,
-        "len": TOP[1] - TOP[0],
-        "tickvals": ticks,
-        "ticktext": [f"≤ {10 ** ticks[0]:.1g}", *(f"{10**tick:.1g}" for tick in ticks[1:])],
-    }
-    return {"colorscale": SEQUENTIAL, "cmin": high - DECADES, "cmax": high, "colorbar": bar}

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.block_plan import BlockPlan, check_fit
 from glora_lab.adapters.settings import check_count, check_positive_int
+from glora_lab.panels.in_turn import in_turn
 
 RANKS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 MOST_K, MOST_HYBRID = 16, 16
@@ -48,6 +49,7 @@ class BlockControls(widgets.HBox):
         check_fit([BlockPlan(layer, in_features, out_features, r, hybrid_r, k, scaling=1.0)], k)
         return GraloraConfig(r=r, hybrid_r=hybrid_r, gralora_k=k, target_modules=[layer])
 
+    @in_turn
     def _changed(self, _: object) -> None:
         if not self._setting:
             self._on_change()

@@ -14,6 +14,7 @@ import ipywidgets as widgets
 
 from glora_lab.figures import block_cells, describe_block_grid, plot_block_grid
 from glora_lab.panels.figure_slot import FigureSlot, in_colab
+from glora_lab.panels.in_turn import in_turn
 from glora_lab.panels.panel import WIDE
 from glora_lab.records import BlockGrid
 
@@ -80,10 +81,12 @@ class BlockMap(widgets.VBox):
             self.chooser.selected = list(selected)
         self._setting = False
 
+    @in_turn
     def _numbers_changed(self, _: object) -> None:
         if not self._setting:
             self.select(self.m.value, self.n.value)
 
+    @in_turn
     def _clicked(self, change: dict[str, list[int]]) -> None:
         if not self._setting:
             self.select(*change["new"])

@@ -14,6 +14,7 @@ import ipywidgets as widgets
 from peft import LoraConfig, PeftModel
 
 from glora_lab.adapters.snippet import config_snippet
+from glora_lab.panels.in_turn import in_turn
 
 
 class KeepControls(widgets.VBox):
@@ -71,6 +72,7 @@ class KeepControls(widgets.VBox):
         self.kept = folder
         return folder
 
+    @in_turn
     def _which_changed(self, _: object) -> None:
         self._chosen = not self._setting
 

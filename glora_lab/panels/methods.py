@@ -22,6 +22,7 @@ from glora_lab.adapters.settings import refuse
 from glora_lab.figures import equation, low_rank_equation
 from glora_lab.figures.theme import listed, modes_in_words
 from glora_lab.panels.example import glora_config
+from glora_lab.panels.in_turn import in_turn
 from glora_lab.panels.modes import PRESETS, ModeControls, choice
 from glora_lab.panels.targets import body_targets, target_sizes
 from glora_lab.records import PathBudget
@@ -124,14 +125,17 @@ class MethodControls(widgets.VBox):
         for control in (self.preset, self.modes, self.k, self.hybrid, self.alpha):
             control.layout.display = None if control in own[self.method.value] else "none"
 
+    @in_turn
     def _method_changed(self, _: object) -> None:
         self._show_own()
         self._on_change()
 
+    @in_turn
     def _preset_changed(self, change: dict[str, str]) -> None:
         if change["new"] != OWN:
             self.modes.set_modes(PRESETS[change["new"]])
 
+    @in_turn
     def _modes_changed(self) -> None:
         on = {path: mode for path, mode in self.modes.modes.items() if mode != "none"}
         self.preset.value = next((name for name, modes in PRESETS.items() if modes == on), OWN)

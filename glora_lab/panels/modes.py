@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from glora_lab.adapters.paths import MODES, PATHS
 from glora_lab.figures.theme import PATH_COLORS
+from glora_lab.panels.in_turn import in_turn
 
 TERMS = {
     "A": ("W<sub style='line-height:0'>0</sub>⊙A", "scales the weight"),
@@ -76,6 +77,7 @@ class ModeControls(widgets.VBox):
         row.observe(self._changed, "value")
         return row
 
+    @in_turn
     def _changed(self, _: object) -> None:
         if not self._quiet:
             self._on_change()

@@ -19,6 +19,7 @@ import ipywidgets as widgets
 from IPython.display import HTML, display
 
 from glora_lab.panels.figure_slot import FigureSlot, figure_data, in_colab, words
+from glora_lab.panels.in_turn import TURN, in_turn
 from glora_lab.panels.slider_names import SliderNames
 
 WIDE = {"description_width": "initial"}  # a control's label as wide as its words
@@ -54,12 +55,13 @@ class Panel(widgets.VBox):
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Keep in `errors` and show what goes wrong in the block, and do not raise it."""
-        try:
-            yield
-        except Exception as error:
-            self.errors.append(error)
-            self.say(error)
+        """Keep in `errors` and show what goes wrong in the block, and do not raise it. One block at a time."""
+        with TURN:
+            try:
+                yield
+            except Exception as error:
+                self.errors.append(error)
+                self.say(error)
 
     def say(self, problem: Exception | str) -> None:
         """Show a problem in words. It is no error by itself: "nothing to train" is an answer."""
@@ -98,9 +100,10 @@ class Panel(widgets.VBox):
 
 
 def guarded(handler: Handler) -> Handler:
-    """A method of a panel that answers a reader: it clears the line of the last problem and runs guarded."""
+    """A method of a panel that answers a reader: it clears the last problem's line and runs guarded, in its turn."""
 
     @wraps(handler)
+    @in_turn
     def guarded_handler(self: Panel, *args: Any, **kwargs: Any) -> Any:
         self.say("")
         with self.guard():

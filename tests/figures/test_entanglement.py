@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from glora_lab.figures import describe_gradient_report, plot_gradient_report
-from glora_lab.figures.entanglement import MOST_CELLS
+from glora_lab.figures.gradient_heatmaps import MOST_CELLS
 from glora_lab.figures.theme import METHOD_COLORS
 from glora_lab.records import GradientReport
 
