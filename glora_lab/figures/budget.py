@@ -8,9 +8,10 @@ were asked for.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
-from typing import Any
+from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 
@@ -23,12 +24,17 @@ NARROW = 0.12  # of the longest bar: a share below it is too narrow for its text
 HEAD, ROW, GAP, FOOT, TOP = 30, 24, 48, 52, 78  # pixels
 
 Groups = dict[str, dict[str, int]]
+Budgets: TypeAlias = PathBudget | Sequence[PathBudget] | Mapping[str, PathBudget]
 
 
-def plot_path_budget(budgets: PathBudget | Sequence[PathBudget]) -> go.Figure:
-    """Bars stacked by path: above one per budget, below one per layer or kind, in a column per budget."""
-    budgets = [budgets] if isinstance(budgets, PathBudget) else list(budgets)
-    groups = [_groups(budget) for budget in budgets]
+def plot_path_budget(budgets: Budgets) -> go.Figure:
+    """Bars stacked by path: above one per budget, below one per layer or kind, in a column per budget.
+
+    Args:
+        budgets: one, or several, called by their methods; or several by a name of their own.
+    """
+    budgets = _as_list(budgets)
+    groups = _groups(budgets)
     labels = list(dict.fromkeys(label for group in groups for label in group))
     paths = dict.fromkeys(row.path for budget in budgets for row in budget.rows)
     traces = [trace for path in paths for trace in _bars(path, budgets, groups)]
@@ -45,10 +51,16 @@ def plot_path_budget(budgets: PathBudget | Sequence[PathBudget]) -> go.Figure:
     )
 
 
-def describe_path_budget(budgets: PathBudget | Sequence[PathBudget]) -> str:
+def describe_path_budget(budgets: Budgets) -> str:
     """The figure in words: the total of each budget, its parameters per path, and what is inert and why."""
-    budgets = [budgets] if isinstance(budgets, PathBudget) else list(budgets)
-    return " ".join(_describe(budget) for budget in budgets)
+    return " ".join(_describe(budget) for budget in _as_list(budgets))
+
+
+def _as_list(budgets: Budgets) -> list[PathBudget]:
+    """Each budget once, under the name that it is drawn with."""
+    if isinstance(budgets, Mapping):
+        return [replace(budget, method=name) for name, budget in budgets.items()]
+    return [budgets] if isinstance(budgets, PathBudget) else list(budgets)
 
 
 def _describe(budget: PathBudget) -> str:
@@ -84,15 +96,25 @@ def _names(budgets: Sequence[PathBudget]) -> list[str]:
     return [plain(budget.method) + "\u200b" * n for n, budget in enumerate(budgets)]
 
 
-def _groups(budget: PathBudget) -> Groups:
-    """Label of the row → path → parameters: the layers while they are few, else kinds ("mlp.up_proj ×80")."""
-    layers = budget.by_layer_and_path()
-    if len(layers) <= MOST_LAYERS:
-        words = [name.split(".")[:-1] for name in layers]
+def _groups(budgets: Sequence[PathBudget]) -> list[Groups]:
+    """Label of the row → path → parameters, of each budget: layers, or kinds where a budget has many of them.
+
+    All in one way, so that a row is the same layers in every column.
+    """
+    if all(len(budget.by_layer()) <= MOST_LAYERS for budget in budgets):
+        words = [name.split(".")[:-1] for budget in budgets for name in budget.by_layer()]
         shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*words, strict=False)))
-        return {_short(".".join(name.split(".")[shared:])): paths for name, paths in layers.items()}
-    members = Counter(budget.kinds().values())
-    return {_short(f"{kind} ×{members[kind]}"): paths for kind, paths in budget.by_kind_and_path().items()}
+        return [
+            {_short(".".join(name.split(".")[shared:])): paths for name, paths in budget.by_layer_and_path().items()}
+            for budget in budgets
+        ]
+    kinds = PathBudget(tuple(row for budget in budgets for row in budget.rows)).kinds()
+    return [_by_kind(budget, kinds) for budget in budgets]
+
+
+def _by_kind(budget: PathBudget, kinds: Mapping[str, str]) -> Groups:
+    members = Counter(kinds[layer] for layer in budget.by_layer())
+    return {_short(f"{kind} ×{members[kind]}"): paths for kind, paths in budget.by_kind_and_path(kinds).items()}
 
 
 def _short(name: str) -> str:

@@ -66,9 +66,10 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
     """Draw a record, several of a kind, or several by name, in the cell that calls it.
 
     Args:
-        what: whatever the figure of that record takes: `plot_path_budget` and `plot_weight_changes` one or several;
-            `plot_predictions`, `plot_writing`, `plot_training`, `plot_gradient_report`, `plot_merge_report`,
-            `plot_descent` and `plot_stable_step` one or a dict by name; `plot_runs` and `plot_rank_by_k` a list.
+        what: whatever the figure of that record takes: `plot_path_budget` one, a list or a dict by name;
+            `plot_weight_changes` one or several; `plot_predictions`, `plot_writing`, `plot_training`,
+            `plot_gradient_report`, `plot_merge_report`, `plot_descent` and `plot_stable_step` one or a dict by name;
+            `plot_runs` and `plot_rank_by_k` a list.
 
     Raises:
         ValueError: for something that has no picture.

@@ -56,9 +56,9 @@ class PathBudget(Record):
         """Layer → path → parameters."""
         return self._sum_by_path({row.layer: row.layer for row in self.rows})
 
-    def by_kind_and_path(self) -> dict[str, dict[str, int]]:
-        """Kind of layer → path → parameters, the kinds as in `kinds`."""
-        return self._sum_by_path(self.kinds())
+    def by_kind_and_path(self, kinds: Mapping[str, str] | None = None) -> dict[str, dict[str, int]]:
+        """Kind of layer → path → parameters; `kinds` where they are to be those of several budgets together."""
+        return self._sum_by_path(self.kinds() if kinds is None else kinds)
 
     def kinds(self) -> dict[str, str]:
         """Layer → kind: its name without indices and without what all layers share ("mlp.up_proj")."""

@@ -46,12 +46,29 @@ def test_each_layer_is_a_row_and_each_budget_a_column() -> None:
     assert figure.layout.xaxis3.title.text == "LoRA, parameters"
 
 
+def test_several_of_one_method_go_by_names_of_their_own() -> None:
+    named = {"first <layers>": glora_budget(), "all": glora_budget()}
+    figure = plot_path_budget(named)
+    assert totals(figure) == {"A": (60, 60), "B": (60, 60), "D": (10, 10)}
+    assert [text.replace("\u200b", "") for text in figure.data[0].y] == ["first &lt;layers&gt;", "all"]
+    assert figure.layout.xaxis3.title.text == "all, parameters"
+    assert "<b>first &lt;layers&gt;</b> 130 and <b>all</b> 130" in figure.layout.title.text
+    assert describe_path_budget(named).startswith("first <layers> trains 130 parameters")
+
+
 def test_a_deep_model_is_grouped_by_kind_of_layer() -> None:
     figure = plot_path_budget(deep_budget())
     assert rows(figure, 0)["A"] == {"self_attn.q_proj ×80": 8000, "mlp.up_proj ×80": 24000}
     assert totals(figure) == {"A": (32000,), "B": (32000,), "C": (0,)}
     assert figure.layout.height < 400
     assert len(json.dumps(figure.to_plotly_json(), default=str)) < 20_000
+
+
+def test_beside_a_deep_model_few_layers_are_grouped_by_kind_as_well() -> None:
+    few = PathBudget(tuple(row for row in deep_budget().rows if row.layer.endswith("layers.0.self_attn.q_proj")))
+    figure = plot_path_budget({"few": few, "deep": deep_budget()})
+    assert rows(figure, 0)["A"] == {"self_attn.q_proj ×1": 100}
+    assert rows(figure, 1)["A"]["self_attn.q_proj ×80"] == 8000
 
 
 def test_inert_paths_are_struck_hatched_and_zero() -> None:
