@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import itertools
 import json
 from pathlib import Path
 
@@ -73,6 +74,12 @@ def test_a_lesson_ends_with_questions_to_try(notebook: Path) -> None:
     assert asked and "?" in asked.string[asked.start() :], (
         "the last text is `## To try` with a numbered list of questions"
     )
+
+
+@pytest.mark.parametrize("notebook, following", list(itertools.pairwise(NOTEBOOKS)), ids=lambda path: path.stem)
+def test_a_lesson_leads_to_the_next(notebook: Path, following: Path) -> None:
+    lesson = Lesson(following)
+    assert Lesson(notebook).last_words.endswith(f"\n\nNext: [{lesson.number} {lesson.title}]({following.name})")
 
 
 @each_notebook

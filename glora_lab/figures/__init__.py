@@ -20,8 +20,9 @@ from glora_lab.figures.predictions import describe_predictions, plot_predictions
 from glora_lab.figures.race import describe_race
 from glora_lab.figures.rank_by_k import describe_rank_by_k, plot_rank_by_k
 from glora_lab.figures.reach import describe_rank_reach, plot_rank_reach
+from glora_lab.figures.runs import describe_runs, plot_runs
 from glora_lab.figures.spectrum import describe_delta_spectrum, plot_delta_spectrum
-from glora_lab.figures.training import describe_runs, describe_training, plot_runs, plot_training
+from glora_lab.figures.training import describe_training, plot_training
 from glora_lab.figures.weight_changes import describe_weight_changes, plot_weight_changes
 from glora_lab.figures.writing import describe_writing, plot_writing
 from glora_lab.figures.xray import describe_xray, plot_xray

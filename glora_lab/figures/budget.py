@@ -86,9 +86,12 @@ def _title(budgets: Sequence[PathBudget]) -> str:
         of = f"{budgets[0].share:.2%} of {plain(budgets[0].model) or 'the model'}" if budgets[0].model_params else ""
         share = f", {of}" if of else ""
         return f"<b>{plain(budgets[0].method)}</b> trains {number(budgets[0].total)} parameters{share}"
-    totals = listed(f"<b>{plain(budget.method)}</b> {number(budget.total)}" for budget in budgets)
     model = budgets[0].model if budgets else ""
-    return f"Trainable parameters{' of ' + plain(model) if model else ''}: {totals}"
+    least, most = (end(budgets, key=lambda budget: budget.total) for end in (min, max))
+    of_all = [least, most] if len(budgets) > 2 and least.total < most.total else budgets
+    totals = [f"<b>{plain(budget.method)}</b> {number(budget.total)}" for budget in of_all]
+    says = f"from {' to '.join(totals)}" if len(of_all) < len(budgets) else listed(totals)
+    return f"Trainable parameters{' of ' + plain(model) if model else ''}: {says}"
 
 
 def _names(budgets: Sequence[PathBudget]) -> list[str]:
@@ -128,7 +131,7 @@ def _bars(path: str, budgets: Sequence[PathBudget], groups: Sequence[Groups]) ->
     if not any(sums) and not inert:
         return []
     modes = {row.mode for budget in budgets for row in budget.rows if row.path == path}
-    name = plain(f"{path} {modes.pop() if len(modes) == 1 else 'mixed modes'}")
+    name = plain(f"{path} {modes.pop()}" if len(modes) == 1 else path)
     look: dict[str, Any] = {"color": path_color(path), "line": {"width": 0}}
     if not any(sums):
         name = f"{struck(name)} inert, 0"

@@ -9,6 +9,7 @@ is transparent and the text a middle grey, so that one figure serves both themes
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -113,6 +114,7 @@ TEMPLATE = go.layout.Template(
         "bargap": 0.25,
     }
 )
+SEVERAL = re.compile(r"[A-E](,| and | ?\+)")  # how a run's name begins that has more than one path
 DASHES = ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
 
 
@@ -135,6 +137,15 @@ def run_colors(names: Iterable[str]) -> dict[str, str]:
     free = [color for color in RUN_COLORS if color not in own.values()] or list(RUN_COLORS)
     others = [name for name in names if name not in own]
     return {**{name: free[n % len(free)] for n, name in enumerate(others)}, **own}
+
+
+def kind_color(name: str) -> str:
+    """The colour of what a run is, where names stand beside their points and may share one: its method's, of a single
+    path ("B rank 4 (LoRA)") that path's, and of anything else GLoRA's.
+    """
+    word = method_in(name)
+    alone = word in PATH_COLORS and not SEVERAL.match(name.rpartition(": ")[2])
+    return path_color(word) if alone or word in METHOD_COLORS else METHOD_COLORS["GLoRA"]
 
 
 def dashes(methods: Iterable[str]) -> list[str]:

@@ -15,7 +15,6 @@ import plotly.graph_objects as go
 
 from glora_lab.figures.theme import (
     DIVERGING,
-    FROZEN,
     IN_AXIS,
     OUT_AXIS,
     TEXT,
@@ -85,9 +84,11 @@ def _several(changes: WeightChange | Sequence[WeightChange]) -> list[WeightChang
 def _title(shown: Sequence[WeightChange]) -> str:
     compared = [change for change in shown if change.error is not None]
     if compared:
-        best = min(compared, key=lambda change: change.error or 0.0)
+        least = f"{min(change.error or 0.0 for change in compared):.2f}"
+        closest = [plain(change.name) for change in compared if f"{change.error:.2f}" == least]
         whole = next((change.name for change in shown if change.error is None), "the change")
-        return f"<b>{plain(whole)}</b>: {plain(best.name)} comes closest, error {best.error:.2f}"
+        comes = "comes closest" if len(closest) == 1 else "come equally close"
+        return f"<b>{plain(whole)}</b>: {listed(closest)} {comes}, error {least}"
     if len(shown) == 1:
         return f"<b>{plain(shown[0].name)}</b>: {_says(shown[0])}"
     ranks = [change.rank for change in shown]
@@ -138,7 +139,7 @@ def _heatmap_axes(change: WeightChange, n: int, across: tuple[float, float]) -> 
 
 
 def _spectrum(change: WeightChange, n: int) -> Layout:
-    """The singular values that are not zero; a cut-off ΔW in GraLoRA's colour, what is wanted in grey."""
+    """The singular values that are not zero, in the colour of the method that made the change; what none did, grey."""
     values = change.singular_values[0][: change.rank]
     return {
         "type": "scatter",
@@ -146,7 +147,7 @@ def _spectrum(change: WeightChange, n: int) -> Layout:
         "y": values.astype(np.float32),
         "mode": "lines+markers",
         "marker": {"size": 3},
-        "line": {"color": FROZEN if change.error is None else path_color("GraLoRA"), "width": 2},
+        "line": {"color": path_color(change.method), "width": 2},
         "name": change.name,
         "xaxis": f"x{n}",
         "yaxis": f"y{n}",

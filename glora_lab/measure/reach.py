@@ -46,7 +46,10 @@ def best_changes(change: WeightChange, *, r: int = 16, ks: Iterable[int] = (1, 2
     best = [(k, *_best(wanted, k, r)) for k in ks]
     return (
         weight_change(change.name, wanted),
-        *(weight_change(f"k = {k}", matrix, error=error) for k, matrix, error in best),
+        *(
+            weight_change(f"k = {k}", matrix, error=error, method="LoRA" if k == 1 else "GraLoRA")
+            for k, matrix, error in best
+        ),
     )
 
 

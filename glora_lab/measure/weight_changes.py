@@ -54,13 +54,16 @@ def weight_changes(
     )
 
 
-def weight_change(name: str, matrices: np.ndarray, *, error: float | None = None) -> WeightChange:
-    """A change of W as a record, its singular values beside it: one matrix (out, in), or draws of it (d, out, in)."""
+def weight_change(name: str, matrices: np.ndarray, *, error: float | None = None, method: str = "") -> WeightChange:
+    """A change of W as a record, its singular values beside it: one matrix (out, in), or draws of it (d, out, in).
+
+    `error` and `method` as in `WeightChange`.
+    """
     matrices = np.asarray(matrices, dtype=float)
     if matrices.ndim not in (2, 3) or not matrices.size or not np.isfinite(matrices).all():
         raise ValueError(f"`matrices` (of shape {matrices.shape}) must be finite, (out, in) or (draws, out, in)")
     matrices = matrices.reshape(-1, *matrices.shape[-2:])
-    return WeightChange(name, matrices, np.linalg.svd(matrices, compute_uv=False), error)
+    return WeightChange(name, matrices, np.linalg.svd(matrices, compute_uv=False), error, method)
 
 
 def _draw(name: str, shape: Shape, seed: list[int]) -> np.ndarray:

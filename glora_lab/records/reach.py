@@ -19,13 +19,15 @@ MARGIN = 0.02  # errors closer than this are a tie
 class WeightChange(Record):
     """A change of W in one or more draws d, with the singular values of each, largest first.
 
-    `error` is given where it stands for another change: its relative distance from that (0 to 1).
+    `error` is given where it stands for another change: its relative distance from that (0 to 1). `method` is what
+    made it, where an adapter did.
     """
 
     name: str
     matrices: Float[np.ndarray, "d o i"]
     singular_values: Float[np.ndarray, "d s"]
     error: float | None = None
+    method: str = ""
 
     @property
     def shape(self) -> tuple[int, int]:

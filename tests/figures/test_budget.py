@@ -64,6 +64,13 @@ def test_a_deep_model_is_grouped_by_kind_of_layer() -> None:
     assert len(json.dumps(figure.to_plotly_json(), default=str)) < 20_000
 
 
+def test_of_more_than_two_the_title_says_the_least_and_the_most() -> None:
+    named = {"few": lora_budget(), "many": glora_budget(), "also few": lora_budget()}
+    assert plot_path_budget(named).layout.title.text.endswith(": from <b>few</b> 60 to <b>many</b> 130")
+    equal = {name: lora_budget() for name in ("x", "y", "z")}
+    assert plot_path_budget(equal).layout.title.text.endswith("<b>x</b> 60, <b>y</b> 60 and <b>z</b> 60")
+
+
 def test_beside_a_deep_model_few_layers_are_grouped_by_kind_as_well() -> None:
     few = PathBudget(tuple(row for row in deep_budget().rows if row.layer.endswith("layers.0.self_attn.q_proj")))
     figure = plot_path_budget({"few": few, "deep": deep_budget()})

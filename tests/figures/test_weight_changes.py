@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,8 @@ from glora_lab.figures.theme import DIVERGING, FROZEN, METHOD_COLORS
 from glora_lab.records import WeightChange
 
 WANTED = WeightChange("wanted", np.array([[[3.0, 0.0, 0.0], [0.0, -1.0, 0.0]]]), np.array([[3.0, 1.0]]))
-ONE = WeightChange("k = 1", np.array([[[3.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]), np.array([[3.0, 0.0]]), 0.316)
-TWO = WeightChange("k = 2", WANTED.matrices, WANTED.singular_values, 0.0)
+ONE = WeightChange("k = 1", np.array([[[3.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]), np.array([[3.0, 0.0]]), 0.316, "LoRA")
+TWO = WeightChange("k = 2", WANTED.matrices, WANTED.singular_values, 0.0, "GraLoRA")
 
 
 def test_matrix_above_and_singular_values_below_those_of_zero_left_out():
@@ -19,7 +21,7 @@ def test_matrix_above_and_singular_values_below_those_of_zero_left_out():
     wanted, values, best, cut_off = figure.data
     assert wanted.type == best.type == "heatmap" and wanted.z.tolist() == [[3, 0, 0], [0, -1, 0]]
     assert (list(values.x), list(values.y)) == ([1, 2], [3, 1]) and list(cut_off.y) == [3]
-    assert values.line.color == FROZEN and cut_off.line.color == METHOD_COLORS["GraLoRA"]
+    assert values.line.color == FROZEN and cut_off.line.color == METHOD_COLORS["LoRA"]
     assert figure.layout.yaxis1.domain[0] > figure.layout.yaxis3.domain[1]
 
 
@@ -49,6 +51,7 @@ def test_tiny_singular_values_do_not_stretch_the_axis():
     ("changes", "title"),
     [
         ([WANTED, ONE, TWO], "<b>wanted</b>: k = 2 comes closest, error 0.00"),
+        ([WANTED, TWO, replace(TWO, name="k = 4")], "<b>wanted</b>: k = 2 and k = 4 come equally close, error 0.00"),
         ([WANTED, ONE], "<b>wanted</b>: k = 1 comes closest, error 0.32"),
         (WANTED, "<b>wanted</b>: rank 2"),
         ([WANTED, WeightChange("<i>", ONE.matrices, ONE.singular_values)], "<b>&lt;i&gt;</b> has the lowest rank, 1"),
