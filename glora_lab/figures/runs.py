@@ -12,7 +12,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from glora_lab.figures.label_places import Place, label_places
-from glora_lab.figures.theme import draw, kind_color, plain
+from glora_lab.figures.run_colors import kind_color
+from glora_lab.figures.theme import draw, plain
 from glora_lab.records import Run
 
 

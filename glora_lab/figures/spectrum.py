@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 
-from glora_lab.figures.theme import draw, listed, plain, run_colors
+from glora_lab.figures.run_colors import run_colors
+from glora_lab.figures.theme import draw, listed, plain
 from glora_lab.records import Spectrum
 
 Spectra: TypeAlias = Spectrum | Mapping[str, Spectrum]

@@ -11,7 +11,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from glora_lab.figures.theme import draw, listed, plain, run_colors
+from glora_lab.figures.run_colors import run_colors
+from glora_lab.figures.theme import draw, listed, plain
 from glora_lab.records import Step
 
 Steps = Sequence[Step]

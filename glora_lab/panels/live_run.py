@@ -26,7 +26,7 @@ from glora_lab.figures import (
     plot_training,
     plot_writing,
 )
-from glora_lab.figures.theme import method_in
+from glora_lab.figures.run_colors import method_in
 from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.records import Predictions, Step, Writing
 from glora_lab.training import Race, TrainSession, predict, write

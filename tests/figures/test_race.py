@@ -7,7 +7,8 @@ import re
 import pytest
 
 from glora_lab.figures import describe_low_rank_equation, describe_race, low_rank_equation, plot_training
-from glora_lab.figures.theme import METHOD_COLORS, run_colors
+from glora_lab.figures.run_colors import run_colors
+from glora_lab.figures.theme import METHOD_COLORS
 from glora_lab.records import PathBudget, PathCount
 from tests.figures.literal import STEPS
 from tests.figures.test_equation import Terms

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from glora_lab.figures import theme
+from glora_lab.figures.run_colors import run_colors
 
 LIGHT, DARK = "#FFFFFF", "#111111"
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
@@ -95,10 +96,10 @@ def test_the_template_lets_the_page_through_and_uploads_nothing() -> None:
 
 
 def test_a_run_named_after_a_path_has_its_colour_and_no_two_share_one() -> None:
-    colors = theme.run_colors(["mine", "B", "LoRA", "yours", "mine"])
+    colors = run_colors(["mine", "B", "LoRA", "yours", "mine"])
     assert colors["B"] == theme.PATH_COLORS["B"] and colors["LoRA"] == theme.METHOD_COLORS["LoRA"]
     assert len(set(colors.values())) == len(colors) == 4
-    assert len(theme.run_colors(map(str, range(40)))) == 40  # more runs than colours: they come round again
+    assert len(run_colors(map(str, range(40)))) == 40  # more runs than colours: they come round again
 
 
 @pytest.mark.parametrize(
