@@ -3,8 +3,8 @@
 In evaluation mode such a layer there rewrites its weight, for good, into a form for a kernel of its own: the scales
 become bfloat16, the kernel carries no gradient (nor, with a bias, an input that needs one), and it wants a multiple
 of 32 output features. Training after an evaluation then goes on with gradients that are silently wrong: 22% off in
-stock LoRA on two layers of 128 features (bitsandbytes 0.50.2). So in a model that carries one of our adapters the
-layers keep the form that every other processor has; unloaded, they may rewrite themselves again.
+stock LoRA on two layers of 128 features (bitsandbytes 0.50.2). So the layers of a model that is given one of our
+adapters keep the form that every other processor has, from then on.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from __future__ import annotations
 from torch import nn
 
 REWRITES = "support_avx512bf16_for_cpu"  # bitsandbytes' own name for "may rewrite itself"
-ASIDE = "rewrites_when_unloaded"
 
 
 def keep_differentiable(model: nn.Module) -> None:
     """Every 4-bit layer in the form that carries a gradient; one that was rewritten already is turned back."""
     for layer in model.modules():
         if getattr(layer, REWRITES, False):
-            layer.state_dict()  # saving turns it back
+            _turn_back(layer)
             setattr(layer, REWRITES, False)
-            setattr(layer, ASIDE, True)
 
 
-def let_rewrite(model: nn.Module) -> None:
-    """Undo `keep_differentiable`."""
-    for layer in model.modules():
-        if vars(layer).pop(ASIDE, False):
-            setattr(layer, REWRITES, True)
+def _turn_back(layer: nn.Module) -> None:
+    layer.state_dict()  # bitsandbytes turns back what it saves, but only scales that are quantised themselves
+    state = getattr(layer.weight, "quant_state", None)
+    if state is not None and state.absmax.ndim == 2:  # (blocks, out), in bfloat16
+        state.absmax = state.absmax.T.reshape(-1).float().contiguous()

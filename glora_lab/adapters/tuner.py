@@ -17,7 +17,7 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_a
 from peft.utils.other import AuxiliaryTrainingWrapper, get_pattern_key
 from torch import nn
 
-from .four_bits import keep_differentiable, let_rewrite
+from .four_bits import keep_differentiable
 from .frozen_base import SUPPORTED, is_supported
 from .lab_config import LabConfig
 from .merging import MergingLayer
@@ -146,10 +146,7 @@ class LabTuner(WeighingTuner):
     ) -> Any:
         if merge:
             self._check_all_mergeable(adapter_names, safe_merge)
-        unloaded = super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
-        if not any(isinstance(module, MergingLayer) for module in self.model.modules()):
-            let_rewrite(self.model)
-        return unloaded
+        return super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
 
     def _check_all_mergeable(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         for module in self.model.modules():

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from glora_lab.figures.theme import METHOD_COLORS, PATH_COLORS, RUN_COLORS, path_color
 
-SEVERAL = re.compile(r"[A-E](,| and | ?\+)")  # how a run's name begins that has more than one path
+ONE_PATH = re.compile(r"\b[A-E]\b")
 
 
 def run_colors(names: Iterable[str]) -> dict[str, str]:
@@ -27,12 +27,15 @@ def run_colors(names: Iterable[str]) -> dict[str, str]:
 
 
 def kind_color(name: str) -> str:
-    """The colour of what a run is, where names stand beside their points and may share one: its method's, of a single
-    path ("B rank 4 (LoRA)") that path's, and of anything else GLoRA's.
+    """The colour of what a run is, where names stand beside their points and may share one.
+
+    Its method's, where the name begins with one; that of a path, where it names no other ("B rank 4 (LoRA)"); of
+    anything else GLoRA's.
     """
-    word = method_in(name)
-    alone = word in PATH_COLORS and not SEVERAL.match(name.rpartition(": ")[2])
-    return path_color(word) if alone or word in METHOD_COLORS else METHOD_COLORS["GLoRA"]
+    run, word = name.rpartition(": ")[2], method_in(name)
+    paths = set(ONE_PATH.findall(run))
+    own = METHOD_COLORS.get(run) or METHOD_COLORS.get(word)
+    return own or (PATH_COLORS[paths.pop()] if len(paths) == 1 else METHOD_COLORS["GLoRA"])
 
 
 def method_in(name: str) -> str:

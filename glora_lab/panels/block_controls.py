@@ -9,7 +9,7 @@ import ipywidgets as widgets
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.block_plan import BlockPlan, check_fit
 from glora_lab.adapters.settings import check_count, check_positive_int
-from glora_lab.panels.in_turn import in_turn
+from glora_lab.training.in_turn import in_turn
 
 RANKS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 MOST_K, MOST_HYBRID = 16, 16
@@ -32,6 +32,7 @@ class BlockControls(widgets.HBox):
             slider.observe(self._changed, "value")
         self.set(k=k, r=r, hybrid_r=hybrid_r)
 
+    @in_turn
     def set(self, *, k: int, r: int, hybrid_r: int) -> None:
         """Move the sliders, whose ends give way, and call nobody back."""
         self._setting = True

@@ -14,9 +14,9 @@ import ipywidgets as widgets
 
 from glora_lab.figures import block_cells, describe_block_grid, plot_block_grid
 from glora_lab.panels.figure_slot import FigureSlot, in_colab
-from glora_lab.panels.in_turn import in_turn
 from glora_lab.panels.panel import WIDE
 from glora_lab.records import BlockGrid
+from glora_lab.training.in_turn import in_turn
 
 block_chooser: ModuleType | None
 try:
@@ -52,6 +52,7 @@ class BlockMap(widgets.VBox):
         if self.chooser is not None:
             self.chooser.observe(self._clicked, "selected")
 
+    @in_turn
     def show(self, grid: BlockGrid) -> None:
         """Draw this grid; the chosen block stays where it is, or goes to the last one in a smaller grid."""
         self.grid = grid
@@ -61,6 +62,7 @@ class BlockMap(widgets.VBox):
             self.chooser.grid = block_cells(grid)
         self._draw_figure()
 
+    @in_turn
     def select(self, m: int, n: int) -> None:
         """Choose a block, as a click does. A block that the grid does not have is left alone: it was clicked late."""
         if self.grid is None or not (0 <= m < self.grid.k and 0 <= n < self.grid.k):

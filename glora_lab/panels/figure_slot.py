@@ -110,8 +110,8 @@ class FigureSlot(widgets.VBox):
                 self._timer = self._loop.call_later(self._seconds_to_wait(), self.flush)
 
     def _caught_up(self) -> None:
-        if self._waiting:
-            self._flush_in_time()
+        if self._waiting and self._loop is not None:  # the answer may come on another thread than the loop's
+            self._loop.call_soon_threadsafe(self._flush_in_time)
 
 
 def figure_data(figure: go.Figure, summary: str) -> dict[str, Any]:

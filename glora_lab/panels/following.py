@@ -11,6 +11,7 @@ from glora_lab.panels.live_run import status
 from glora_lab.panels.looking import look_again
 from glora_lab.panels.panel import Panel
 from glora_lab.training import TrainSession
+from glora_lab.training.in_turn import in_turn
 
 BETWEEN_LOOKS = 0.25  # seconds
 
@@ -39,6 +40,7 @@ class FollowingPanel(Panel):
             if session.error is not None:
                 raise session.error
 
+    @in_turn
     def close(self) -> None:
         """Follow no session any more and close every widget; a session goes on."""
         self._session = None

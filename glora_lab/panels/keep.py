@@ -14,7 +14,7 @@ import ipywidgets as widgets
 from peft import LoraConfig, PeftModel
 
 from glora_lab.adapters.snippet import config_snippet
-from glora_lab.panels.in_turn import in_turn
+from glora_lab.training.in_turn import in_turn
 
 
 class KeepControls(widgets.VBox):

@@ -22,10 +22,10 @@ from glora_lab.adapters.settings import refuse
 from glora_lab.figures import equation, low_rank_equation
 from glora_lab.figures.theme import listed, modes_in_words
 from glora_lab.panels.example import glora_config
-from glora_lab.panels.in_turn import in_turn
 from glora_lab.panels.modes import PRESETS, ModeControls, choice
 from glora_lab.panels.targets import body_targets, target_sizes
 from glora_lab.records import PathBudget
+from glora_lab.training.in_turn import in_turn
 
 METHODS = ("LoRA", "GLoRA", "GraLoRA")
 OWN = "own choice"

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from glora_lab.adapters.paths import MODES, PATHS
 from glora_lab.figures.theme import PATH_COLORS
-from glora_lab.panels.in_turn import in_turn
+from glora_lab.training.in_turn import in_turn
 
 TERMS = {
     "A": ("W<sub style='line-height:0'>0</sub>⊙A", "scales the weight"),
@@ -46,6 +46,7 @@ class ModeControls(widgets.VBox):
     def modes(self) -> dict[str, str]:
         return {path: buttons.value for path, buttons in self.buttons.items()}
 
+    @in_turn
     def set_modes(self, modes: Mapping[str, str]) -> None:
         """Set all five; a path that is missing is switched off."""
         self._quiet = True

@@ -19,8 +19,8 @@ import ipywidgets as widgets
 from IPython.display import HTML, display
 
 from glora_lab.panels.figure_slot import FigureSlot, figure_data, in_colab, words
-from glora_lab.panels.in_turn import TURN, in_turn
 from glora_lab.panels.slider_names import SliderNames
+from glora_lab.training.in_turn import TURN, in_turn
 
 WIDE = {"description_width": "initial"}  # a control's label as wide as its words
 
@@ -90,6 +90,7 @@ class Panel(widgets.VBox):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(where you read this, the page shows no widgets: see `glora-lab doctor`)"
 
+    @in_turn
     def close(self) -> None:
         """Close the panel and every widget in it."""
         for widget in reversed(_tree(self)):

@@ -13,6 +13,7 @@ from glora_lab.panels.looking import look_again
 from glora_lab.panels.panel import Panel, guarded
 from glora_lab.records import Step
 from glora_lab.training import Race, TrainSession
+from glora_lab.training.in_turn import in_turn
 
 BETWEEN_LOOKS = 0.1  # seconds
 Session = TrainSession | Race
@@ -60,14 +61,14 @@ class SessionPanel(Panel):
         if self.session is not None and self.under_way:
             resting = self.session.state in ("pausing", "paused")
             self.session.resume() if resting else self.session.pause()
-            self.refresh()
+        self.refresh()
 
     @guarded
     def stop(self) -> None:
         """End the session after the step under way; it counts as one of as many steps as it had."""
         if self.session is not None and self.under_way:
             self.session.stop()
-            self.refresh()
+        self.refresh()
 
     def wait(self, timeout: float | None = None) -> tuple[Step, ...]:
         """Block until the session is over, show its end and return its steps. Errors as `TrainSession.wait`."""
@@ -90,6 +91,7 @@ class SessionPanel(Panel):
                 self._recorded = True
                 self._record(self.session)
 
+    @in_turn
     def close(self) -> None:
         """Stop training and close every widget."""
         if self.session is not None and self.under_way:

@@ -145,7 +145,7 @@ class TrainPanel(SessionPanel):
 
     def _begin(self, configurations: Callable[[], Mapping[str, Config]]) -> None:
         """Start a session of a model for each; where the controls ask for what cannot be, say so and change nothing."""
-        if self.under_way:
+        if self.under_way or self.comm is None:  # closed meanwhile
             return
         self.refresh()  # a run that ended unseen is recorded first
         numbers, seed = self.controls.numbers, self.controls.seed.value

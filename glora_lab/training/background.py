@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
 from glora_lab.records import Step
+from glora_lab.training.in_turn import TURN
 
 State: TypeAlias = Literal["ready", "running", "pausing", "paused", "stopping", "stopped", "done", "failed"]
 
@@ -148,8 +149,11 @@ class Background:
 
     @contextmanager
     def between_steps(self) -> Iterator[None]:
-        """Hold training between two steps while the block runs, so that the model can be asked or drawn."""
-        with self._model_in_use:
+        """Hold training between two steps while the block runs, so that the model can be asked or drawn.
+
+        Readers' clicks are answered after it, see `in_turn`.
+        """
+        with TURN, self._model_in_use:
             yield
 
     def _check_started(self, action: str) -> None:

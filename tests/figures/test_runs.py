@@ -42,6 +42,12 @@ def test_a_name_below_a_line_of_seeds_hangs_on_its_lowest_point() -> None:
         ("all paths, rank 4", METHOD_COLORS["GLoRA"]),
         ("Turned digits: LoRA, rank 8 (2)", METHOD_COLORS["LoRA"]),
         ("GraLoRA, rank 8, k 4", METHOD_COLORS["GraLoRA"]),
+        ("full fine-tuning", METHOD_COLORS["full fine-tuning"]),
+        ("A lora, B lora and E vector, rank 4", METHOD_COLORS["GLoRA"]),
+        ("B vector and E vector", METHOD_COLORS["GLoRA"]),
+        ("(IA)³-like (A, D vector)", METHOD_COLORS["GLoRA"]),
+        ("BitFit (E vector)", PATH_COLORS["E"]),
+        ("every path is off", METHOD_COLORS["GLoRA"]),
     ],
 )
 def test_a_run_has_the_colour_of_its_path_or_method(name: str, color: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import threading
+import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -114,6 +115,26 @@ def test_a_page_that_is_gone_is_not_waited_for_long(monkeypatch: pytest.MonkeyPa
         return [before, drawn(slot)]
 
     assert asyncio.run(gone()) == ["figure 2", "figure 3"]
+
+
+def test_an_answer_on_another_thread_wakes_the_loop() -> None:
+    """As JupyterLab sends it, on a subshell, while the main loop sleeps."""
+
+    async def sleeping() -> float:
+        slot = FigureSlot()
+        slot.show(figure(1), "1")
+        answer_page(slot)
+        await asyncio.sleep(1.2 * figure_slot.SECONDS_BETWEEN)
+        slot.show(figure(2), "2")
+        slot.show(figure(3), "3")  # waits for the page
+        await asyncio.sleep(1.2 * figure_slot.SECONDS_BETWEEN)
+        answered = time.monotonic()
+        threading.Timer(0.05, answer_page, [slot]).start()
+        while drawn(slot) != "figure 3":
+            await asyncio.sleep(0.4)  # nothing else wakes it
+        return slot._drawn_at - answered
+
+    assert asyncio.run(sleeping()) < 0.3
 
 
 def answer_page(slot: FigureSlot) -> None:

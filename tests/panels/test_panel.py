@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import threading
 from unittest import mock
 
 import ipywidgets as widgets
@@ -11,8 +10,6 @@ import pytest
 
 from glora_lab import panels
 from glora_lab.panels import Panel, check_panels, panel_errors
-from glora_lab.panels.in_turn import TURN
-from glora_lab.panels.modes import ModeControls
 from glora_lab.panels.panel import guarded
 from tests.panels.instances import INSTANCES
 
@@ -134,67 +131,3 @@ def test_no_panel_takes_a_name_that_ipywidgets_sends_to_the_page(name: str) -> N
     """A property called `_model_name` made a panel that worked in Python and could not be shown."""
     own = {name for kind in getattr(panels, name).__mro__ if issubclass(kind, Panel) for name in vars(kind)}
     assert own & set(widgets.VBox.class_trait_names()) == set()
-
-
-class Slow(Panel):
-    """Shows what two controls say; for the first of them that takes a while."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = widgets.IntText(0), widgets.IntText(0)
-        self.shown, self.begun, self.go_on = (0, 0), threading.Event(), threading.Event()
-        self.first.observe(self._slowly, "value")
-        self.second.observe(self._update, "value")
-
-    @guarded
-    def _slowly(self, _: object) -> None:
-        says = self.first.value, self.second.value
-        self.begun.set()
-        self.go_on.wait(5)
-        self.shown = says
-
-    @guarded
-    def _update(self, _: object) -> None:
-        self.shown = self.first.value, self.second.value
-
-
-def test_the_last_answer_is_to_the_last_change_also_from_two_threads() -> None:
-    """JupyterLab sends a control's first message to another thread than its later ones."""
-    panel = Slow()
-    changes = [threading.Thread(target=setattr, args=(control, "value", 1)) for control in (panel.first, panel.second)]
-    changes[0].start()
-    assert panel.begun.wait(5)
-    changes[1].start()
-    changes[1].join(0.2)  # in vain, while the first is under way
-    panel.go_on.set()
-    for change in changes:
-        change.join(5)
-    assert panel.shown == (1, 1) and panel.errors == []
-    panel.close()
-
-
-def test_a_change_while_controls_are_set_in_another_thread_is_not_lost() -> None:
-    told: list[dict[str, str]] = []
-    controls = ModeControls({"B": "lora"}, lambda: told.append(controls.modes))
-
-    def set_quietly() -> None:
-        with TURN:
-            controls._quiet = True
-            setting.set()
-            go_on.wait(5)
-            controls._quiet = False
-
-    setting, go_on = threading.Event(), threading.Event()
-    changes = [
-        threading.Thread(target=set_quietly),
-        threading.Thread(target=setattr, args=(controls.buttons["A"], "value", "vector")),
-    ]
-    changes[0].start()
-    assert setting.wait(5)
-    changes[1].start()
-    changes[1].join(0.2)
-    go_on.set()
-    for change in changes:
-        change.join(5)
-    assert [modes["A"] for modes in told] == ["vector"]
-    controls.close()

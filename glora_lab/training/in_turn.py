@@ -4,6 +4,9 @@ JupyterLab sends what happens to a control to a thread of its own in the kernel,
 each control to the main thread, where cells run. So two answers may be under way at once, and one that read the
 controls earlier and takes longer would have the last word: the picture would not be what the controls say. With one
 lock for all panels the last answer is the one that began last, and it finds every control as it stands.
+
+Whoever holds a session between two steps has the turn as well, for an answer may ask the same model: two locks that
+are taken in two orders would wait for each other.
 """
 
 from __future__ import annotations

@@ -1,0 +1,159 @@
+"""Answers come in turn, from whichever thread; nobody waits for another for good, and a look does not wait at all."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+import ipywidgets as widgets
+import numpy as np
+import pytest
+
+from glora_lab import load_model
+from glora_lab.panels import Panel, TrainPanel
+from glora_lab.panels.block_controls import BlockControls
+from glora_lab.panels.block_map import BlockMap
+from glora_lab.panels.keep import KeepControls
+from glora_lab.panels.looking import look_again
+from glora_lab.panels.methods import MethodControls
+from glora_lab.panels.modes import ModeControls
+from glora_lab.panels.panel import guarded
+from glora_lab.records import BlockGrid
+from glora_lab.training.in_turn import TURN
+
+GRID = BlockGrid("layer", np.ones((2, 2)), np.ones((2, 2), dtype=int), np.full((2, 2), 0.25), 2, 2, 0, (4, 4))
+SECONDS = 5.0  # that nothing here takes
+
+
+def nothing() -> None:
+    """Told of a change."""
+
+
+def setting(control: widgets.Widget, value: object) -> Callable[[], None]:
+    return lambda: setattr(control, "value", value)
+
+
+class Slow(Panel):
+    """Shows what two controls say; for the first of them that takes a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = widgets.IntText(0), widgets.IntText(0)
+        self.shown, self.begun, self.go_on = (0, 0), threading.Event(), threading.Event()
+        self.first.observe(self._slowly, "value")
+        self.second.observe(self._update, "value")
+
+    @guarded
+    def _slowly(self, _: object) -> None:
+        says = self.first.value, self.second.value
+        self.begun.set()
+        self.go_on.wait(5)
+        self.shown = says
+
+    @guarded
+    def _update(self, _: object) -> None:
+        self.shown = self.first.value, self.second.value
+
+
+def test_the_last_answer_is_to_the_last_change_also_from_two_threads() -> None:
+    """JupyterLab sends a control's first message to another thread than its later ones."""
+    panel = Slow()
+    changes = [threading.Thread(target=setattr, args=(control, "value", 1)) for control in (panel.first, panel.second)]
+    changes[0].start()
+    assert panel.begun.wait(5)
+    changes[1].start()
+    changes[1].join(0.2)  # in vain, while the first is under way
+    panel.go_on.set()
+    for change in changes:
+        change.join(5)
+    assert panel.shown == (1, 1) and panel.errors == []
+    panel.close()
+
+
+def answers() -> dict[str, Callable[[], object]]:
+    """What a reader can do, by who answers it."""
+    blocks, keep = BlockMap(nothing), KeepControls(nothing)
+    blocks.show(GRID)
+    keep.offer(["one", "two"])
+    methods = MethodControls(load_model("digits-vit"), nothing, method="LoRA", preset="A + B", rank=2, k=2)
+    modes, sizes = ModeControls({}, nothing), BlockControls(nothing, k=2, r=2, hybrid_r=0)
+    panel = Panel()
+    return {
+        "a guarded block": lambda: panel.guard().__enter__(),
+        "closing": panel.close,
+        "a mode": setting(modes.buttons["A"], "vector"),
+        "modes that are set": lambda: modes.set_modes({"B": "lora"}),
+        "a block's number": setting(blocks.m, 1),
+        "a block that is chosen": lambda: blocks.select(1, 1),
+        "k": setting(sizes.k, 3),
+        "sizes that are set": lambda: sizes.set(k=2, r=4, hybrid_r=0),
+        "the adapter to keep": setting(keep.which, "two"),
+        "the method": setting(methods.method, "GLoRA"),
+        "the preset": setting(methods.preset, "all paths"),
+    }
+
+
+@pytest.mark.parametrize("name", answers())
+def test_an_answer_waits_for_the_one_under_way(name: str) -> None:
+    answer = threading.Thread(target=answers()[name], daemon=True)
+    with TURN:
+        answer.start()
+        answer.join(0.1)
+        assert answer.is_alive()
+    answer.join(SECONDS)
+    assert not answer.is_alive()
+
+
+def test_between_two_steps_controls_can_be_moved_while_a_button_is_pressed() -> None:
+    panel = TrainPanel(steps=400)
+    panel.train()
+    press = threading.Thread(target=panel.pause_or_resume, daemon=True)
+    with panel.session.between_steps():
+        press.start()
+        press.join(0.1)
+        panel.controls.methods.rank.value = 5
+    press.join(SECONDS)
+    assert not press.is_alive() and panel.session.state in ("pausing", "paused") and panel.config.r == 5
+    panel.close()
+
+
+def test_the_loop_does_not_wait_for_an_answer_on_another_thread() -> None:
+    looks: list[float] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def answer() -> None:
+        with TURN:
+            begun.set()
+            go_on.wait(SECONDS)
+
+    def look() -> bool:
+        looks.append(time.monotonic())
+        return False
+
+    async def page() -> float:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        begun.wait(SECONDS)
+        look_again(look, 0.01)
+        await asyncio.sleep(0.1)
+        assert looks == []
+        go_on.set()
+        thread.join(SECONDS)
+        await asyncio.sleep(0.1)
+        return time.monotonic()
+
+    ended = asyncio.run(page())
+    assert len(looks) == 1 and looks[0] < ended
+
+
+def test_a_panel_that_closes_while_train_is_pressed_leaves_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = TrainPanel(steps=400)
+    press = threading.Thread(target=panel.train)
+    with TURN:
+        press.start()
+        press.join(0.1)
+        panel.close()
+    press.join(SECONDS)
+    assert panel.session is None and panel.errors == []
