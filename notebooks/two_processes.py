@@ -66,9 +66,10 @@ def train(accelerator: Accelerator, way: str, adapter: str, out: Path, steps: in
         optimizer.step()
         optimizer.zero_grad()
         accelerator.print(f"{way}, step {step}: loss {accelerator.reduce(loss.detach(), 'mean').item():.4f}")
+    accelerator.wait_for_everyone()  # so that the lines below come after the steps
     held = sum(p.to_local().numel() if hasattr(p, "to_local") else p.numel() for p in adapted.parameters())
     every = sum(p.numel() for p in adapted.parameters())
-    print(f"{way}, process {accelerator.process_index} holds {held:,} of {every:,}", flush=True)
+    print(f"{way}, process {accelerator.process_index} holds {held:,} of {every:,}\n", end="", flush=True)
     # every process takes part in gathering the tensors, and the first one writes them
     tensors = get_model_state_dict(adapted, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     adapted.save_pretrained(out, state_dict=tensors, is_main_process=accelerator.is_main_process)

@@ -39,7 +39,7 @@ def test_the_counts_in_the_claims_are_counted() -> None:
     counts = {name: path_budget(model, c).total for name, c in zip("5s48", (five, ssf, four, eight), strict=True)}
     assert f"all five paths, with {counts['5']:,} parameters" in text
     assert f"LoRA of as many parameters, {counts['8']:,};" in text
-    assert f"over LoRA with {counts['4']:,}" in text
+    assert f"are behind LoRA with {counts['4']:,} " in text
     assert f"SSF has {counts['s'] / counts['4']:.0%} of the parameters of LoRA of rank 4" in text
     assert f"gets {DIGITS_VIT_ACCURACY:.1%} of {len(load_task('digits').test)} held-out" in text
 

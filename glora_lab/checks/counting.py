@@ -52,7 +52,7 @@ def check_inert(answer: Any) -> str:
     items = several(answer, "the letters of the paths")
     if not all(isinstance(item, str) for item in items):
         raise NotYet(f"The paths are the letters {', '.join(PATHS)}.")
-    letters = set("".join(items).upper().replace("AND", "")) - set(" ,;")
+    letters = set("".join(items).upper().replace("AND", "")) - set(" ,;/+&.")
     if not letters <= set(PATHS):
         raise NotYet(f"The paths are {', '.join(PATHS)}; {', '.join(sorted(letters - set(PATHS)))} is none of them.")
     config = GloraConfig.only(**ALL_PATHS, target_modules="all-linear")
@@ -89,7 +89,7 @@ def check_equal_ranks(answer: Any) -> str:
     truth = {name: rank_for_budget(model, config, BUDGET) for name, config in METHODS.items()}
     wrong = {name for name in METHODS if ranks[name] != truth[name]}
     if not wrong:
-        return "At equal parameters LoRA and GraLoRA have one rank, and GLoRA half of it: it pays for A and B."
+        return "At equal parameters LoRA and GraLoRA have the same r, and GLoRA half of it: it pays for A and B."
     large = [name for name in METHODS if ranks[name] > truth[name]]
     if large == ["GLoRA"]:
         raise NotYet("GLoRA is over the budget: how many pairs of factors does it have on each layer?")

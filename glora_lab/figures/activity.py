@@ -58,6 +58,6 @@ def _lines(path: str, moments: Moments) -> list[dict[str, Any]]:
 def _title(moments: Moments) -> str:
     if not moments:
         return "Nothing has been measured yet"
-    norms = moments[-1].norms
-    largest = max(norms, key=lambda path: norms[path])
-    return f"After {moments[-1].index} steps path <b>{largest}</b> has changed the layers most"
+    shares = moments[-1].shares
+    most = max(shares, key=lambda path: shares[path])
+    return f"After {moments[-1].index} steps path <b>{most}</b> gets most of the gradient, {shares[most]:.0%}"

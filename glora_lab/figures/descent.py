@@ -12,6 +12,7 @@ from glora_lab.figures.theme import LINE, dashes, draw, listed, path_color, plai
 from glora_lab.records import Descent, StableStep
 
 CEILING = 1000.0  # times the first loss: what climbs above it leaves the picture
+OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
 
 
 def plot_descent(descents: Descent | Mapping[str, Descent]) -> go.Figure:
@@ -41,8 +42,8 @@ def describe_descent(descents: Descent | Mapping[str, Descent]) -> str:
     """The figure in words."""
     named = _named(descents, Descent, "descents")
     each = (
-        f"{name} with {descent.optimizer} and learning rate {descent.lr:.2g}: loss {descent.losses[0]:.3g} at first, "
-        f"{_end(descent)} after {len(descent.losses) - 1} steps"
+        f"{name} with {OPTIMIZERS.get(descent.optimizer, descent.optimizer)} at learning rate {descent.lr:.2g}: "
+        f"loss {descent.losses[0]:.3g} at first, {_end(descent)} after {len(descent.losses) - 1} steps"
         for name, descent in named.items()
     )
     return f"{'; '.join(each)}."
@@ -81,7 +82,8 @@ def describe_stable_step(steps: StableStep | Mapping[str, StableStep]) -> str:
     """The figure in words."""
     named = _named(steps, StableStep, "steps")
     ratios, first = _ratios(named), next(iter(named))
-    each = (f"{name} {step.largest:.2g}, {ratios[name]:.2f} times {first}'s" for name, step in named.items())
+    times = {name: f", {ratio:.2f} times {first}'s" for name, ratio in ratios.items() if name != first}
+    each = (f"{name} {step.largest:.2g}{times.get(name, '')}" for name, step in named.items())
     what = "Largest learning rate at which plain gradient descent never leaves the loss above its start"
     return f"{what}: {'; '.join(each)}."
 
@@ -111,7 +113,7 @@ def _line(name: str, descent: Descent, losses: np.ndarray, dash: str) -> dict[st
 
 
 def _end(descent: Descent) -> str:
-    return f"{descent.final:.3g}" if np.isfinite(descent.final) else "no number any more"
+    return f"{descent.final:.3g}" if np.isfinite(descent.final) else "not finite"
 
 
 def _descent_title(named: Mapping[str, Descent]) -> str:
@@ -130,4 +132,4 @@ def _step_title(named: Mapping[str, StableStep], ratios: Mapping[str, float]) ->
     name, first = max(ratios, key=lambda name: ratios[name]), next(iter(named))
     if name == first:
         return f"{plain(first)} takes the largest stable step"
-    return f"{plain(name)} takes a stable step {ratios[name]:.2f} times as large as {plain(first)}"
+    return f"{plain(name)} takes a stable step {ratios[name]:.2f} times as large as {plain(first)}'s"

@@ -114,7 +114,7 @@ def _channels(report: GradientReport) -> str:
         return f"no outlier, strongest channel {strongest}, {times}"
     more = [f"{len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []
     several = "the strongest " if len(found) > 1 else ""
-    return f"outlier {listed([*map(str, found[:MOST_NAMED]), *more])}, {several}{times}"
+    return f"outlier{'s' * (len(found) > 1)} {listed([*map(str, found[:MOST_NAMED]), *more])}, {several}{times}"
 
 
 def _heading(name: str, report: GradientReport | None, x: float, color: str) -> Layout:

@@ -80,8 +80,9 @@ def _title(reach: RankReach) -> str:
         return f"<b>{plain(reach.names[0])}</b>: {_verdict(reach, reach.names[0])}"
     if lora == len(best):
         return f"k·r directions, and LoRA (k = 1) still comes closest to all {lora} changes"
-    counts = {"LoRA comes closest to": lora, "blocks to": blocks, "a tie for": ties}
-    return f"More rank wins only where the change has that shape: {listed(f'{says} {n}' for says, n in counts.items())}"
+    return (
+        f"More rank wins only where the change has that shape: LoRA wins {lora}, the blocks win {blocks}, tied {ties}"
+    )
 
 
 def _heading(reach: RankReach, name: str) -> str:

@@ -94,7 +94,7 @@ def _runs_title(runs: Sequence[Run]) -> str:
     if not runs:
         return "No run has finished yet"
     best = max(runs, key=lambda run: run.metric)
-    return f"<b>{plain(best.name)}</b> is the most accurate: {best.metric:.1%} with {best.params:,} parameters"
+    return f"The most accurate run is <b>{plain(best.name)}</b>: {best.metric:.1%} with {best.params:,} parameters"
 
 
 def _places(counts: Sequence[int]) -> dict[int, float]:

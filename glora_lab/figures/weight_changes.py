@@ -87,7 +87,7 @@ def _title(shown: Sequence[WeightChange]) -> str:
         least = f"{min(change.error or 0.0 for change in compared):.2f}"
         closest = [plain(change.name) for change in compared if f"{change.error:.2f}" == least]
         whole = next((change.name for change in shown if change.error is None), "the change")
-        comes = "comes closest" if len(closest) == 1 else "come equally close"
+        comes = "comes closest" if len(closest) == 1 else "are equally far off" if float(least) else "reach it"
         return f"<b>{plain(whole)}</b>: {listed(closest)} {comes}, error {least}"
     if len(shown) == 1:
         return f"<b>{plain(shown[0].name)}</b>: {_says(shown[0])}"

@@ -91,6 +91,7 @@ ANSWERS: dict[str, Answers] = {
         "answer = range(40 // 32 * 32, 40 // 32 * 32 + 32)",
         (
             ("answer = [40]", "full fine-tuning"),
+            ("answer = [i for i in range(32, 64) if i != 40]", "Only channel 40 is missing"),
             ("answer = range(128)", "LoRA's answer"),
             ("answer = range(40, 72)", "which blocks read channel 40"),
             ("answer = range(32, 96)", "Too many"),

@@ -134,6 +134,7 @@ def test_an_answer_may_come_from_numpy_and_torch() -> None:
     assert checks.check_lost_bases(torch.tensor([-0.999, -1.0]))
     assert checks.check_lost_bases(np.array([-1.0, -0.999], dtype=np.float32))
     assert checks.check_inert(["CDE"]) and checks.check_inert("c, d and e") and checks.check_inert(("C", "D", "E"))
+    assert all(checks.check_inert(answer) for answer in ("C/D/E", "C+D+E", "C & D & E", "CDE."))
     small = {"a": 768, "b": 768, "c": 260, "d": 128, "e": 128}
     assert checks.check_budget(small), checks.check_budget(small)
 

@@ -20,7 +20,9 @@ def test_norms_left_and_shares_right_in_the_colour_of_the_path():
 
 
 def test_the_title_and_the_words_say_the_finding():
-    assert plot_path_activity(MOMENTS).layout.title.text == "After 11 steps path <b>B</b> has changed the layers most"
+    assert (
+        plot_path_activity(MOMENTS).layout.title.text == "After 11 steps path <b>B</b> gets most of the gradient, 50%"
+    )
     assert describe_path_activity(MOMENTS) == (
         "At step 11: B has norm 2 and 50% of the gradient; E has norm 0.5 and 50% of the gradient."
     )

@@ -41,8 +41,8 @@ def test_the_titles_and_the_words_of_descents():
     )
     assert plot_descent(WILD).layout.title.text == "The loss ends above its start with LoRA"
     assert describe_descent({"a": LORA, "b": WILD}) == (
-        "a with sgd and learning rate 0.01: loss 8 at first, 2 after 2 steps; b with sgd and learning rate 0.02: "
-        "loss 8 at first, no number any more after 3 steps."
+        "a with SGD at learning rate 0.01: loss 8 at first, 2 after 2 steps; b with SGD at learning rate 0.02: "
+        "loss 8 at first, not finite after 3 steps."
     )
 
 
@@ -52,10 +52,10 @@ def test_a_bar_for_each_largest_stable_step():
     assert list(bars.marker.color) == [METHOD_COLORS["LoRA"], *[METHOD_COLORS["GraLoRA"]] * 2]
     assert bars.textposition == "outside"  # readable on either page, whatever the bar's colour
     assert list(bars.text) == ["0.01 (×1.00)", "0.014 (×1.40)", "0.018 (×1.80)"]
-    assert plot_stable_step(STEPS).layout.title.text == "stock k=4 takes a stable step 1.80 times as large as LoRA"
+    assert plot_stable_step(STEPS).layout.title.text == "stock k=4 takes a stable step 1.80 times as large as LoRA's"
     assert describe_stable_step(STEPS) == (
-        "Largest learning rate at which plain gradient descent never leaves the loss above its start: LoRA 0.01, 1.00 "
-        "times LoRA's; GraLoRA k=2 0.014, 1.40 times LoRA's; stock k=4 0.018, 1.80 times LoRA's."
+        "Largest learning rate at which plain gradient descent never leaves the loss above its start: LoRA 0.01; "
+        "GraLoRA k=2 0.014, 1.40 times LoRA's; stock k=4 0.018, 1.80 times LoRA's."
     )
     backwards = dict(reversed(STEPS.items()))
     assert plot_stable_step(backwards).layout.title.text == "stock k=4 takes the largest stable step"

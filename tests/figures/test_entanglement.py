@@ -131,7 +131,7 @@ def test_the_title_and_the_words_say_the_finding():
 @pytest.mark.parametrize("say", [lambda r: plot_gradient_report(r).layout.title.text, describe_gradient_report])
 def test_outliers_the_strongest_channel_or_none_are_named(say):
     assert "no outlier, strongest channel 2, 2.0 times the median" in say(report(outliers=(), full=FULL + 10))
-    assert "outlier 0, 1, 2 and 1 more, the strongest 1,000 times" in say(report(outliers=(0, 1, 2, 3)))
+    assert "outliers 0, 1, 2 and 1 more, the strongest 1,000 times" in say(report(outliers=(0, 1, 2, 3)))
     assert "no channel has a gradient" in say(report(outliers=(), full=0 * FULL))
 
 

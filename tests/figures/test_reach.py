@@ -56,7 +56,7 @@ def test_all_panels_share_their_scales_and_k_is_logarithmic():
 def test_the_title_counts_wins_losses_and_ties_and_each_panel_says_its_own():
     figure = plot_rank_reach(reach())
     assert figure.layout.title.text == (
-        "More rank wins only where the change has that shape: LoRA comes closest to 1, blocks to 1 and a tie for 1"
+        "More rank wins only where the change has that shape: LoRA wins 1, the blocks win 1, tied 1"
     )
     headings = [note.text for note in figure.layout.annotations]
     for heading, name, verdict in zip(

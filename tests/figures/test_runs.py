@@ -73,7 +73,7 @@ def test_no_parameters_have_a_place_on_the_log_axis_that_says_zero() -> None:
 
 
 def test_run_titles_say_the_finding() -> None:
-    assert plot_runs(RUNS).layout.title.text == "<b>LoRA</b> is the most accurate: 76.0% with 7,000 parameters"
+    assert plot_runs(RUNS).layout.title.text == "The most accurate run is <b>LoRA</b>: 76.0% with 7,000 parameters"
     assert plot_runs([]).layout.title.text == "No run has finished yet"
     assert len(plot_runs([]).data) == 0
 
