@@ -114,6 +114,7 @@ TEMPLATE = go.layout.Template(
     }
 )
 
+TWO_LINES = {"l": 8, "t": 22}  # plotly hangs a title of two lines half a line higher
 DASHES = ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
 
 
@@ -139,7 +140,7 @@ def draw(
     """A figure in the house's look; its title is the finding. Made in one go: plotly is slow at changes."""
     whole = {
         "template": TEMPLATE,
-        "title": {"text": title},
+        "title": {"text": title, **({"pad": TWO_LINES} if "<br>" in title else {})},
         "height": height,
         "annotations": list(notes),
         **layout,

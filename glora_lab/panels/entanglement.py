@@ -92,7 +92,7 @@ class EntanglementPanel(Panel):
         self.scaling = choice("scaling", SCALINGS)
         self.scaling.value = "equal decrease"
         self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
-        self.figure = FigureSlot(height=620)
+        self.figure = FigureSlot(height=632)
         self._note = widgets.HTML()
         self._arrange()
         self._change_layer()
