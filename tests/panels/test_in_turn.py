@@ -6,6 +6,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
@@ -72,32 +74,45 @@ def test_the_last_answer_is_to_the_last_change_also_from_two_threads() -> None:
     panel.close()
 
 
-def answers() -> dict[str, Callable[[], object]]:
-    """What a reader can do, by who answers it."""
-    blocks, keep = BlockMap(nothing), KeepControls(nothing)
+def guard_nothing(panel: Panel) -> None:
+    with panel.guard():
+        nothing()
+
+
+def block_map() -> BlockMap:
+    blocks = BlockMap(nothing)
     blocks.show(GRID)
+    return blocks
+
+
+def method_controls() -> MethodControls:
+    return MethodControls(load_model("digits-vit"), nothing, method="LoRA", preset="A + B", rank=2, k=2)
+
+
+def adapter_to_keep() -> widgets.Dropdown:
+    keep = KeepControls(nothing)
     keep.offer(["one", "two"])
-    methods = MethodControls(load_model("digits-vit"), nothing, method="LoRA", preset="A + B", rank=2, k=2)
-    modes, sizes = ModeControls({}, nothing), BlockControls(nothing, k=2, r=2, hybrid_r=0)
-    panel = Panel()
-    return {
-        "a guarded block": lambda: panel.guard().__enter__(),
-        "closing": panel.close,
-        "a mode": setting(modes.buttons["A"], "vector"),
-        "modes that are set": lambda: modes.set_modes({"B": "lora"}),
-        "a block's number": setting(blocks.m, 1),
-        "a block that is chosen": lambda: blocks.select(1, 1),
-        "k": setting(sizes.k, 3),
-        "sizes that are set": lambda: sizes.set(k=2, r=4, hybrid_r=0),
-        "the adapter to keep": setting(keep.which, "two"),
-        "the method": setting(methods.method, "GLoRA"),
-        "the preset": setting(methods.preset, "all paths"),
-    }
+    return keep.which
 
 
-@pytest.mark.parametrize("name", answers())
+ANSWERS: dict[str, Callable[[], Callable[[], object]]] = {
+    "a guarded block": lambda: partial(guard_nothing, Panel()),
+    "closing": lambda: Panel().close,
+    "a mode": lambda: setting(ModeControls({}, nothing).buttons["A"], "vector"),
+    "modes that are set": lambda: partial(ModeControls({}, nothing).set_modes, {"B": "lora"}),
+    "a block's number": lambda: setting(block_map().m, 1),
+    "a block that is chosen": lambda: partial(block_map().select, 1, 1),
+    "k": lambda: setting(BlockControls(nothing, k=2, r=2, hybrid_r=0).k, 3),
+    "sizes that are set": lambda: partial(BlockControls(nothing, k=2, r=2, hybrid_r=0).set, k=2, r=4, hybrid_r=0),
+    "the adapter to keep": lambda: setting(adapter_to_keep(), "two"),
+    "the method": lambda: setting(method_controls().method, "GLoRA"),
+    "the preset": lambda: setting(method_controls().preset, "all paths"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_waits_for_the_one_under_way(name: str) -> None:
-    answer = threading.Thread(target=answers()[name], daemon=True)
+    answer = threading.Thread(target=ANSWERS[name](), daemon=True)
     with TURN:
         answer.start()
         answer.join(0.1)
@@ -106,16 +121,32 @@ def test_an_answer_waits_for_the_one_under_way(name: str) -> None:
     assert not answer.is_alive()
 
 
-def test_between_two_steps_controls_can_be_moved_while_a_button_is_pressed() -> None:
+def test_between_two_steps_controls_can_be_moved_while_a_button_is_pressed(tmp_path: Path) -> None:
+    """Both want the model and the controls: with the locks in two orders they would wait for each other."""
     panel = TrainPanel(steps=400)
+    panel.keeping.folder.value = str(tmp_path / "kept")
     panel.train()
-    press = threading.Thread(target=panel.pause_or_resume, daemon=True)
-    with panel.session.between_steps():
-        press.start()
-        press.join(0.1)
-        panel.controls.methods.rank.value = 5
-    press.join(SECONDS)
-    assert not press.is_alive() and panel.session.state in ("pausing", "paused") and panel.config.r == 5
+    holding, pressed = threading.Event(), threading.Event()
+
+    def cell() -> None:
+        with panel.session.between_steps():
+            holding.set()
+            pressed.wait(SECONDS)
+            time.sleep(0.1)
+            panel.controls.methods.rank.value = 5
+
+    def button() -> None:
+        pressed.set()
+        panel.keep()
+
+    threads = [threading.Thread(target=cell, daemon=True), threading.Thread(target=button, daemon=True)]
+    threads[0].start()
+    assert holding.wait(SECONDS)
+    threads[1].start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert not any(thread.is_alive() for thread in threads)
+    assert panel.config.r == 5 and panel.keeping.kept == tmp_path / "kept" and panel.errors == []
     panel.close()
 
 
