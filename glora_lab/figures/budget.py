@@ -88,10 +88,15 @@ def _title(budgets: Sequence[PathBudget]) -> str:
         return f"<b>{plain(budgets[0].method)}</b> trains {number(budgets[0].total)} parameters{share}"
     model = budgets[0].model if budgets else ""
     least, most = (end(budgets, key=lambda budget: budget.total) for end in (min, max))
-    of_all = [least, most] if len(budgets) > 2 and least.total < most.total else budgets
-    totals = [f"<b>{plain(budget.method)}</b> {number(budget.total)}" for budget in of_all]
-    says = f"from {' to '.join(totals)}" if len(of_all) < len(budgets) else listed(totals)
+    if len(budgets) > 2 and least.total < most.total:
+        says = f"from {_total(least)} to {_total(most)}"
+    else:
+        says = listed(map(_total, budgets))
     return f"Trainable parameters{' of ' + plain(model) if model else ''}: {says}"
+
+
+def _total(budget: PathBudget) -> str:
+    return f"<b>{plain(budget.method)}</b> {number(budget.total)}"
 
 
 def _names(budgets: Sequence[PathBudget]) -> list[str]:

@@ -59,7 +59,8 @@ def _in_plot(
 ) -> list[list[tuple[float, float]]]:
     """Each name's points from 0 to 1 in both directions."""
     metrics = [run.metric for points in named.values() for run in points]
-    low, height = min(metrics, default=0.0), max(metrics, default=1.0) - min(metrics, default=0.0) or 1.0
+    low = min(metrics, default=0.0)
+    height = max(metrics, default=1.0) - low or 1.0  # equal ones all lie at the bottom
     return [
         [
             ((log10(place[run.params]) - across[0]) / (across[1] - across[0]), (run.metric - low) / height)

@@ -26,6 +26,7 @@ from glora_lab.figures.theme import (
     plain,
 )
 from glora_lab.records import WeightChange
+from glora_lab.records.reach import closest
 
 LETTERS = 90  # of all names together
 MOST = 6  # side by side; in more a matrix of 128 channels would lose rows
@@ -84,11 +85,14 @@ def _several(changes: WeightChange | Sequence[WeightChange]) -> list[WeightChang
 def _title(shown: Sequence[WeightChange]) -> str:
     compared = [change for change in shown if change.error is not None]
     if compared:
-        least = f"{min(change.error or 0.0 for change in compared):.2f}"
-        closest = [plain(change.name) for change in compared if f"{change.error:.2f}" == least]
+        errors = {n: change.error or 0.0 for n, change in enumerate(compared)}
+        best, least = closest(errors), f"error {min(errors.values()):.2f}"
         whole = next((change.name for change in shown if change.error is None), "the change")
-        comes = "comes closest" if len(closest) == 1 else "are equally far off" if float(least) else "reach it"
-        return f"<b>{plain(whole)}</b>: {listed(closest)} {comes}, error {least}"
+        if best is None:
+            says = f"{listed(plain(change.name) for change in compared)} tie, {least}"
+        else:
+            says = f"{plain(compared[best].name)} comes closest, {least}"
+        return f"<b>{plain(whole)}</b>: {says}"
     if len(shown) == 1:
         return f"<b>{plain(shown[0].name)}</b>: {_says(shown[0])}"
     ranks = [change.rank for change in shown]

@@ -104,10 +104,9 @@ def guarded(handler: Handler) -> Handler:
     """A method of a panel that answers a reader: it clears the last problem's line and runs guarded, in its turn."""
 
     @wraps(handler)
-    @in_turn
     def guarded_handler(self: Panel, *args: Any, **kwargs: Any) -> Any:
-        self.say("")
         with self.guard():
+            self.say("")
             return handler(self, *args, **kwargs)
 
     return guarded_handler  # type: ignore[return-value]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 MARGIN = 0.02  # errors closer than this are a tie
+K = TypeVar("K")
+
+
+def closest(errors: Mapping[K, float], margin: float = MARGIN) -> K | None:
+    """The key of the least error; None in a tie, where all of several are within `margin` of one another."""
+    tie = len(errors) > 1 and max(errors.values()) - min(errors.values()) < margin
+    return None if tie else min(errors, key=lambda key: errors[key])
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +98,7 @@ class RankReach(Record):
 
     def best(self, change: str, margin: float = MARGIN) -> int | None:
         """The k that comes closest; None in a tie, where all mean errors are within `margin` of one another."""
-        errors = self.errors(change)
-        tie = max(errors.values()) - min(errors.values()) < margin
-        return None if tie else min(errors, key=lambda k: errors[k])
+        return closest(self.errors(change), margin)
 
     def _of(self, change: str, k: int) -> list[Reach]:
         return [row for row in self.rows if row.change == change and row.k == k]

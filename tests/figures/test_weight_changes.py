@@ -51,8 +51,9 @@ def test_tiny_singular_values_do_not_stretch_the_axis():
     ("changes", "title"),
     [
         ([WANTED, ONE, TWO], "<b>wanted</b>: k = 2 comes closest, error 0.00"),
-        ([WANTED, TWO, replace(TWO, name="k = 4")], "<b>wanted</b>: k = 2 and k = 4 reach it, error 0.00"),
-        ([WANTED, ONE, replace(ONE, name="other")], "<b>wanted</b>: k = 1 and other are equally far off, error 0.32"),
+        ([WANTED, TWO, replace(TWO, name="k = 4")], "<b>wanted</b>: k = 2 and k = 4 tie, error 0.00"),
+        ([WANTED, ONE, replace(ONE, name="other")], "<b>wanted</b>: k = 1 and other tie, error 0.32"),
+        ([WANTED, ONE, replace(ONE, name="near", error=0.33)], "k = 1 and near tie, error 0.32"),
         ([WANTED, ONE], "<b>wanted</b>: k = 1 comes closest, error 0.32"),
         (WANTED, "<b>wanted</b>: rank 2"),
         ([WANTED, WeightChange("<i>", ONE.matrices, ONE.singular_values)], "<b>&lt;i&gt;</b> has the lowest rank, 1"),
