@@ -18,10 +18,13 @@ from glora_lab.adapters import GloraConfig, GraloraConfig
 
 from .families import FAMILIES, Family, built
 
+STOCK = "LoRA"  # PEFT's own, whose answers stand beside those of ours (test_stock.py)
 CONFIGS: dict[str, tuple[type, dict[str, Any]]] = {
     "GLoRA": (GloraConfig, {"r": 4, "alpha": 6}),
     "GraLoRA": (GraloraConfig, {"r": 8, "gralora_k": 2, "hybrid_r": 2, "alpha": 6}),
+    STOCK: (peft.LoraConfig, {"r": 4, "lora_alpha": 6}),
 }
+OURS = tuple(name for name in CONFIGS if name != STOCK)
 # PEFT's and our own warnings about what the operations do on purpose
 KNOWN = (
     "Inert GLoRA paths",
@@ -45,12 +48,15 @@ class Case:
 
     @property
     def prefix(self) -> str:
-        return {"GLoRA": "glora_", "GraLoRA": "gralora_"}[self.adapter]
+        return f"{self.adapter.lower()}_"
 
     def config(self, **settings: Any) -> Any:
         """The adapter with random values, on one kind of layer, unless told otherwise."""
         cls, usual = CONFIGS[self.adapter]
-        return cls(**{**usual, "init_weights": False, "target_modules": [self.family.target], **settings})
+        given = {**usual, "init_weights": False, "target_modules": [self.family.target], **settings}
+        if self.adapter == STOCK:
+            given["init_lora_weights"] = given.pop("init_weights")
+        return cls(**given)
 
     def adapted(self, **settings: Any) -> peft.PeftModel:
         return peft.get_peft_model(self.family.model(), self.config(**settings)).eval()

@@ -137,7 +137,7 @@ def the_status_of_a_model(case: Case) -> None:
     model.add_adapter("second", case.config())
     status = model.get_model_status()
     layers = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
-    assert status.adapter_model_type == {"GLoRA": "GloraModel", "GraLoRA": "GraloraModel"}[case.adapter]
+    assert status.adapter_model_type == f"{case.adapter.capitalize()}Model"
     assert (status.enabled, status.active_adapters, status.merged_adapters) == (True, ["default"], [])
     assert status.requires_grad == {"default": True, "second": False}
     assert status.available_adapters == ["default", "second"] and status.num_adapter_layers == len(layers)
@@ -176,5 +176,5 @@ def injected_into_a_model(case: Case) -> None:
 
 
 def parts(model: nn.Module) -> list[nn.Module]:
-    """Our layers."""
-    return [module for module in model.modules() if hasattr(module, "set_scale") and hasattr(module, "factor")]
+    """The layers that carry an adapter: ours, and stock LoRA's."""
+    return [module for module in model.modules() if isinstance(module, BaseTunerLayer) and hasattr(module, "set_scale")]

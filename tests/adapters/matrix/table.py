@@ -28,7 +28,8 @@ def table(cells: Iterable[Cell]) -> list[str]:
     for operation, adapter, family, outcome, words in cells:
         if words:
             said.setdefault((operation, f"{outcome}  {_short(words)}"), []).append(f"{adapter} on {family}")
-    lines += ["", "no: refused, in words that a user can act on; –: has no meaning there; one example of each:"]
+    marks = "no: refused, in words that a user can act on; ≠: does something else; –: has no meaning there"
+    lines += ["", f"{marks}; one example of each:"]
     shown: dict[str, str] = {}
     for (operation, words), _ in said.items():
         shown.setdefault(f"{operation} {words[0]}", f"  {operation.replace('_', ' ')}: {words}")

@@ -9,6 +9,9 @@ import torch
 from peft.helpers import rescale_adapter_scale
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.hotswap import hotswap_adapter
+from torch import Tensor, nn
+
+from glora_lab.adapters.lab_layer import LabLayer
 
 from .case import Case, NotHere, known_warnings, near, same, same_tensors
 from .living import parts
@@ -88,11 +91,15 @@ def a_weighted_sum(case: Case) -> None:
     for how, rank in (("cat", None), ("svd", 16)):
         model.add_weighted_adapter(["default", "second"], [0.5, -2.0], how, combination_type=how, svd_rank=rank)
         for layer in parts(model):
-            found = [layer.added([name], torch.float64) for name in ("default", "second", how)]
+            found = [_added(layer, name) for name in ("default", "second", how)]
             for one, other, total in zip(*found, strict=True):
                 assert one is None or torch.allclose(0.5 * one - 2 * other, total, atol=1e-6)
     assert same(case.out(model), first)
     assert not any(p.requires_grad for name, p in model.named_parameters() if ".cat" in name or ".svd" in name)
+
+
+def _added(layer: nn.Module, name: str) -> tuple[Tensor | None, ...]:
+    return layer.added([name], torch.float64) if isinstance(layer, LabLayer) else (layer.get_delta_weight(name),)
 
 
 def a_scale(case: Case) -> None:
@@ -172,7 +179,8 @@ def beneath_a_lora(case: Case) -> None:
     merged.merge_adapter()
     assert near(case.out(merged), expected)
     for layer in parts(both):
-        layer.set_scale("default", 0)
+        if isinstance(layer, LabLayer):
+            layer.set_scale("default", 0)
     assert not same(case.out(both), expected) and not same(case.out(both), case.base_out())
     with both.disable_adapter():
         assert near(case.out(both), case.base_out())
