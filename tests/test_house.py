@@ -22,22 +22,27 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EVERYTHING_BELOW_PANELS = {
     "records", "adapters", "models", "data", "training", "measure", "search", "figures", "checks", "cli"
 }  # fmt: skip
+ANYBODYS = {"folders", "extras"}  # what every door shares: folders by name, packages that may be missing
 MAY_IMPORT = {
     "__init__": EVERYTHING_BELOW_PANELS,
+    "folders": set(),
+    "extras": set(),
     "records": set(),
-    "adapters": {"records"},
-    "measure": {"records", "adapters", "models"},  # a budget is counted on a model built without weights
-    "figures": {"records"},
-    "data": {"records"},
-    "models": {"records", "data"},
-    "training": {"records", "data", "models"},
-    "search": {"records", "data", "models", "training", "measure", "adapters"},
-    "checks": EVERYTHING_BELOW_PANELS,
-    "cli": EVERYTHING_BELOW_PANELS,
-    "panels": EVERYTHING_BELOW_PANELS,
+    "adapters": {"records"} | ANYBODYS,
+    "measure": {"records", "adapters", "models"} | ANYBODYS,  # a budget is counted on a model without weights
+    "figures": {"records"} | ANYBODYS,
+    "data": {"records"} | ANYBODYS,
+    "models": {"records", "data"} | ANYBODYS,
+    "training": {"records", "data", "models"} | ANYBODYS,
+    "search": {"records", "data", "models", "training", "measure", "adapters"} | ANYBODYS,
+    "checks": EVERYTHING_BELOW_PANELS | ANYBODYS,
+    "cli": EVERYTHING_BELOW_PANELS | ANYBODYS,
+    "panels": EVERYTHING_BELOW_PANELS | ANYBODYS,
 }
 DRAWING = {"plotly", "ipywidgets", "anywidget", "IPython"}
 MUST_NOT_IMPORT = {
+    "folders": DRAWING | {"torch", "transformers", "peft"},
+    "extras": DRAWING | {"torch", "transformers", "peft"},
     "records": DRAWING | {"torch", "transformers", "peft"},
     "adapters": DRAWING,
     "measure": DRAWING,

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from glora_lab.data.task import Part, Recipe
+from glora_lab.extras import needed
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -96,9 +97,8 @@ def _part(rows: Int[np.ndarray, " n"], recipe: Recipe) -> Part:
 @lru_cache(maxsize=1)
 def _scans() -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, " n"]]:
     """All scans (1797, 8, 8) float32 from 0 (paper) to 1 (ink), and their labels (1797,) int64."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError("the digits come with scikit-learn: pip install scikit-learn") from error
+    needed("a task of digits", "sklearn.datasets")
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     return (digits.images / INK).astype(np.float32), digits.target.astype(np.int64)

@@ -3,6 +3,10 @@
 No figure computes: it lays out what a record holds. Colours, scales and the template are in `theme`.
 """
 
+from glora_lab.extras import needed
+
+needed("drawing a figure", "plotly")
+
 from glora_lab.figures.activity import describe_path_activity, plot_path_activity
 from glora_lab.figures.block_cells import block_cells
 from glora_lab.figures.block_detail import describe_block_detail, plot_block_detail

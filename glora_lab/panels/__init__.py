@@ -5,6 +5,10 @@ Each panel keeps what its handlers met in `errors`; `check_panels()` in a notebo
 
 import warnings
 
+from glora_lab.extras import needed
+
+needed("a panel", "ipywidgets", "plotly", "anywidget")
+
 from glora_lab.panels.blocks import BlockPanel
 from glora_lab.panels.budget import BudgetPanel
 from glora_lab.panels.entanglement import EntanglementPanel

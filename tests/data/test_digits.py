@@ -81,7 +81,7 @@ def test_a_seed_that_numpy_refuses_is_named(seed: object) -> None:
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     digits._scans.cache_clear()
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match="pip install scikit-learn"):
+    with pytest.raises(ImportError, match=r'needs scikit-learn.*pip install "glora-lab\[notebooks\]"'):
         load_task("digits")
 
 

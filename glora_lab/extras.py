@@ -1,0 +1,30 @@
+"""Packages that come with an extra of this one, and what is said where one of them is missing.
+
+`import glora_lab` needs none of them; each part that does asks here first, so that a reader is told what to install
+and not which module of ours wanted it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # what is imported by another name than it is installed by
+
+
+def needed(what: str, *packages: str) -> None:
+    """Import the packages that something needs.
+
+    Raises:
+        ImportError: where one is missing or broken; it names what needs it, and the extra that brings it.
+    """
+    for package in packages:
+        try:
+            import_module(package)
+        except ImportError as error:
+            raise ImportError(f"{what} {lacks(package, 'notebooks')} ({error})", name=package) from error
+
+
+def lacks(package: str, extra: str) -> str:
+    name = package.partition(".")[0]
+    name = DISTRIBUTIONS.get(name, name)
+    return f'needs {name}, which cannot be imported here: pip install "glora-lab[{extra}]"'
