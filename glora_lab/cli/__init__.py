@@ -14,6 +14,8 @@ from pathlib import Path
 
 from glora_lab import __version__
 from glora_lab.cli.course import FIRST, FOLDER, copy_course
+from glora_lab.extras import lacks
+from glora_lab.folders import folder_named
 
 EPILOG = "Something looks wrong? `glora-lab doctor` says what is there and what to mend."
 OPEN = f"""\
@@ -49,9 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     lab = commands.add_parser(
         "open", help="copy the notebooks here and start JupyterLab", description=OPEN, formatter_class=wide
     )
-    lab.add_argument(
-        "directory", nargs="?", type=Path, default=Path(), metavar="DIRECTORY", help="where to copy to (default: here)"
-    )
+    lab.add_argument("directory", nargs="?", default=".", metavar="DIRECTORY", help="where to copy to (default: here)")
     lab.add_argument("--copy-only", action="store_true", help="copy the notebooks and start nothing")
     commands.add_parser(
         "doctor", help="what is installed, how it behaves, what to mend", description=DOCTOR, formatter_class=wide
@@ -59,18 +59,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _open(directory: Path, copy_only: bool, passed_on: Sequence[str]) -> int:
-    if directory.exists() and not directory.is_dir():
-        print(f"glora-lab open: `DIRECTORY` (={str(directory)!r}) must be a folder; it is a file", file=sys.stderr)
-        return 2
-    copied = copy_course(directory / FOLDER)
+def _open(asked: str, copy_only: bool, passed_on: Sequence[str]) -> int:
+    try:
+        directory = Path(folder_named("DIRECTORY", asked))
+        for folder in (directory, directory / FOLDER):
+            if folder.exists() and not folder.is_dir():
+                raise ValueError(f"`DIRECTORY` (={asked!r}) must be a folder; {folder} is a file")
+        copied = copy_course(directory / FOLDER)
+    except ValueError as refusal:
+        return _refuse(f"glora-lab open: {refusal}", 2)
+    except OSError as error:
+        why = f"cannot copy into {directory / FOLDER}: {error.strerror}" if error.strerror else str(error)
+        return _refuse(f"glora-lab open: {why}", 1)
     print(copied.in_words(directory / FOLDER))
     if copy_only:
         return 0
     if not _has_jupyterlab():
-        print('JupyterLab is not installed here: pip install "glora-lab[lab]"', file=sys.stderr)
-        return 1
+        return _refuse(f"glora-lab open {lacks('jupyterlab', 'lab')}", 1)
     return subprocess.call([*jupyterlab_command(directory), *passed_on])
+
+
+def _refuse(sentence: str, code: int) -> int:
+    print(sentence, file=sys.stderr)
+    return code
 
 
 def jupyterlab_command(directory: Path) -> list[str]:

@@ -2,16 +2,23 @@
 
 It is the notebooks, and the script that one of them runs.
 
-Beside the copies lies a list of what each was when it was copied. A file that is still that is the package's, and a
-newer package brings it up to date; any other file is the reader's.
+Beside the copies lies a list of what each has been as a copy. A file that is one of these is the package's, and a
+newer package brings it up to date; any other file is the reader's. The list is written first and each file takes its
+place in one step, so that a process that is killed on the way leaves nothing that would be taken for a reader's work.
+Half a file, which copies that were killed have left before, is the package's too: nothing is in it that is not in the
+whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from glora_lab.folders import replacing
 
 PACKAGE = Path(__file__).parents[1]
 FOLDER, FIRST = "notebooks", "00_start_here.ipynb"
@@ -55,36 +62,61 @@ def course_folder() -> Path:
 
 
 def copy_course(folder: Path) -> Copied:
-    """Copy the course into a folder, made where it is missing."""
+    """Copy the course into a folder, made where it is missing.
+
+    Raises:
+        FileNotFoundError: where the package has no notebooks.
+        OSError: where they cannot be written there.
+    """
+    course = {path.name: path.read_bytes() for path in _files(course_folder())}
     folder.mkdir(parents=True, exist_ok=True)
     known = _read_list(folder / LIST)
-    outcome: dict[str, list[str]] = {"added": [], "updated": [], "same": [], "left": []}
-    for source in (path for path in sorted(course_folder().iterdir()) if path.suffix in KINDS):
-        content, target = source.read_bytes(), folder / source.name
-        there = target.read_bytes() if target.is_file() else None
-        if there is None and not target.exists():
-            kind = "added"
-        elif there == content:
-            kind = "same"
-        elif there is not None and known.get(source.name) == _digest(there):
-            kind = "updated"
-        else:
-            kind = "left"
-        if kind in ("added", "updated"):
-            target.write_bytes(content)
-        if kind != "left":
-            known[source.name] = _digest(content)
-        outcome[kind].append(source.name)
-    (folder / LIST).write_text(json.dumps(known, indent=1), encoding="utf-8")
-    return Copied(**{kind: tuple(names) for kind, names in outcome.items()})
+    kinds = {name: _kind(folder / name, content, known.get(name, [])) for name, content in course.items()}
+    for name, kind in kinds.items():
+        if kind != "left" and _digest(course[name]) not in known.get(name, []):
+            known[name] = [*known.get(name, []), _digest(course[name])]
+    _write(folder, {LIST: json.dumps(known, indent=1).encode()})
+    _write(folder, {name: content for name, content in course.items() if kinds[name] in ("added", "updated")})
+    return Copied(
+        **{kind: tuple(n for n in kinds if kinds[n] == kind) for kind in ("added", "updated", "same", "left")}
+    )
 
 
-def _read_list(path: Path) -> dict[str, str]:
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.iterdir()) if path.suffix in KINDS)
+
+
+def _kind(target: Path, content: bytes, known: list[str]) -> str:
+    """What becomes of a file of which `content` would be the copy, and `known` are the copies of before."""
+    there = target.read_bytes() if target.is_file() else None
+    if there is None:
+        return "left" if os.path.lexists(target) else "added"
+    if there == content:
+        return "same"
+    return "updated" if _digest(there) in known or _is_half(there, content, target.suffix) else "left"
+
+
+def _is_half(there: bytes, content: bytes, kind: str) -> bool:
+    """Whether this is what a killed copy left of `content`. A notebook that breaks off is nobody's work; a script may
+    end early because a reader wants it to, and then it ends with a line."""
+    return content.startswith(there) and not (kind == ".py" and there.endswith(b"\n"))
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    if any(not (folder / name).is_file() or (folder / name).read_bytes() != files[name] for name in files):
+        with replacing(folder) as new:
+            for name, content in files.items():
+                (new / name).write_bytes(content)
+
+
+def _read_list(path: Path) -> dict[str, list[str]]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    known = found.items() if isinstance(found, dict) else ()
+    # earlier versions knew one copy of each
+    return {name: [one] if isinstance(one, str) else one for name, one in known if isinstance(one, str | list)}
 
 
 def _digest(content: bytes) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from errno import EACCES
 from pathlib import Path
 
 import pytest
 
-from glora_lab import cli
+from glora_lab import cli, folders
 from glora_lab.cli import course, main
 from glora_lab.cli.course import copy_course, course_folder
 from tests.source import COURSE
@@ -56,6 +57,49 @@ def test_a_newer_package_updates_what_nobody_touched(tmp_path: Path, monkeypatch
     assert (here / FIRST).read_text() == "mine" and (here / "01_five_paths.ipynb").read_text() == "two"
 
 
+def test_half_a_copy_is_made_whole(tmp_path: Path) -> None:
+    """Copies that were killed have left it: of a notebook any beginning, of a script one that ends inside a line."""
+    halves = {path.name: path.read_bytes()[:-7] for path in COURSE} | {FIRST: b""}
+    for name, half in halves.items():
+        (tmp_path / name).write_bytes(half)
+    copied = copy_course(tmp_path)
+    assert set(copied.updated) == set(halves) and copied.left == ()
+    assert {path.name: (tmp_path / path.name).read_bytes() for path in COURSE} == {
+        p.name: p.read_bytes() for p in COURSE
+    }
+
+
+def test_a_script_that_a_reader_made_shorter_is_the_readers(tmp_path: Path) -> None:
+    script = next(path for path in COURSE if path.suffix == ".py")
+    (tmp_path / script.name).write_bytes(b"".join(script.read_bytes().splitlines(keepends=True)[:-3]))
+    assert copy_course(tmp_path).left == (script.name,)
+
+
+def test_a_copy_of_before_is_known_even_where_the_list_ran_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a killed update leaves it: the list names what was to come, and the file is still what it was."""
+    package, here = tmp_path / "package", tmp_path / "here"
+    (package / "notebooks").mkdir(parents=True)
+    monkeypatch.setattr(course, "PACKAGE", package)
+    for version in ("one", "two"):
+        (package / "notebooks" / FIRST).write_text(version)
+        copy_course(here)
+    for before in ("one", "two"):
+        (here / FIRST).write_text(before)
+        (package / "notebooks" / FIRST).write_text(f"three after {before}")
+        assert copy_course(here).updated == (FIRST,)
+    (here / course.LIST).write_text(f'{{"{FIRST}": "{course._digest(b"one")}"}}')  # as earlier versions wrote it
+    (here / FIRST).write_text("one")
+    assert copy_course(here).updated == (FIRST,)
+
+
+def test_nothing_is_written_where_all_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy_course(tmp_path)
+    monkeypatch.setattr(course, "replacing", None)
+    assert len(copy_course(tmp_path).same) == len(COURSE)
+
+
 def test_a_damaged_list_costs_no_work(tmp_path: Path) -> None:
     copy_course(tmp_path)
     (tmp_path / course.LIST).write_text("{")
@@ -91,8 +135,40 @@ def test_without_jupyterlab_it_says_how_to_get_it(
 
 def test_a_file_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    assert main(["open", str(tmp_path / "file"), "--copy-only"]) == 2
-    assert "must be a folder" in capsys.readouterr().err
+    (tmp_path / "notebooks").write_text("a file of that name")
+    refused = {tmp_path / "file": "must be a folder", tmp_path: "must be a folder", "~nobody_here/x": "no such user"}
+    for directory, says in {**refused, "n" * 300: "File name too long", "\0": "null"}.items():
+        assert main(["open", str(directory), "--copy-only"]) == 2
+        assert says in one_sentence(capsys)
+
+
+def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("glora-lab open") and err.count("\n") == 1 and len(err) < 500
+    return err
+
+
+def test_a_folder_that_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(**_: object) -> None:
+        raise PermissionError(EACCES, "Permission denied", str(tmp_path))
+
+    monkeypatch.setattr(folders, "mkdtemp", refused)  # root may write everywhere
+    assert main(["open", str(tmp_path), "--copy-only"]) == 1
+    assert f"cannot copy into {tmp_path / 'notebooks'}: Permission denied" in one_sentence(capsys)
+    (tmp_path / "file").write_text("")
+    assert main(["open", str(tmp_path / "file" / "below"), "--copy-only"]) == 1
+    assert "Not a directory" in one_sentence(capsys)
+    monkeypatch.setattr(course, "PACKAGE", tmp_path / "empty")
+    assert main(["open", str(tmp_path), "--copy-only"]) == 1
+    assert "install glora-lab again" in one_sentence(capsys)
+
+
+def test_a_home_is_a_folder_like_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["open", "~/course", "--copy-only"]) == 0
+    assert (tmp_path / "course" / "notebooks" / FIRST).is_file()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["open", "--help"], ["doctor", "--help"], ["--version"]])
