@@ -21,6 +21,8 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from glora_lab.folders import unfinished
+
 from .frozen_base import features
 from .glora_config import GloraConfig
 from .lab_config import LabConfig
@@ -47,13 +49,24 @@ def read_type(folder: str | os.PathLike[str]) -> str:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"Can't find '{CONFIG_NAME}' at '{folder}'") from error
+        raise ValueError(f"Can't find '{CONFIG_NAME}' at '{folder}'{unfinished(folder)}") from error
     except ValueError as error:
         raise ValueError(f"{path} is damaged: it is no JSON ({error}). Save the adapter again") from error
     kind = content.get("peft_type") if isinstance(content, dict) else None
     if kind not in mapping.PEFT_TYPE_TO_CONFIG_MAPPING:
         raise ValueError(f"{path} is no adapter that PEFT or glora_lab knows: its peft_type is {kind!r}")
     return str(kind)
+
+
+def at_home(model_id: Any, subfolder: str | None = None) -> Any:
+    """What PEFT is asked to load, with its `~` written out where that is a folder with an adapter of this library."""
+    if isinstance(model_id, str | os.PathLike) and str(model_id).startswith("~"):
+        folder = os.path.expanduser(model_id)
+        inside = os.path.join(folder, subfolder or "")
+        if os.path.isfile(os.path.join(inside, CONFIG_NAME)):
+            config_class = mapping.PEFT_TYPE_TO_CONFIG_MAPPING[read_type(inside)]  # type: ignore[index]
+            return folder if issubclass(config_class, LabConfig) else model_id
+    return model_id
 
 
 def stored_shapes(folder: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:

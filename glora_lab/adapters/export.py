@@ -10,23 +10,22 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import peft
 import torch
 from peft import PeftConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils import SAFETENSORS_WEIGHTS_NAME, get_peft_model_state_dict
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, get_peft_model_state_dict
 from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from glora_lab.folders import folder_named, replacing
 from glora_lab.records import ExportReport, LayerExport
 
 from .as_lora import LoraFactors, lora_factors
-from .atomic import replacing
 from .checkpoint import PREFIX
 from .frozen_base import float_dtype
 from .glora import GloraLayer
@@ -55,7 +54,7 @@ def export_peft(
 
     Args:
         model: a model that carries it; merged or not, it is left as it is.
-        path: the folder; made if needed. Its old adapter is replaced when the new one is complete.
+        path: the folder, `~` for your home; made if needed. Its old adapter is replaced when the new one is complete.
         adapter_name: which adapter; the folder does not keep the name.
         format: "peft" for PEFT's own GLORA or GRALORA, "lora" for a plain LoRA.
         r: with "lora", the largest rank; None for the rank that ΔW has, so that nothing is lost.
@@ -64,23 +63,24 @@ def export_peft(
         What was written of each layer, with the relative error of ΔW; 0 for "peft".
 
     Raises:
-        ValueError: where the model carries no such adapter, or for "peft", with every setting that PEFT's own
-            cannot express. Nothing is written then.
+        ValueError: where the model carries no such adapter or `path` can name no folder, or for "peft", with every
+            setting that PEFT's own cannot express. Nothing is written then.
     """
     check_choice("format", format, FORMATS)
     if r is not None:
         check_positive_int("r", r)
         if format != "lora":
             raise refuse("r", r, 'is the rank of a LoRA, and needs format="lora"')
-    if os.path.isfile(path):
+    folder = folder_named("path", path)
+    if os.path.isfile(folder):
         raise refuse("path", str(path), "must be a folder, and is a file")
     config, layers = _carried(model, adapter_name)
     write = _peft if format == "peft" else _lora
     stock, tensors, rows = write(config, layers, adapter_name, r)
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     choose(stock, layers, base, (BaseTunerLayer, AuxiliaryTrainingWrapper))
-    _write(path, stock, {**_beside(model, adapter_name), **tensors}, base)
-    return ExportReport(format, str(path), rows)
+    _write(folder, stock, {**_beside(model, adapter_name), **tensors}, base)
+    return ExportReport(format, folder, rows)
 
 
 def _carried(model: nn.Module, adapter: str) -> tuple[Any, dict[str, Any]]:
@@ -182,11 +182,11 @@ def _beside(model: nn.Module, adapter: str) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in named.items() if not f"{name}.".startswith(own)}
 
 
-def _write(path: str | os.PathLike[str], config: PeftConfig, tensors: dict[str, Tensor], base: nn.Module) -> None:
+def _write(path: str, config: PeftConfig, tensors: dict[str, Tensor], base: nn.Module) -> None:
     config.inference_mode = True
     config.base_model_name_or_path = config.base_model_name_or_path or base.__dict__.get("name_or_path") or None
     found = {"base_model_class": type(base).__name__, "parent_library": type(base).__module__}
     plain = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}  # nothing shared
-    with replacing(Path(path)) as folder:
+    with replacing(path, CONFIG_NAME) as folder:
         save_file(plain, folder / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
         config.save_pretrained(str(folder), auto_mapping_dict=None if config.task_type else found)

@@ -19,7 +19,7 @@ from peft import PeftConfig
 from peft.utils import hotswap
 from torch import Tensor, nn
 
-from .checkpoint import layer_shapes
+from .checkpoint import at_home, layer_shapes
 from .lab_config import LabConfig
 from .lab_layer import LabLayer
 from .registry import LabPeftType
@@ -128,6 +128,15 @@ def _swapping(theirs: Callable[..., None]) -> Callable[..., None]:
     return hotswap_adapter_from_state_dict
 
 
+def _at_home(theirs: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(theirs)
+    def hotswap_adapter(model: nn.Module, model_name_or_path: Any, *args: Any, **kwargs: Any) -> None:
+        return theirs(model, at_home(model_name_or_path, kwargs.get("subfolder")), *args, **kwargs)
+
+    return hotswap_adapter
+
+
+hotswap.hotswap_adapter = _at_home(hotswap.hotswap_adapter)
 hotswap.hotswap_adapter_from_state_dict = _swapping(hotswap.hotswap_adapter_from_state_dict)
 # settings that have to agree because the tensors do not bring them: none, for the configuration goes along
 hotswap.CONFIG_KEYS_TO_CHECK.update({LabPeftType.GLORA_LAB: [], LabPeftType.GRALORA_LAB: []})  # type: ignore[dict-item]

@@ -8,6 +8,8 @@ from os import PathLike
 from peft import PeftConfig, PeftModel, mapping
 from torch import nn
 
+from glora_lab.folders import folder_named
+
 from .checkpoint import read_type
 from .glora_config import GloraConfig
 from .gralora_config import GraloraConfig
@@ -26,15 +28,15 @@ def load_adapter(model: nn.Module, path: str | PathLike[str], adapter_name: str 
 
     Args:
         model: the base model, as it was when the adapter was trained. It is changed in place, as PEFT does.
-        path: a folder that `save_pretrained` wrote, by this library or by stock PEFT. A stock GLORA or
-            GRALORA checkpoint becomes ours; any other type is loaded as PEFT loads it.
+        path: a folder that `save_pretrained` wrote, by this library or by stock PEFT; `~` for your home. A stock
+            GLORA or GRALORA checkpoint becomes ours; any other type is loaded as PEFT loads it.
         adapter_name: the name the adapter gets.
 
     Raises:
         ValueError: where `path` holds no adapter, or for one of ours or of stock GLORA and GRALORA, a file that is
             damaged, is of a newer version or does not fit; the model is then as it was.
     """
-    folder = os.fspath(path)
+    folder = folder_named("path", path)
     peft_type = read_type(folder) if os.path.isdir(folder) else PeftConfig._get_peft_type(folder)
     config_class = OURS.get(peft_type) or mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]  # type: ignore[index]
     return PeftModel.from_pretrained(

@@ -17,7 +17,8 @@ from typing import Any, ClassVar, TypeVar
 from peft import PeftConfig
 from peft.utils import CONFIG_NAME
 
-from .atomic import replacing
+from glora_lab.folders import folder_named, replacing
+
 from .settings import refuse
 
 VERSION = 1
@@ -46,17 +47,28 @@ class LabConfig(PeftConfig):
         raise NotImplementedError(f"{type(self).__name__} does not say what it allows")
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
-        """As PEFT's, with the old file whole until the new one is, and with the keys of patterns in their order: PEFT
-        sorts them, and then another one may be the first that matches a layer."""
-        if os.path.isfile(save_directory):
+        """As PEFT's, with the old file whole until the new one is, with `~` for your home (PEFT would make a folder of
+        that name), and with the keys of patterns in their order: PEFT sorts them, and then another one may be the
+        first that matches a layer."""
+        place = folder_named("save_directory", save_directory)
+        if os.path.isfile(place):
             raise refuse("save_directory", str(save_directory), "must be a folder, and is a file")
-        with replacing(save_directory) as folder:
+        with replacing(place) as folder:
             super().save_pretrained(str(folder), **kwargs)
             file = folder / CONFIG_NAME
             written = json.loads(file.read_text(encoding="utf-8"))
             patterns = [name for name in written if name.endswith("_pattern") and isinstance(written[name], dict)]
             written |= {name: getattr(self, name) for name in patterns}
             file.write_text(json.dumps(written, indent=2), encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Config], pretrained_model_name_or_path: str, subfolder: str | None = None, **kwargs: Any
+    ) -> Config:
+        """As PEFT's, with `~` for your home."""
+        folder = folder_named("pretrained_model_name_or_path", pretrained_model_name_or_path)
+        read: Config = super().from_pretrained(folder, subfolder, **kwargs)
+        return read
 
     @classmethod
     def check_kwargs(cls, **kwargs: Any) -> dict[str, Any]:

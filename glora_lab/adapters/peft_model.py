@@ -1,11 +1,15 @@
 """The doors to the disk, for our adapters: `save_pretrained`, `from_pretrained` and `load_adapter` of PeftModel, and
-`load_adapter` of transformers' own models.
+`save_pretrained` and `load_adapter` of transformers' own models.
 
 PEFT asks neither tuner nor configuration before it writes or reads: the weights' file is written in place, as a
 pickle on request, before the configuration is saved, and a model is wrapped before its file is opened. So these
 methods are wrapped, once, on import: for adapters of this library they check first and write beside; a call
 that concerns only PEFT's own adapters goes through untouched. (PEFT's `safe_save_file` and `load_peft_weights`
 would be smaller places, and would change what every other adapter does.)
+
+`~` is your home at these doors as at every other of this library. PEFT knows no `~`: its `save_pretrained("~/x")`
+makes a folder that is called "~", which nobody means, and which is deleted by a command that nobody wants to mistype.
+For adapters of this library that one is written to and read from your home; PEFT's own keep what PEFT does.
 """
 
 from __future__ import annotations
@@ -14,17 +18,20 @@ import functools
 import inspect
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from peft import PeftConfig, PeftModel, mapping
 from peft.utils import CONFIG_NAME
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.integrations.peft import PeftAdapterMixin
 
-from .atomic import replacing
-from .checkpoint import check_checkpoint, read_type
+from glora_lab.folders import folder_named, replacing
+
+from .checkpoint import at_home, check_checkpoint, read_type
 from .frozen_base import is_sharded
 from .lab_config import LabConfig
 from .settings import refuse
@@ -46,18 +53,50 @@ def _saving(theirs: Callable[..., None]) -> Callable[..., None]:
             return theirs(self, save_directory, *args, **kwargs)
         if not call.arguments["safe_serialization"]:
             raise refuse("safe_serialization", False, "must be True: this library writes safetensors, never pickles")
-        if os.path.isfile(save_directory) or not call.arguments["is_main_process"]:
-            return theirs(self, save_directory, *args, **kwargs)  # refuses, and writes nothing
+        place = call.arguments["save_directory"] = folder_named("save_directory", save_directory)
+        if os.path.isfile(place) or not call.arguments["is_main_process"]:
+            return theirs(*call.args, **call.kwargs)  # refuses, and writes nothing
         tensors = call.arguments["kwargs"].get("state_dict") or dict(self.named_parameters())
         if any(is_sharded(tensor) for tensor in tensors.values()):
             rule = "must hold whole tensors, for this model is sharded over processes: in every process, take "
             raise refuse("state_dict", "parts of tensors", f"{rule}{GATHERED}")
-        with replacing(save_directory) as folder:
-            if (card := Path(save_directory) / CARD).is_file():  # PEFT adds to the one that is there
-                shutil.copyfile(card, folder / CARD)
+        with saving(place) as folder:
             call.arguments["save_directory"] = str(folder)
             theirs(*call.args, **call.kwargs)
-            stamp_pairs(folder)
+
+    return save_pretrained
+
+
+@contextmanager
+def saving(place: str) -> Iterator[Path]:
+    """A folder to save adapters into, which then take the place of those in `place`, all files of one together."""
+    with replacing(place, CONFIG_NAME) as folder:
+        if (card := Path(place) / CARD).is_file():  # PEFT adds to the one that is there
+            shutil.copyfile(card, folder / CARD)
+        yield folder
+        stamp_pairs(folder)
+
+
+def _saving_from_transformers(theirs: Callable[..., None]) -> Callable[..., None]:
+    """transformers writes the configuration first and the weights in place."""
+    signature = inspect.signature(theirs)
+
+    @functools.wraps(theirs)
+    def save_pretrained(self: PreTrainedModel, save_directory: Any, *args: Any, **kwargs: Any) -> None:
+        configs = self.peft_config.values() if getattr(self, "_hf_peft_config_loaded", False) else ()
+        if not any(isinstance(config, LabConfig) for config in configs):
+            return theirs(self, save_directory, *args, **kwargs)
+        call = signature.bind(self, save_directory, *args, **kwargs)
+        call.apply_defaults()
+        place = call.arguments["save_directory"] = folder_named("save_directory", save_directory)
+        together = call.arguments.get("distributed_checkpoint")  # every process writes a part of it
+        if os.path.isfile(place) or together or not call.arguments["is_main_process"]:
+            return theirs(*call.args, **call.kwargs)
+        if call.arguments["push_to_hub"]:  # under the name of the folder that was asked for
+            call.arguments["kwargs"].setdefault("repo_id", os.path.basename(os.path.abspath(place)))
+        with saving(place) as folder:
+            call.arguments["save_directory"] = str(folder)
+            theirs(*call.args, **call.kwargs)
 
     return save_pretrained
 
@@ -67,9 +106,10 @@ def _making(theirs: Callable[..., PeftModel]) -> Callable[..., PeftModel]:
 
     @functools.wraps(theirs)
     def from_pretrained(cls: type[PeftModel], model: nn.Module, model_id: Any, *args: Any, **kwargs: Any) -> PeftModel:
-        call = signature.bind(cls, model, model_id, *args, **kwargs).arguments
-        _check(model, call.get("config"), call)
-        return theirs(cls, model, model_id, *args, **kwargs)
+        call = signature.bind(cls, model, model_id, *args, **kwargs)
+        call.arguments["model_id"] = at_home(model_id, kwargs.get("subfolder"))
+        _check(model, call.arguments.get("config"), call.arguments)
+        return theirs(*call.args, **call.kwargs)
 
     return from_pretrained
 
@@ -79,9 +119,10 @@ def _loading(theirs: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(theirs)
     def load_adapter(self: PeftModel, model_id: Any, adapter_name: str, *args: Any, **kwargs: Any) -> Any:
-        call = signature.bind(self, model_id, adapter_name, *args, **kwargs).arguments
-        _check(self.get_base_model(), self.peft_config.get(adapter_name), call)
-        return theirs(self, model_id, adapter_name, *args, **kwargs)
+        call = signature.bind(self, model_id, adapter_name, *args, **kwargs)
+        call.arguments["model_id"] = at_home(model_id, kwargs.get("subfolder"))
+        _check(self.get_base_model(), self.peft_config.get(adapter_name), call.arguments)
+        return theirs(*call.args, **call.kwargs)
 
     return load_adapter
 
@@ -91,7 +132,10 @@ def _loading_into_transformers(theirs: Callable[..., Any]) -> Callable[..., Any]
 
     @functools.wraps(theirs)
     def load_adapter(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        call = signature.bind(self, *args, **kwargs).arguments
+        bound = signature.bind(self, *args, **kwargs)
+        call = bound.arguments
+        if "peft_model_id" in call:
+            call["peft_model_id"] = at_home(call["peft_model_id"], (call.get("adapter_kwargs") or {}).get("subfolder"))
         settings = call.get("load_config")
         folder = call.get("peft_model_id") or getattr(settings, "pretrained_model_name_or_path", None)
         if folder is not None and call.get("adapter_state_dict") is None:
@@ -102,7 +146,7 @@ def _loading_into_transformers(theirs: Callable[..., Any]) -> Callable[..., Any]
                 **call.get("kwargs", {}),
             }
             _check(self, call.get("peft_config"), {"model_id": folder, "kwargs": further})
-        return theirs(self, *args, **kwargs)
+        return theirs(*bound.args, **bound.kwargs)
 
     return load_adapter
 
@@ -128,3 +172,4 @@ PeftModel.save_pretrained = _saving(PeftModel.save_pretrained)  # type: ignore[m
 PeftModel.from_pretrained = classmethod(_making(PeftModel.from_pretrained.__func__))  # type: ignore[assignment, attr-defined]
 PeftModel.load_adapter = _loading(PeftModel.load_adapter)  # type: ignore[method-assign]
 PeftAdapterMixin.load_adapter = _loading_into_transformers(PeftAdapterMixin.load_adapter)  # type: ignore[method-assign]
+PreTrainedModel.save_pretrained = _saving_from_transformers(PreTrainedModel.save_pretrained)  # type: ignore[method-assign]

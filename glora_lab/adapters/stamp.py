@@ -1,9 +1,10 @@
 """One stamp on an adapter's two files, so that a configuration is not read beside another adapter's weights.
 
-Files take their place one after the other (atomic.py): a process that is killed between the two leaves a new
-configuration beside old weights, whose names and shapes may well fit. The stamp is in the configuration and in the
-weights' metadata, follows from the content of both, and is missed by nobody: PEFT reads past it, and a file that
-another program has written anew, without it, is taken as it is.
+Files that are saved together take their places together (glora_lab/folders.py), and may still be copied one
+without the other: a configuration beside other weights, whose names and shapes may well fit. The stamp is in the
+configuration and in the weights' metadata, follows from the content of both, and is missed by nobody: a file that
+another program has written anew, without it, is taken as it is. PEFT's own configurations get none, for PEFT warns
+of a setting that it does not know.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 
+from .registry import LabPeftType
+
 STAMP = "glora_lab_stamp"
 APART = (
     f"{CONFIG_NAME} and {SAFETENSORS_WEIGHTS_NAME} are of two adapters, or of two moments of one: saving was "
@@ -26,13 +29,13 @@ APART = (
 
 
 def stamp_pairs(folder: Path) -> None:
-    """Write a stamp into every pair of files in `folder` and below."""
+    """Write a stamp into every pair of files of this library in `folder` and below."""
     for weights in folder.rglob(SAFETENSORS_WEIGHTS_NAME):
         config = weights.with_name(CONFIG_NAME)
-        if config.is_file():
+        content = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        if content.get("peft_type") in {*LabPeftType}:
             stamp = hashlib.sha256(weights.read_bytes() + config.read_bytes()).hexdigest()[:16]
             _put_into_weights(weights, stamp)
-            content = json.loads(config.read_text(encoding="utf-8"))
             text = json.dumps({**content, STAMP: stamp}, indent=2)  # not sorted: of patterns, the first that matches
             config.write_text(text, encoding="utf-8")
 

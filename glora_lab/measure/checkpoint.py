@@ -24,6 +24,7 @@ from torch import nn
 
 from glora_lab.adapters.frozen_base import SUPPORTED, FrozenBase, features, frozen_base
 from glora_lab.adapters.stamp import APART, apart
+from glora_lab.folders import folder_named, unfinished
 
 from .anatomy import Source
 from .checkpoint_layout import IN, OUT, Fit, Layout, layout_of
@@ -55,7 +56,7 @@ class Checkpoint:
         Raises:
             ValueError: where this is no adapter that can be read, or none that fits `base_model`.
         """
-        self.folder, self._base_model = _folder(Path(path)), base_model
+        self.folder, self._base_model = _folder(Path(folder_named("path", path))), base_model
         self.config = _config(self.folder)
         try:
             self._layout: Layout = layout_of(self.config)
@@ -144,7 +145,6 @@ def refused(path: Path, rule: str) -> ValueError:
 
 
 def _folder(path: Path) -> Path:
-    path = path.expanduser()
     if path.suffix in PICKLES:
         raise refused(path, PICKLE)
     folder = path.parent if path.name == WEIGHTS else path
@@ -153,7 +153,7 @@ def _folder(path: Path) -> Path:
     if not (folder / CONFIG).is_file():
         inside = sorted(found.parent.name for found in folder.glob(f"*/{CONFIG}"))
         hint = f"; there is one in {', '.join(inside)}" if inside else ""
-        raise refused(path, f"must hold an {CONFIG}{hint}")
+        raise refused(path, f"must hold an {CONFIG}{hint}{unfinished(folder)}")
     if not (folder / WEIGHTS).is_file():
         pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
         raise refused(path, f"must hold {WEIGHTS}; {pickles[0]} {PICKLE}" if pickles else f"must hold {WEIGHTS}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from glora_lab.folders import folder_named
 from glora_lab.models.architectures import model_class
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ def load_model(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
     """A pretrained model in eval mode, with every parameter still requiring a gradient.
 
     `name_or_path` is a shipped model ("digits-vit" or "bytes-llama": no network, nothing printed), a directory that
-    `save_pretrained` wrote, or a name on the hub. A hub name without an owner ("gpt2") is looked up in the
-    local cache only, so that a misspelt shipped name never waits for the network. The class is the one that
-    the model's configuration names under `architectures`. Raises ValueError where none of these fits.
+    `save_pretrained` wrote (`~` for your home), or a name on the hub. A hub name without an owner ("gpt2") is looked up
+    in the local cache only, so that a misspelt shipped name never waits for the network. The class is the one that the
+    model's configuration names under `architectures`. Raises ValueError where none of these fits.
     """
     name = os.fspath(name_or_path)
     if name in SHIPPED:
@@ -36,8 +37,7 @@ def load_model(name_or_path: str | os.PathLike[str]) -> PreTrainedModel:
         # PEFT writes where the base came from into every adapter, and asks the hub for it: not this folder
         model.name_or_path, model.config.name_or_path = "", name
         return model
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    if name and (folder := Path(folder_named("name_or_path", name))).is_dir():
         return _read_directory(name, folder)
     looks_like_a_path = isinstance(name_or_path, os.PathLike) or name[:1] in (".", "~", os.sep)
     if looks_like_a_path or not HUB_NAME.fullmatch(name):

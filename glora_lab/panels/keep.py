@@ -1,7 +1,8 @@
 """Keeping an adapter: a folder that PEFT's `save_pretrained` writes, and the code to load and to make it again.
 
-LoRA is stock PEFT's from the configuration to the folder, so its code needs nothing else; GLoRA and GraLoRA are
-loaded into this library's layers.
+LoRA is stock PEFT's from the configuration to the files, so its code needs nothing else, and names the folder in full
+where a reader wrote `~`, which PEFT does not know; GLoRA and GraLoRA are loaded into this library's layers. The files
+of either take their place together: PEFT would write LoRA's one after the other over those of before.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from pathlib import Path
 import ipywidgets as widgets
 from peft import LoraConfig, PeftModel
 
+from glora_lab.adapters.peft_model import saving
 from glora_lab.adapters.snippet import config_snippet
+from glora_lab.folders import folder_named
 from glora_lab.training.in_turn import in_turn
 
 
@@ -53,17 +56,16 @@ class KeepControls(widgets.VBox):
             self._setting = False
 
     def save(self, model: PeftModel, base_in_code: str) -> Path:
-        """Save the adapter in the folder that is named and say how it is loaded; ValueError without a name."""
+        """Save the adapter in the folder that is named and say how it is loaded; ValueError where it can name none."""
         name = self.folder.value.strip()
-        if not name:
-            raise ValueError("`folder` (='') must name a folder for the adapter")
-        folder = Path(name).expanduser()
+        folder = Path(folder_named("folder", name))
         if folder.is_file():
             raise ValueError(f"`folder` (={name!r}) must be a folder; there is a file of that name")
-        model.save_pretrained(str(folder))
+        with saving(str(folder)) as new:
+            model.save_pretrained(str(new))
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
         config = model.peft_config["default"]
-        self.code = loading_code(config, base_in_code, name)
+        self.code = loading_code(config, base_in_code, str(folder) if name.startswith("~") else name)
         self.says.value = (
             f"<p>Saved in <b>{html.escape(name)}</b> ({size / 1024:.0f} kB). It loads again with</p>"
             f"<pre>{html.escape(self.code)}</pre>"
