@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import peft
-from peft.utils.other import get_pattern_key
 
 from . import settings
 from .lab_config import LabConfig
+from .name_patterns import pattern_key
 from .paths import FORMS, MODES, PATHS, LayerPlan, plan_layer
 from .registry import LabPeftType
 
@@ -104,9 +104,9 @@ class GloraConfig(LabConfig):
 
     def plan(self, layer: str, *, in_features: int, out_features: int, has_bias: bool) -> LayerPlan:
         """What this configuration puts on the layer of that name: the patterns applied, inert paths found."""
-        r = self.rank_pattern.get(get_pattern_key(list(self.rank_pattern), layer), self.r)
-        alpha = self.alpha_pattern.get(get_pattern_key(list(self.alpha_pattern), layer), self.alpha)
-        paths = self.path_pattern.get(get_pattern_key(list(self.path_pattern), layer), {})
+        r = self.rank_pattern.get(pattern_key(self.rank_pattern, layer), self.r)
+        alpha = self.alpha_pattern.get(pattern_key(self.alpha_pattern, layer), self.alpha)
+        paths = self.path_pattern.get(pattern_key(self.path_pattern, layer), {})
         return plan_layer(
             layer,
             {**self.modes, **paths},

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import peft
-from peft.utils.other import get_pattern_key
 
 from . import settings
 from .block_plan import BlockPlan
 from .lab_config import LabConfig
+from .name_patterns import pattern_key
 from .registry import LabPeftType
 
 
@@ -77,9 +77,9 @@ class GraloraConfig(LabConfig):
 
     def plan(self, layer: str, *, in_features: int, out_features: int) -> BlockPlan:
         """What this configuration puts on the layer of that name, the patterns applied. It may not fit: `check_fit`."""
-        r = self.rank_pattern.get(get_pattern_key(list(self.rank_pattern), layer), self.r)
-        alpha = self.alpha_pattern.get(get_pattern_key(list(self.alpha_pattern), layer), self.alpha)
-        k = self.k_pattern.get(get_pattern_key(list(self.k_pattern), layer), self.gralora_k)
+        r = self.rank_pattern.get(pattern_key(self.rank_pattern, layer), self.r)
+        alpha = self.alpha_pattern.get(pattern_key(self.alpha_pattern, layer), self.alpha)
+        k = self.k_pattern.get(pattern_key(self.k_pattern, layer), self.gralora_k)
         rank = r + self.hybrid_r
         divides = in_features % k == 0 and out_features % k == 0
         return BlockPlan(

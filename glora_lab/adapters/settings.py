@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from typing import Any
+
+from .regex_work import repeats, worst
+from .wording import shown, within
 
 # PEFT's shorthand for every linear layer; the only target string that is not a regular expression
 ALL_LINEAR = "all-linear"
@@ -13,10 +16,17 @@ ALL_LINEAR = "all-linear"
 # what PEFT matches with names: a key of a pattern, an entry of `modules_to_save`, one of `layers_pattern`
 KEY, SAVED, LAYERS = r"(.*\.)?({})$", r"(^|.*\.){}($|\..*)", r"(?:^|.*?\.){}\.(?P<idx>\d+)\."
 
+PLAIN = re.compile(r"[\w.-]+")  # names as they are: nothing to compile
+# a file's patterns are refused that would take longer: real ones stay far below
+MOST_NAMES = 10_000
+LONGEST, LONGEST_REPEATING = 300_000, 20_000  # characters: of names side by side, and with repetitions
+LENGTH = 128  # of the longest names
+MOST_STEPS = 2e8  # about a second
+
 
 def refuse(name: str, value: Any, rule: str) -> ValueError:
     """The one wording of a refused setting."""
-    return ValueError(f"`{name}` (={value!r}) {rule}")
+    return ValueError(within(f"`{within(name, 200)}` (={shown(value)}) {rule}"))
 
 
 def check_positive_int(name: str, value: Any) -> None:
@@ -58,14 +68,37 @@ def check_probability(name: str, value: Any) -> None:
         raise refuse(name, value, "must be a probability: at least 0 and below 1")
 
 
-def check_regex(name: str, value: str, within: str = "{}") -> None:
-    """`within` is the larger expression that PEFT makes of it: "(?i)x" stands alone, and not in that."""
-    for expression, where in ((value, ""), (within.format(value), " inside a larger one")):
+def check_regex(name: str, value: str, larger: str = "{}") -> None:
+    """`larger` is the larger expression that PEFT makes of it: "(?i)x" stands alone, and not in that."""
+    if PLAIN.fullmatch(value):
+        return
+    longest = LONGEST_REPEATING if repeats(value) else LONGEST
+    if len(value) > longest:
+        kind = "regular expression with repetitions" if repeats(value) else "regular expression"
+        raise refuse(name, value, f"must be shorter: a {kind} may have {longest:,} characters")
+    for expression, where in ((value, ""), (larger.format(value), " inside a larger one")):
         try:
+            if not where:
+                _check_steps(name, value)
             re.compile(expression)
-        except re.error as error:
-            why = f"{error.msg} in {expression!r}" if where else error
+        except (re.error, OverflowError, RecursionError) as error:
+            why = f"{getattr(error, 'msg', error)} in {shown(expression)}" if where else error
             raise refuse(name, value, f"must be a regular expression{where}, but {why}") from error
+
+
+def _check_steps(name: str, value: str) -> None:
+    if worst(value, LENGTH) > MOST_STEPS:
+        rule = (
+            f"must be a regular expression that is matched in time: a name of {LENGTH} characters may take more than "
+            f"{MOST_STEPS:,.0f} steps, since repetitions (*, +, ?, {{}}) in it can share the same text. Repeat what "
+            r"cannot run into what follows, e.g. ([^.]+\.)* in place of (.*\.)*"
+        )
+        raise refuse(name, value, rule)
+
+
+def check_count_of(name: str, value: Sized) -> None:
+    if len(value) > MOST_NAMES:
+        raise refuse(name, value, f"must have at most {MOST_NAMES:,} entries, and has {len(value):,}")
 
 
 def check_names(name: str, value: Any, *, regex: bool = True) -> None:
@@ -80,6 +113,7 @@ def check_names(name: str, value: Any, *, regex: bool = True) -> None:
         return
     if not isinstance(value, list | tuple | set) or not all(isinstance(v, str) and v for v in value):
         raise refuse(name, value, "must be a list of module names" + (" or a regular expression" if regex else ""))
+    check_count_of(name, value)
     if name == "modules_to_save":  # PEFT matches these as patterns as well
         for one in value:
             check_regex(name, one, SAVED)
@@ -89,6 +123,9 @@ def check_pattern(name: str, value: Any) -> Mapping[str, Any]:
     """A dict whose keys are module patterns (regular expressions on the end of a module name)."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) and key for key in value):
         raise refuse(name, value, "must be a dict from module pattern to setting")
+    check_count_of(name, value)
+    if sum(len(key) for key in value if repeats(key)) > LONGEST:
+        raise refuse(name, value, f"must have keys of at most {LONGEST:,} characters together")
     for key in value:
         check_regex(f"{name} key", key, KEY)
     return value
@@ -111,5 +148,6 @@ def check_layers(config: Any) -> None:
         raise refuse("layers_pattern", pattern, "must be a name or a list of names of the lists that hold the layers")
     if names and layers is None:
         raise refuse("layers_pattern", pattern, "needs `layers_to_transform` to be set as well")
+    check_count_of("layers_pattern", names)
     for name in names:
         check_regex("layers_pattern", name, LAYERS)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
-from peft.utils.other import AuxiliaryTrainingWrapper, get_pattern_key
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
 from .four_bits import keep_differentiable
@@ -22,6 +22,7 @@ from .frozen_base import SUPPORTED, is_supported
 from .lab_config import LabConfig
 from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
+from .name_patterns import check_matching, pattern_key
 from .outer_layers import Place
 from .registry import PEFT_ASKS_THE_TUNER
 from .selection import outside
@@ -105,7 +106,7 @@ class LabTuner(WeighingTuner):
             if not keys:
                 continue
             layers = self.targets(model, config)
-            unmatched = sorted(key for key in keys if not any(get_pattern_key([key], n) == key for n in layers))
+            unmatched = sorted(key for key in keys if not any(pattern_key([key], n) == key for n in layers))
             if unmatched:
                 said = f"The following {name} keys did not match any targeted module and were ignored: {unmatched}."
                 warnings.warn(said, RuntimeWarning, stacklevel=3)
@@ -123,11 +124,13 @@ class LabTuner(WeighingTuner):
 
     def targets(self, model: nn.Module, config: Any) -> dict[str, nn.Module]:
         """Name → innermost module of each layer that `config` selects, by PEFT's own rules."""
+        inner = dict(outside(model, BaseTunerLayer))
+        check_matching(config, inner)
         config = self._prepare_adapter_config(copy.copy(config), self.get_model_config(model))
         config = _maybe_include_all_linear_layers(config, model)
         return {
             name: module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
-            for name, module in outside(model, BaseTunerLayer)
+            for name, module in inner.items()
             if self._check_target_module_exists(config, name)
         }
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -22,7 +23,9 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from glora_lab.adapters import settings
 from glora_lab.adapters.frozen_base import SUPPORTED, FrozenBase, features, frozen_base
+from glora_lab.adapters.name_patterns import PATTERNS, check_matching
 from glora_lab.adapters.stamp import APART, apart
 from glora_lab.folders import folder_named, unfinished
 
@@ -65,6 +68,7 @@ class Checkpoint:
         self.others: list[str] = []
         self.notes = self._layout.notes
         self._layers = self._read_header()
+        self._check_patterns()
         if not self._layers:
             raise refused(self.folder, f"must hold the {self.method} that its configuration names, and holds none")
         self._fits = {layer: self._fit(layer, shapes) for layer, shapes in self._layers.items()}
@@ -111,6 +115,14 @@ class Checkpoint:
                 found[match["tensor"]] = key, tuple(piece.get_shape())
         return {layer: layers[layer] for layer in sorted(layers, key=_in_order)}
 
+    def _check_patterns(self) -> None:
+        """The names are the file's own as well: however long, and however many."""
+        patterns = SimpleNamespace(**{name: self.config.get(name) for name in PATTERNS})
+        try:
+            check_matching(patterns, self._layers)
+        except ValueError as error:
+            raise refused(self.folder, f"must have a configuration that fits: {error}") from error
+
     def _fit(self, layer: str, tensors: Mapping[str, tuple[str, Shape]]) -> Fit:
         leaf = self._leaf(layer)
         into, out = (None, None) if leaf is None else features(leaf)
@@ -141,7 +153,7 @@ class Checkpoint:
 
 
 def refused(path: Path, rule: str) -> ValueError:
-    return ValueError(f"`path` (={str(path)!r}) {rule}")
+    return settings.refuse("path", str(path), rule)
 
 
 def _folder(path: Path) -> Path:

@@ -12,9 +12,9 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 from peft import LoraConfig, PeftConfig
-from peft.utils.other import get_pattern_key
 
 from glora_lab.adapters import GloraConfig, GraloraConfig, settings
+from glora_lab.adapters.name_patterns import pattern_key
 from glora_lab.adapters.paths import path_shapes
 
 Shapes = Mapping[str, tuple[int, ...]]  # "lora_A.weight" → shape
@@ -113,8 +113,8 @@ def _fit_lora(
     config: Mapping[str, Any], layer: str, shapes: Shapes, known: dict[int, int], has_bias: bool | None
 ) -> Fit:
     ranks, alphas = config.get("rank_pattern") or {}, config.get("alpha_pattern") or {}
-    r = ranks.get(get_pattern_key(list(ranks), layer), config["r"])
-    alpha = alphas.get(get_pattern_key(list(alphas), layer), config["lora_alpha"])
+    r = ranks.get(pattern_key(ranks, layer), config["r"])
+    alpha = alphas.get(pattern_key(alphas, layer), config["lora_alpha"])
     if "lora_magnitude_vector" in {name.partition(".")[0] for name in shapes}:
         raise ValueError("has a magnitude, as in DoRA, and its configuration has not")
     if any(name.startswith("lora_embedding") for name in shapes):
