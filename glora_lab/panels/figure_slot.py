@@ -16,7 +16,6 @@ import base64
 import html
 import json
 import os
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ import numpy as np
 
 from glora_lab.panels.answering_page import AnsweringPage
 from glora_lab.panels.looking import running_loop
+from glora_lab.training.in_turn import Turn
 
 if TYPE_CHECKING:
     import asyncio
@@ -56,7 +56,7 @@ class FigureSlot(widgets.VBox):
         self.summary = ""
         self._output = widgets.Output(layout=widgets.Layout(min_height=f"{height}px", width="100%"))
         self._words = widgets.HTML()
-        self._lock = threading.RLock()
+        self._lock = Turn()
         self._drawn_at = -SECONDS_BETWEEN
         self._waiting = False
         self._timer: asyncio.TimerHandle | None = None

@@ -158,11 +158,11 @@ class TrainPanel(SessionPanel):
         except ValueError as refusal:
             self.say(refusal)
             return
+        session.start()  # where no thread is to be had the panel keeps the run that it shows
         self._models = models
         self.keeping.offer(list(models))
         if len(models) > 1:
             self.racing.say({name: path_budget(model) for name, model in models.items()})
-        session.start()
         self.live.watch(session, models, {} if len(models) > 1 else self.table.earlier())
         self._follow(session)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,11 @@ from pathlib import Path
 import ipywidgets as widgets
 import numpy as np
 import pytest
+from peft import get_peft_model
+from torch import nn
 
-from glora_lab import load_model
-from glora_lab.panels import Panel, TrainPanel
+from glora_lab import GraloraConfig, TrainSession, load_model, load_task
+from glora_lab.panels import BlockPanel, Panel, TrainPanel
 from glora_lab.panels.block_controls import BlockControls
 from glora_lab.panels.block_map import BlockMap
 from glora_lab.panels.keep import KeepControls
@@ -24,9 +27,10 @@ from glora_lab.panels.modes import ModeControls
 from glora_lab.panels.panel import guarded
 from glora_lab.records import BlockGrid
 from glora_lab.training.in_turn import TURN
+from tests.training.test_session import no_thread
 
 GRID = BlockGrid("layer", np.ones((2, 2)), np.ones((2, 2), dtype=int), np.full((2, 2), 0.25), 2, 2, 0, (4, 4))
-SECONDS = 5.0  # that nothing here takes
+SECONDS = 20.0  # that nothing here takes
 
 
 def nothing() -> None:
@@ -147,6 +151,78 @@ def test_between_two_steps_controls_can_be_moved_while_a_button_is_pressed(tmp_p
         thread.join(SECONDS)
     assert not any(thread.is_alive() for thread in threads)
     assert panel.config.r == 5 and panel.keeping.kept == tmp_path / "kept" and panel.errors == []
+    panel.close()
+
+
+def follow(model: nn.Module, session: TrainSession, panel: BlockPanel) -> None:
+    BlockPanel(model, session=session).close()
+
+
+def choose(model: nn.Module, session: TrainSession, panel: BlockPanel) -> None:
+    panel.select(1, 0)
+    assert (panel.detail.m, panel.detail.n) == (1, 0)
+
+
+def look(model: nn.Module, session: TrainSession, panel: BlockPanel) -> None:
+    panel.refresh()
+
+
+def rest(model: nn.Module, session: TrainSession, panel: BlockPanel) -> None:
+    with session.between_steps():
+        panel.refresh()
+
+
+def end(model: nn.Module, session: TrainSession, panel: BlockPanel) -> None:
+    session.stop()
+    session.wait()
+    panel.refresh()
+    assert "stopped: step" in panel._status.value
+
+
+@pytest.mark.parametrize("touch", [follow, choose, look, rest, end])
+@pytest.mark.parametrize("awaits", [False, True])
+def test_whoever_rests_a_session_may_touch_its_panels(touch: Callable[..., None], awaits: bool) -> None:
+    """In a cell, or in what the event loop runs while a cell awaits."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model = get_peft_model(load_model("digits-vit"), GraloraConfig(r=4, gralora_k=2, target_modules=["fc1"]))
+    session = TrainSession(model, load_task("digits-turned"), steps=10**6, lr=1e-3, seed=0)
+    panel = BlockPanel(model, session=session)
+    session.start()
+    touched: list[str] = []
+
+    def cell() -> None:
+        with session.between_steps():
+            touch(model, session, panel)
+        touched.append("in time")
+
+    async def page() -> None:
+        with session.between_steps():
+            asyncio.get_running_loop().call_soon(cell)
+            await asyncio.sleep(0.05)
+
+    thread = threading.Thread(target=(lambda: asyncio.run(page())) if awaits else cell, daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    assert touched == ["in time"] and panel.errors == []
+    panel.close()
+    session.stop()
+    session.wait(SECONDS)
+
+
+def test_where_no_thread_is_to_be_had_the_panel_says_so_and_trains_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = TrainPanel(steps=2)
+    panel.train()
+    panel.wait()
+    first, model = panel.session, panel.model
+    with monkeypatch.context() as without:
+        without.setattr(threading.Thread, "start", no_thread)
+        panel.train()
+    assert "no thread is to be had" in panel.problem and len(panel.errors) == 1
+    assert panel.session is first and panel.model is model and not panel.train_button.disabled
+    panel.train()
+    panel.wait()
+    assert panel.session is not first and panel.problem == "" and len(panel.runs) == 2
     panel.close()
 
 

@@ -167,6 +167,27 @@ def test_an_interrupt_ends_the_wait_and_not_the_training() -> None:
     assert len(made.wait()) == 20
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes in other words")
+def test_an_interrupted_script_ends_by_the_signal_and_says_in_its_last_line_what_was_left() -> None:
+    code = (
+        "import os, signal, sys, threading, traceback\n"
+        "from glora_lab.training import TrainSession\n"
+        "from tests.training.reader import brightest, reader\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def interrupt(step):\n"
+        "    stack = traceback.extract_stack(sys._current_frames()[threading.main_thread().ident])\n"
+        "    if not sent and '_wait' in [frame.name for frame in stack]:\n"
+        "        sent.append(os.kill(os.getpid(), signal.SIGINT))\n"
+        "sent = []\n"
+        "session = TrainSession(reader(), brightest(), steps=10**9, lr=0.01, seed=0, on_step=interrupt)\n"
+        "session.start()\n"
+        "session.wait()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert result.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt: the wait was interrupted, the session is running at" in result.stderr.splitlines()[-1]
+
+
 def test_a_wait_that_would_never_end_is_refused() -> None:
     with pytest.raises(RuntimeError, match=r"wait\(\) needs a session that was started"):
         session().wait()
@@ -177,6 +198,68 @@ def test_a_wait_that_would_never_end_is_refused() -> None:
         made.wait(timeout=0.01)
     made.stop()
     assert len(made.wait(timeout=20)) == 2
+
+
+def test_a_pause_during_a_wait_ends_it_in_words() -> None:
+    made = session(at={3: TrainSession.pause})
+    made.start()
+    with pytest.raises(RuntimeError, match=r"paused: resume\(\) or stop\(\)"):
+        made.wait()
+    assert (made.state, len(made.steps)) == ("paused", 3)
+    with pytest.raises(TimeoutError):  # a wait that ends anyhow may see it resumed
+        made.wait(timeout=0.01)
+    made.resume()
+    assert len(made.wait()) == 20
+
+
+def test_a_pause_by_another_thread_ends_the_wait_too() -> None:
+    made = session(steps=10**6)
+    made.start()
+    presses = threading.Timer(0.05, made.pause)
+    presses.start()
+    with pytest.raises(RuntimeError, match=r"paused: resume\(\) or stop\(\)"):
+        made.wait()
+    made.stop()
+    assert made.wait() and made.state == "stopped"
+
+
+def test_a_pause_that_is_taken_back_in_time_ends_no_wait() -> None:
+    made = session(at={3: lambda it: (it.pause(), it.resume())})
+    made.start()
+    assert len(made.wait()) == 20
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_without_a_thread_it_stays_ready_and_starts_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = session()
+    with monkeypatch.context() as without, pytest.raises(RuntimeError, match=r"no thread is to be had.*can't start"):
+        without.setattr(threading.Thread, "start", no_thread)
+        made.start()
+    assert (made.state, made.finished) == ("ready", False)
+    with pytest.raises(RuntimeError, match="needs a session that was started"):
+        made.wait()
+    made.start()
+    assert len(made.wait()) == 20
+
+
+def test_python_ends_well_where_one_session_had_no_thread() -> None:
+    code = (
+        "import threading, time\n"
+        "from glora_lab.training import TrainSession\n"
+        "from tests.training.reader import brightest, reader\n"
+        "from tests.training.test_session import no_thread\n"
+        "good, bad = (TrainSession(reader(), brightest(), steps=10**9, lr=0.01, seed=0) for _ in range(2))\n"
+        "good.start()\n"
+        "while len(good.steps) < 50: time.sleep(0.01)\n"
+        "threading.Thread.start = no_thread\n"
+        "try: bad.start()\n"
+        "except RuntimeError: print(bad.state)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "ready\n", "")
 
 
 def test_a_session_starts_once() -> None:
