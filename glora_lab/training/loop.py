@@ -10,6 +10,7 @@ eval mode and `.grad` still holds the step's gradient, so a caller can look at e
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,7 +59,9 @@ def fit(
     decouples `weight_decay` (AdamW); "sgd" is without momentum. The learning rate is constant.
 
     Raises ValueError at once for an argument that cannot work, and FloatingPointError, before the weights
-    change, at a step whose loss is not finite. However training ends, the model is left in eval mode.
+    change, at a step whose loss or gradient is not finite. What `metric` returns must be a number, a zero-dimensional
+    tensor or array among them, and nan where there is none: ValueError at the first measurement. However training
+    ends, the model is left in eval mode.
     """
     _check_numbers(steps, lr, seed, batch_size, weight_decay, eval_every)
     if optimizer not in OPTIMIZERS:
@@ -72,7 +76,11 @@ def fit(
     draws = randomness.is_drawn_by(lambda: _try_out(model, task, train, mode))
     update = OPTIMIZERS[optimizer](parameters, lr=lr, weight_decay=weight_decay, fused=True)  # type: ignore[call-arg]
     advance = _Advance(model, update, mode, randomness if draws else None)
-    return _run(advance, _batches(train, batch_size, seed), steps, lambda: metric(model, task.validation), eval_every)
+
+    def measure() -> float:
+        return _as_number(metric(model, task.validation))
+
+    return _run(advance, _batches(train, batch_size, seed), steps, measure, eval_every)
 
 
 def _run(
@@ -114,13 +122,27 @@ class _Advance:
             loss = self.model(**batch).loss
             value = float(loss.item())
             if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"the loss of step {index} is {value}; the weights are those after step {index - 1}: "
-                    f"try a smaller `lr` (={self.update.param_groups[0]['lr']:g})"
-                )
+                raise self._refusal(f"the loss of step {index} is {value}", index)
             loss.backward()
+            if broken := self._broken():
+                raise self._refusal(f"the gradient of step {index} is not finite, in {broken} first", index)
             self.update.step()
         return value
+
+    def _broken(self) -> str:
+        """The name of the first parameter whose gradient is not finite, "" where all are.
+
+        One number for all gradients is quick, and finite only if they are; that it is not may be its own overflow.
+        """
+        gradients = [p.grad for group in self.update.param_groups for p in group["params"] if p.grad is not None]
+        if not gradients or math.isfinite(torch.stack(torch._foreach_norm(gradients)).sum().item()):
+            return ""
+        named = ((name, p.grad) for name, p in self.model.named_parameters() if p.grad is not None)
+        return next((name for name, gradient in named if not gradient.isfinite().all()), "")
+
+    def _refusal(self, what: str, index: int) -> FloatingPointError:
+        lr = self.update.param_groups[0]["lr"]
+        return FloatingPointError(f"{what}; the weights are those after step {index - 1}: try a smaller `lr` (={lr:g})")
 
 
 def _batches(part: Part, batch_size: int, seed: int) -> Iterator[dict[str, Tensor]]:
@@ -142,6 +164,18 @@ def _check_numbers(steps: int, lr: float, seed: int, batch_size: int, weight_dec
         raise ValueError(f"`lr` (={lr!r}) must be a positive finite number")
     if not _is(weight_decay, Real) or not 0 <= weight_decay < math.inf:
         raise ValueError(f"`weight_decay` (={weight_decay!r}) must be a finite number, 0 or above")
+
+
+def _as_number(measured: object) -> float:
+    """What a metric returned; its curve is drawn, so it has to be a number."""
+    value = (
+        measured.item() if isinstance(measured, Tensor | np.ndarray | np.generic) and measured.ndim == 0 else measured
+    )
+    if not isinstance(value, Real):
+        raise ValueError(
+            f"`metric` must return a number, and returned {reprlib.repr(measured)}, a {type(measured).__name__}"
+        )
+    return float(value)
 
 
 def _is(value: object, kind: type) -> bool:

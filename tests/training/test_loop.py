@@ -8,12 +8,13 @@ import math
 import warnings
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
-from torch import nn
+from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from glora_lab.data import Part, load_task
@@ -304,6 +305,61 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(bad: float) -
         next(training)
     assert torch.equal(model.out.weight, weight)
     assert not model.training
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(optimizer: str) -> None:
+    model = reader()
+
+    def each_loss(loss: Tensor, step: int) -> Tensor:
+        weight = model.out.weight
+        return loss + (weight - weight.detach()).abs().sqrt().sum() if step == 3 else loss  # 0, of slope inf · 0
+
+    model.each_loss = each_loss
+    training = fit(model, brightest(), optimizer=optimizer, **RUN)
+    next(training), next(training)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    said = r"gradient of step 3 is not finite, in out\.weight first; the weights are those after step 2.*`lr` \(=0.05\)"
+    with pytest.raises(FloatingPointError, match=said):
+        next(training)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+    assert all(weight.isfinite().all() for weight in before.values()) and not model.training
+
+
+def test_a_large_gradient_is_finite_though_its_norm_is_not() -> None:
+    model = reader()
+    model.each_loss = lambda loss, step: loss * 1e25
+    assert len(list(fit(model, brightest(), **RUN))) == RUN["steps"]
+
+
+@pytest.mark.parametrize(
+    ("measured", "number"),
+    [
+        (3, 3.0),
+        (True, 1.0),
+        (np.float32(0.5), 0.5),
+        (np.array(0.5), 0.5),
+        (torch.tensor(0.25), 0.25),
+        (math.nan, math.nan),
+    ],
+)
+def test_a_metric_is_a_number_in_whatever_type(measured: object, number: float) -> None:
+    steps = list(fit(reader(), brightest(), metric=lambda model, part: measured, **RUN))
+    assert all(type(step.metric) is float and str(step.metric) == str(number) for step in steps)
+
+
+@pytest.mark.parametrize("measured", [None, "0.5", {"accuracy": 0.5}, (0.5, 0.6), np.ones(1), torch.ones(2), 1j])
+def test_a_metric_that_is_no_number_is_refused_at_the_first_measurement(measured: object) -> None:
+    training = fit(reader(), brightest(), metric=lambda model, part: measured, **RUN)
+    with pytest.raises(ValueError, match=rf"`metric` must return a number, and returned .*{type(measured).__name__}$"):
+        next(training)
+
+
+def test_what_a_metric_returned_is_said_in_short() -> None:
+    training = fit(reader(), brightest(), metric=lambda model, part: "x" * 10_000, **RUN)
+    with pytest.raises(ValueError, match="`metric`") as refused:
+        next(training)
+    assert len(str(refused.value)) < 200
 
 
 def test_a_task_by_name_is_refused_with_the_way_to_have_it() -> None:
