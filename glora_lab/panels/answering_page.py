@@ -13,10 +13,12 @@ from collections.abc import Callable
 import ipywidgets as widgets
 from traitlets import Int
 
+from glora_lab.panels.controls import Steady
+
 LONGEST = 2.0  # seconds; a page that was closed, or is loaded anew, does not answer any more
 
 
-class AnsweringPage(widgets.Widget):
+class AnsweringPage(Steady, widgets.Widget):
     """Ask with `ask()` after what takes its time to draw; `then` is called when the page has caught up.
 
     `took` is how many seconds its last answer took.

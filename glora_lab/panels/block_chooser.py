@@ -12,14 +12,17 @@ from pathlib import Path
 import anywidget
 import traitlets
 
+from glora_lab.panels.controls import Steady
+
 HERE = Path(__file__)
 
 
-class BlockChooser(anywidget.AnyWidget):
+class BlockChooser(Steady, anywidget.AnyWidget):
     """`grid` is what `block_cells` returns; `selected` is the chosen block [m, n], set from either side."""
 
-    _esm = HERE.with_suffix(".js")
-    _css = HERE.with_suffix(".css")
+    # Their text and not their paths: of a file anywidget keeps every widget that shows it, to tell it of changes.
+    _esm = HERE.with_suffix(".js").read_text(encoding="utf-8")
+    _css = HERE.with_suffix(".css").read_text(encoding="utf-8")
 
     grid = traitlets.Dict().tag(sync=True)
     selected = traitlets.List(traitlets.Int(), [0, 0], minlen=2, maxlen=2).tag(sync=True)

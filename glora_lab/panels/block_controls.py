@@ -9,6 +9,7 @@ import ipywidgets as widgets
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.block_plan import BlockPlan, check_fit
 from glora_lab.adapters.settings import check_count, check_positive_int
+from glora_lab.panels.controls import IntSlider, SelectionSlider
 from glora_lab.training.in_turn import in_turn
 
 RANKS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -23,9 +24,9 @@ class BlockControls(widgets.HBox):
         check_positive_int("r", r)
         check_count("hybrid_r", hybrid_r)
         self._on_change, self._setting = on_change, False
-        self.k = widgets.IntSlider(1, 1, MOST_K, description="k", continuous_update=False)
-        self.r = widgets.SelectionSlider(options=RANKS, value=1, description="r", continuous_update=False)
-        self.hybrid_r = widgets.IntSlider(0, 0, MOST_HYBRID, description="hybrid rank", continuous_update=False)
+        self.k = IntSlider(1, 1, MOST_K, description="k", continuous_update=False)
+        self.r = SelectionSlider(options=RANKS, value=1, description="r", continuous_update=False)
+        self.hybrid_r = IntSlider(0, 0, MOST_HYBRID, description="hybrid rank", continuous_update=False)
         super().__init__([self.k, self.r, self.hybrid_r], layout={"flex_flow": "row wrap"})
         for slider in self.children:
             slider.layout.width = "255px"

@@ -13,6 +13,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from glora_lab.figures import block_cells, describe_block_grid, plot_block_grid
+from glora_lab.panels.controls import BoundedIntText
 from glora_lab.panels.figure_slot import FigureSlot, in_colab
 from glora_lab.panels.panel import WIDE
 from glora_lab.records import BlockGrid
@@ -39,7 +40,7 @@ class BlockMap(widgets.VBox):
         self.selected = (0, 0)
         self._on_select, self._setting = on_select, False
         self.m, self.n = (
-            widgets.BoundedIntText(0, min=0, max=0, description=text, style=WIDE, layout={"width": "180px"})
+            BoundedIntText(0, min=0, max=0, description=text, style=WIDE, layout={"width": "180px"})
             for text in ("m, output block", "n, input block")
         )
         clickable = block_chooser is not None and not in_colab()

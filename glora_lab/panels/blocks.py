@@ -19,11 +19,12 @@ from glora_lab.measure.rank_by_k import LAYER, with_blocks
 from glora_lab.models import load_model
 from glora_lab.panels.block_controls import BlockControls
 from glora_lab.panels.block_map import BlockMap
+from glora_lab.panels.controls import Dropdown
 from glora_lab.panels.example import linear_layers, named_layer
 from glora_lab.panels.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.panels.following import FollowingPanel
-from glora_lab.panels.panel import WIDE, guarded
+from glora_lab.panels.panel import WIDE, guarded_about
 from glora_lab.records import BlockDetail, BlockGrid, RankAtK
 from glora_lab.training import TrainSession
 
@@ -68,7 +69,7 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
         names = list(self._carried) or linear_layers(self._model)
         self._ranks_of = ("", 0, 0)
         self.controls = BlockControls(self._change_settings, k=k, r=r, hybrid_r=hybrid_r)
-        self.layer_choice = widgets.Dropdown(
+        self.layer_choice = Dropdown(
             options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "320px"}
         )
         self._offer_values(trained=bool(self._carried))
@@ -119,7 +120,7 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
         self.layer_choice.observe(self._change_place, "value")
         self.values.observe(self._change_place, "value")
 
-    @guarded
+    @guarded_about("settings")
     def _change_place(self, _: object = None) -> None:
         """Another layer or other values: the controls follow the adapter that the model carries."""
         if self.values.value == TRAINED:
@@ -128,7 +129,7 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
             self.controls.set(k=k or 1, r=found.r[adapter], hybrid_r=hybrid_r or 0)
         self._update()
 
-    @guarded
+    @guarded_about("settings")
     def _change_settings(self) -> None:
         """Another k, r or hybrid rank: what the adapter is not is shown as an example."""
         try:

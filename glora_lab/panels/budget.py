@@ -15,10 +15,11 @@ from glora_lab.adapters.snippet import LIBRARIES, config_snippet
 from glora_lab.figures import describe_path_budget, equation, plot_path_budget
 from glora_lab.measure import path_budget
 from glora_lab.models import ARCHITECTURES, architecture, load_model, meta_model
+from glora_lab.panels.controls import Dropdown, IntSlider
 from glora_lab.panels.example import glora_config
 from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.panels.modes import DEFAULT, ModeControls, choice
-from glora_lab.panels.panel import Panel, guarded
+from glora_lab.panels.panel import Panel, guarded, guarded_about
 from glora_lab.panels.targets import TargetControls
 from glora_lab.records import PathBudget
 
@@ -46,8 +47,8 @@ class BudgetPanel(Panel):
         self._given = model
         self._loras: dict[tuple[object, ...], PathBudget] = {}  # LoRA's count does not change with the modes
         names = ([] if model is None else [GIVEN]) + [SHIPPED, *ARCHITECTURES]
-        self.model_choice = widgets.Dropdown(options=names, description="model")
-        self.rank = widgets.IntSlider(8, 1, 64, description="rank", continuous_update=False)
+        self.model_choice = Dropdown(options=names, description="model")
+        self.rank = IntSlider(8, 1, 64, description="rank", continuous_update=False)
         self.bias_free = choice("C, E without a bias", ["drop", "add"])
         self.code_for = choice("code for", LIBRARIES)
         self.targets = TargetControls(self._change_settings)
@@ -63,7 +64,7 @@ class BudgetPanel(Panel):
         self.code_for.observe(self._change_library, "value")
         self._change_model()
 
-    @guarded
+    @guarded_about("settings")
     def _change_model(self, _: object = None) -> None:
         name = self.model_choice.value
         self._counted: nn.Module | PretrainedConfig
@@ -76,7 +77,7 @@ class BudgetPanel(Panel):
             self.targets.offer(model)
         self._update()
 
-    @guarded
+    @guarded_about("settings")
     def _change_settings(self, _: object = None) -> None:
         self._update()
 

@@ -16,11 +16,12 @@ from glora_lab.measure import sensible_limit
 from glora_lab.measure.batch import Batch, Loss
 from glora_lab.measure.entanglement import SCALINGS, usual_deviation
 from glora_lab.models import load_model
+from glora_lab.panels.controls import Dropdown, FloatLogSlider, IntSlider
 from glora_lab.panels.example import linear_layers, named_layer
 from glora_lab.panels.figure_slot import FigureSlot, words
 from glora_lab.panels.modes import choice
 from glora_lab.panels.outlier_source import LayerSource, SyntheticSource, own_copy
-from glora_lab.panels.panel import Panel, guarded
+from glora_lab.panels.panel import Panel, guarded, guarded_about
 from glora_lab.records import GradientReport
 from glora_lab.records.gradients import LIMIT
 
@@ -78,17 +79,13 @@ class EntanglementPanel(Panel):
         names = linear_layers(self._model)
         start = SYNTHETIC if layer is None else named_layer(names, layer)
         self._source: SyntheticSource | LayerSource = SyntheticSource(size)
-        self.layer_choice = widgets.Dropdown(
+        self.layer_choice = Dropdown(
             options=[SYNTHETIC, *names], value=start, description="layer", style=LABEL, layout={"width": "410px"}
         )
-        self.channel = _slider(widgets.IntSlider, "outlier channel", 0, min=0, max=size - 1)
-        self.magnitude = _slider(
-            widgets.FloatLogSlider, "magnitude ×", 1.0, min=0, max=3, step=0.1, readout_format=".3g"
-        )
-        self.rank = _slider(
-            widgets.IntSlider, "rank", rank, min=min(4, rank), max=max(128, rank), step=1 if rank % 4 else 4
-        )
-        self.k = _slider(widgets.IntSlider, "k", k, min=1, max=max(16, k))
+        self.channel = _slider(IntSlider, "outlier channel", 0, min=0, max=size - 1)
+        self.magnitude = _slider(FloatLogSlider, "magnitude ×", 1.0, min=0, max=3, step=0.1, readout_format=".3g")
+        self.rank = _slider(IntSlider, "rank", rank, min=min(4, rank), max=max(128, rank), step=1 if rank % 4 else 4)
+        self.k = _slider(IntSlider, "k", k, min=1, max=max(16, k))
         self.scaling = choice("scaling", SCALINGS)
         self.scaling.value = "equal decrease"
         self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
@@ -158,6 +155,7 @@ class EntanglementPanel(Panel):
         self._seed += 1
         self._update()
 
+    @guarded_about("settings")
     def _update(self) -> None:
         outlier = {"channel": self.channel.value, "magnitude": self.magnitude.value}
         fitting = fitting_k(*self._source.features, self.rank.value)

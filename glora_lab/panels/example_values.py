@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipywidgets as widgets
 
+from glora_lab.panels.controls import ToggleButtons
 from glora_lab.panels.modes import choice
-from glora_lab.panels.panel import Panel, guarded
+from glora_lab.panels.panel import Panel, guarded_about
 
 RANDOM, FRESH, TRAINED = "random example", "fresh adapter", "this model's adapter"
 SAYS = {
@@ -18,7 +19,7 @@ SAYS = {
 class ExampleValuesPanel(Panel):
     """The choice of values and a button for others. A subclass shows what is chosen in `_update`."""
 
-    values: widgets.ToggleButtons
+    values: ToggleButtons
     again: widgets.Button
     _seed = 0  # of a random example
 
@@ -38,7 +39,7 @@ class ExampleValuesPanel(Panel):
         else:
             self._update()
 
-    @guarded
+    @guarded_about("settings")
     def _draw_again(self, _: object) -> None:
         self._seed += 1
         if self.values.value == RANDOM:

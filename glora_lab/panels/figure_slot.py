@@ -95,6 +95,8 @@ class FigureSlot(widgets.VBox):
         return self._page.took
 
     def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._page.close()
         super().close()
 

@@ -30,7 +30,7 @@ class FollowingPanel(Panel):
 
     def refresh(self) -> None:
         """Show where the session is by now; cheap where nothing is new."""
-        with self.guard():
+        with self.guard("session"):
             session = self._session
             if session is None or (session.state, len(session.steps)) == self._seen:
                 return
@@ -49,6 +49,7 @@ class FollowingPanel(Panel):
     def _follow(self, session: TrainSession) -> None:
         """Look at this session from now on: from the event loop where one runs, else at `refresh`."""
         self._session, self._seen = session, None
+        self.say("", about="session")
         self.refresh()
 
         def look() -> bool:

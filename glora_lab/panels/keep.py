@@ -17,6 +17,7 @@ from peft import LoraConfig, PeftModel
 from glora_lab.adapters.peft_model import saving
 from glora_lab.adapters.snippet import config_snippet
 from glora_lab.folders import folder_named
+from glora_lab.panels.controls import Dropdown, Text
 from glora_lab.training.in_turn import in_turn
 
 
@@ -30,8 +31,8 @@ class KeepControls(widgets.VBox):
         self.kept: Path | None = None
         self._chosen = self._setting = False  # `which`: by a reader, by the panel
         self.code = ""
-        self.which = widgets.Dropdown(description="adapter", layout={"width": "380px", "display": "none"})
-        self.folder = widgets.Text("my_adapter", description="folder")
+        self.which = Dropdown(description="adapter", layout={"width": "380px", "display": "none"})
+        self.folder = Text("my_adapter", description="folder")
         self.button = widgets.Button(
             description="Keep this adapter", icon="save", disabled=True, layout={"width": "auto"}
         )

@@ -16,10 +16,11 @@ from glora_lab.adapters.view import adapted_layers
 from glora_lab.figures import describe_merge_report, equation, plot_merge_report
 from glora_lab.measure import merge_report
 from glora_lab.models import load_model
+from glora_lab.panels.controls import Dropdown, FloatSlider, IntSlider
 from glora_lab.panels.example import LAYER, constant_paths, linear_layers, named_layer
 from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.panels.modes import choice
-from glora_lab.panels.panel import WIDE, Panel, guarded
+from glora_lab.panels.panel import WIDE, Panel, guarded_about
 from glora_lab.records import MergeReport
 
 PRECISIONS = ("float32", "float16", "bfloat16")
@@ -50,14 +51,14 @@ class MergePanel(Panel):
         self._model = load_model("digits-vit") if model is None else model
         self._adapted = adapted_layers(self._model)
         names = list(self._adapted) or linear_layers(self._model)
-        self.layer_choice = widgets.Dropdown(
+        self.layer_choice = Dropdown(
             options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
         )
         self.values = choice("values", [TRAINED, EXAMPLE] if self._adapted else [EXAMPLE])
         self.values.layout.display = None if self._adapted else "none"  # no choice there
         self.precision = choice("precision", PRECISIONS)
         self.precision.value = "bfloat16"
-        self.a = widgets.FloatSlider(
+        self.a = FloatSlider(
             -0.5,
             min=-1.5,
             max=0.5,
@@ -67,7 +68,7 @@ class MergePanel(Panel):
             style=WIDE,
             layout=SLIDER,
         )
-        self.cycles = widgets.IntSlider(
+        self.cycles = IntSlider(
             cycles,
             1,
             max(100, cycles),
@@ -94,11 +95,11 @@ class MergePanel(Panel):
             control.observe(self._change, "value")
         self.a.observe(self._move_a, "value")
 
-    @guarded
+    @guarded_about("settings")
     def _change(self, _: object) -> None:
         self._update()
 
-    @guarded
+    @guarded_about("settings")
     def _move_a(self, _: object) -> None:
         """The slider is the example's: to move it is to ask for that."""
         if self.values.value == EXAMPLE:
@@ -106,7 +107,7 @@ class MergePanel(Panel):
         else:
             self.values.value = EXAMPLE  # which updates
 
-    @guarded
+    @guarded_about("settings")
     def _update(self) -> None:
         example, layer = self.values.value == EXAMPLE, self.layer_choice.value
         settings: dict[str, Any] = {"cycles": self.cycles.value, "dtype": self.precision.value}

@@ -21,6 +21,7 @@ from glora_lab.adapters.block_plan import fitting_k
 from glora_lab.adapters.settings import refuse
 from glora_lab.figures import equation, low_rank_equation
 from glora_lab.figures.theme import listed, modes_in_words
+from glora_lab.panels.controls import Dropdown, IntSlider
 from glora_lab.panels.example import glora_config
 from glora_lab.panels.modes import PRESETS, ModeControls, choice
 from glora_lab.panels.targets import body_targets, target_sizes
@@ -48,13 +49,9 @@ class MethodControls(widgets.VBox):
         self.method = choice("method", METHODS, button_width=84)
         self.method.value = method
         self.rank = _slider("rank", rank, 1, 32)
-        self.preset = widgets.Dropdown(
-            options=[OWN, *PRESETS], value=preset, description="preset", layout={"width": "320px"}
-        )
+        self.preset = Dropdown(options=[OWN, *PRESETS], value=preset, description="preset", layout={"width": "320px"})
         self.modes = ModeControls(PRESETS.get(preset, {}), self._modes_changed)
-        self.alpha = widgets.Dropdown(
-            options=list(SCALINGS.items()), value=1, description="alpha", layout={"width": "200px"}
-        )
+        self.alpha = Dropdown(options=list(SCALINGS.items()), value=1, description="alpha", layout={"width": "200px"})
         self.k = _slider("k, blocks per side", k, 1, 8)
         self.hybrid = _slider("hybrid rank", 0, 0, 16)
         row = widgets.HBox([self.rank, self.preset, self.k, self.hybrid, self.alpha], layout={"flex_flow": "row wrap"})
@@ -142,8 +139,8 @@ class MethodControls(widgets.VBox):
         self._on_change()
 
 
-def _slider(description: str, value: int, least: int, most: int) -> widgets.IntSlider:
-    slider = widgets.IntSlider(value, least, max(most, value), description=description, continuous_update=False)
+def _slider(description: str, value: int, least: int, most: int) -> IntSlider:
+    slider = IntSlider(value, least, max(most, value), description=description, continuous_update=False)
     slider.style.description_width = "initial"
     return slider
 

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from glora_lab.adapters.paths import MODES, PATHS
 from glora_lab.figures.theme import PATH_COLORS
+from glora_lab.panels.controls import ToggleButtons
 from glora_lab.training.in_turn import in_turn
 
 TERMS = {
@@ -71,7 +72,7 @@ class ModeControls(widgets.VBox):
             spans = "".join(f'<span style="display:inline-block;{look}">{text}</span>' for look, text in cells)
             note.value = f'<div style="line-height:28px"{why}>{spans}</div>'
 
-    def _buttons(self, path: str, mode: str) -> widgets.ToggleButtons:
+    def _buttons(self, path: str, mode: str) -> ToggleButtons:
         row = choice(path, MODES[path], button_width=84, label_width=24)
         row.value = mode
         row.layout.min_width = "396px"
@@ -90,9 +91,9 @@ def choice(
     *,
     button_width: int | None = None,
     label_width: int | None = None,
-) -> widgets.ToggleButtons:
+) -> ToggleButtons:
     """Buttons in a row beside their label, none of them cut off."""
-    return widgets.ToggleButtons(
+    return ToggleButtons(
         options=list(options),
         description=description,
         style={

@@ -3,6 +3,9 @@
 Jupyter hides what goes wrong in a callback: nothing appears in the cell, the console or the server's log. So
 every handler of a panel runs under `guard`, which keeps the exception in `errors`, says it in one line on the
 panel, and lets a notebook's last cell ask all panels at once with `check_panels()`.
+
+What is said has a subject, "settings" or "the folder": it stands until that is asked about again, whatever else a
+reader moves meanwhile. Without a subject it is an answer in passing, and the next answer takes its place.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any, TypeVar
 import ipywidgets as widgets
 from IPython.display import HTML, display
 
+from glora_lab.panels.closing import tree
 from glora_lab.panels.figure_slot import FigureSlot, figure_data, in_colab, words
 from glora_lab.panels.slider_names import SliderNames
 from glora_lab.training.in_turn import TURN, in_turn
@@ -37,14 +41,20 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 class Panel(widgets.VBox):
     """Controls on `top`, a line for errors, pictures at the `bottom`. A subclass fills both, guards its handlers.
 
-    `errors` holds every exception that a handler met, in order; `problem` is what the line says. `close()`
-    closes the panel and all widgets in it; a panel that is replaced should be closed, since widgets stay in
-    memory until they are.
+    `errors` holds every exception that a handler met, in order; `problem` is what the line says, the latest first
+    where several things stand. `close()` closes the panel and all widgets in it; a panel that is replaced should be
+    closed, since widgets stay in memory until they are. One that could not be made is closed by itself.
     """
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if "__init__" in vars(cls):
+            cls.__init__ = _closed_if_refused(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
-        self.problem = ""
+        self._said: dict[str, str] = {}  # subject → what stands
+        self._subject = ""
         self.top, self.bottom = widgets.VBox(), widgets.VBox()
         self._error_line = widgets.HTML()
         names = [] if in_colab() else [SliderNames()]
@@ -53,20 +63,37 @@ class Panel(widgets.VBox):
         self.add_class("glora-panel")
         PANELS.add(self)
 
+    @property
+    def problem(self) -> str:
+        return "\n".join(reversed(self._said.values()))
+
     @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Keep in `errors` and show what goes wrong in the block, and do not raise it. One block at a time."""
+    def guard(self, about: str = "") -> Iterator[None]:
+        """Keep in `errors` and show what goes wrong in the block, and do not raise it. One block at a time.
+
+        What is said in the block is about this subject.
+        """
         with TURN:
+            around, self._subject = self._subject, about
             try:
                 yield
             except Exception as error:
                 self.errors.append(error)
                 self.say(error)
+            finally:
+                self._subject = around
 
-    def say(self, problem: Exception | str) -> None:
-        """Show a problem in words. It is no error by itself: "nothing to train" is an answer."""
-        self.problem = _in_words(problem) if problem else ""
-        shown = f'<p role="alert" class="glora-error">⚠ {html.escape(self.problem)}</p>' if problem else ""
+    def say(self, problem: Exception | str, about: str | None = None) -> None:
+        """Show a problem in words, or with "" take back what stands. It is no error: "nothing to train" is an answer.
+
+        `about` is the subject, by default that of the guarded block under way.
+        """
+        subject = self._subject if about is None else about
+        self._said.pop(subject, None)
+        if problem:
+            self._said[subject] = _in_words(problem)
+        lines = reversed(self._said.values())
+        shown = "".join(f'<p role="alert" class="glora-error">⚠ {html.escape(line)}</p>' for line in lines)
         if self._error_line.value != shown:
             self._error_line.value = shown
 
@@ -82,7 +109,7 @@ class Panel(widgets.VBox):
     def _show_still(self) -> None:
         """The pictures as they are now, in words too, and why nothing can be pressed."""
         display(HTML(words(SAYS_STATIC)))
-        for widget in _tree(self):
+        for widget in tree(self):
             if isinstance(widget, FigureSlot) and widget.figure is not None:
                 display(figure_data(widget.figure, widget.summary), raw=True)
                 display(HTML(words(widget.summary)))
@@ -93,23 +120,33 @@ class Panel(widgets.VBox):
     @in_turn
     def close(self) -> None:
         """Close the panel and every widget in it."""
-        for widget in reversed(_tree(self)):
+        for widget in reversed(tree(self)):
             if widget is not self:
                 widget.close()
         super().close()
         PANELS.discard(self)
 
 
-def guarded(handler: Handler) -> Handler:
-    """A method of a panel that answers a reader: it clears the last problem's line and runs guarded, in its turn."""
+def guarded_about(subject: str) -> Callable[[Handler], Handler]:
+    """For a method of a panel that answers a reader: it runs guarded, in its turn, and asks about this subject anew.
 
-    @wraps(handler)
-    def guarded_handler(self: Panel, *args: Any, **kwargs: Any) -> Any:
-        with self.guard():
-            self.say("")
-            return handler(self, *args, **kwargs)
+    What was said about it before is taken back, and what was said in passing.
+    """
 
-    return guarded_handler  # type: ignore[return-value]
+    def answering(handler: Handler) -> Handler:
+        @wraps(handler)
+        def guarded_handler(self: Panel, *args: Any, **kwargs: Any) -> Any:
+            with self.guard(subject):
+                self.say("", about="")
+                self.say("")
+                return handler(self, *args, **kwargs)
+
+        return guarded_handler  # type: ignore[return-value]
+
+    return answering
+
+
+guarded = guarded_about("")  # what such a method says is said in passing
 
 
 def panel_errors() -> list[Exception]:
@@ -130,18 +167,15 @@ def _in_words(problem: Exception | str) -> str:
     return f"{type(problem).__name__}: {problem}"
 
 
-def _tree(root: widgets.Widget) -> list[widgets.Widget]:
-    """The widget and all widgets that its traits hold (children, layout, style), each once."""
-    found: list[widgets.Widget] = []
-    waiting = [root]
-    while waiting:
-        widget = waiting.pop()
-        if widget in found:
-            continue
-        found.append(widget)
-        for name in widget.keys:
-            value = getattr(widget, name)
-            for part in value if isinstance(value, tuple | list) else (value,):
-                if isinstance(part, widgets.Widget):
-                    waiting.append(part)
-    return found
+def _closed_if_refused(make: Callable[..., None]) -> Callable[..., None]:
+    """The same `__init__`; where it raises, the widgets that were made by then do not stay."""
+
+    @wraps(make)
+    def make_or_close(self: Panel, *args: Any, **kwargs: Any) -> None:
+        try:
+            make(self, *args, **kwargs)
+        except BaseException:
+            self.close()
+            raise
+
+    return make_or_close

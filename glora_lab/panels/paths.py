@@ -12,11 +12,12 @@ from glora_lab.adapters.view import adapted_layers
 from glora_lab.figures import describe_path_picture, equation, plot_path_picture
 from glora_lab.measure import path_picture
 from glora_lab.models import load_model
+from glora_lab.panels.controls import Dropdown, IntSlider
 from glora_lab.panels.example import example_picture, glora_config, linear_layers, named_layer
 from glora_lab.panels.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.panels.figure_slot import FigureSlot
 from glora_lab.panels.modes import DEFAULT, ModeControls, choice
-from glora_lab.panels.panel import WIDE, guarded
+from glora_lab.panels.panel import WIDE, guarded_about
 from glora_lab.records import PathPicture
 
 
@@ -41,10 +42,10 @@ class PathPanel(ExampleValuesPanel):
         found = adapted_layers(self._model).items()
         self._trained = {name: module for name, module in found if isinstance(module, GloraLayer)}
         names = list(self._trained) or linear_layers(self._model)
-        self.layer_choice = widgets.Dropdown(
+        self.layer_choice = Dropdown(
             options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
         )
-        self.rank = widgets.IntSlider(8, 1, 32, description="rank", continuous_update=False)
+        self.rank = IntSlider(8, 1, 32, description="rank", continuous_update=False)
         self.form = choice("A form", FORMS)
         self._offer_values(trained=bool(self._trained))
         self.modes = ModeControls(DEFAULT, self._change_settings)
@@ -68,7 +69,7 @@ class PathPanel(ExampleValuesPanel):
         self.rank.observe(self._change_settings, "value")
         self.form.observe(self._change_settings, "value")
 
-    @guarded
+    @guarded_about("settings")
     def _change_place(self, _: object = None) -> None:
         """Another layer or other values: the controls follow the adapter that the model carries."""
         if self.values.value == TRAINED:
@@ -81,7 +82,7 @@ class PathPanel(ExampleValuesPanel):
             self._following = False
         self._update()
 
-    @guarded
+    @guarded_about("settings")
     def _change_settings(self, _: object = None) -> None:
         """Another mode, rank or form: what the adapter is not is shown as an example."""
         if self._following:

@@ -10,6 +10,7 @@ from torch import nn
 
 from glora_lab.figures import describe_race
 from glora_lab.measure import rank_for_budget
+from glora_lab.panels.controls import Checkbox
 from glora_lab.panels.methods import METHODS, Config, MethodControls
 from glora_lab.records import PathBudget
 
@@ -26,7 +27,7 @@ class RaceControls(widgets.VBox):
             layout={"width": "auto", "margin": "2px 18px 2px 2px"},
         )
         self.boxes = {
-            method: widgets.Checkbox(
+            method: Checkbox(
                 value=True, description=method, indent=False, layout={"width": "auto", "margin": "0 18px 0 0"}
             )
             for method in METHODS

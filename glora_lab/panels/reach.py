@@ -13,8 +13,9 @@ from glora_lab.figures import (
     plot_weight_changes,
 )
 from glora_lab.measure import best_changes, rank_reach, weight_changes
+from glora_lab.panels.controls import Dropdown, SelectionSlider
 from glora_lab.panels.figure_slot import FigureSlot
-from glora_lab.panels.panel import WIDE, Panel, guarded
+from glora_lab.panels.panel import WIDE, Panel, guarded_about
 from glora_lab.records import RankReach, WeightChange
 
 RANKS = (8, 16, 32, 64)
@@ -41,10 +42,8 @@ class ReachPanel(Panel):
         if not self._changes:
             raise ValueError("`changes` (=()) must hold at least one")
         places = [(change.name, place) for place, change in enumerate(self._changes)]
-        self.change = widgets.Dropdown(options=places, description="wanted change", style=WIDE)
-        self.rank = widgets.SelectionSlider(
-            options=RANKS, value=16, description="rank", continuous_update=False, style=WIDE
-        )
+        self.change = Dropdown(options=places, description="wanted change", style=WIDE)
+        self.rank = SelectionSlider(options=RANKS, value=16, description="rank", continuous_update=False, style=WIDE)
         self.again = widgets.Button(description="Draw others", icon="refresh", layout={"width": "auto"})
         self.again.disabled = given is not None
         self.heatmaps, self.errors_over_k = FigureSlot(height=460), FigureSlot(height=420)
@@ -58,16 +57,16 @@ class ReachPanel(Panel):
         self.rank.observe(self._change_rank, "value")
         self.again.on_click(self._draw_again)
 
-    @guarded
+    @guarded_about("settings")
     def _change_choice(self, _: object) -> None:
         self._show_best()
 
-    @guarded
+    @guarded_about("settings")
     def _change_rank(self, _: object) -> None:
         self._show_best()
         self._show_reach()
 
-    @guarded
+    @guarded_about("settings")
     def _draw_again(self, _: object) -> None:
         self._seed += 1
         self._changes = weight_changes(seed=self._seed)

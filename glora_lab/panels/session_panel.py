@@ -81,7 +81,7 @@ class SessionPanel(Panel):
 
     def refresh(self) -> None:
         """Show where the session is by now, and record it when it is over."""
-        with self.guard():
+        with self.guard("session"):
             if self.session is None:
                 return
             over = self.session.finished  # asked before looking, so that the last look sees the last step
@@ -101,6 +101,7 @@ class SessionPanel(Panel):
     def _follow(self, session: Session) -> None:
         """From now on this is the session. Look at it from the event loop, where one runs, until it is recorded."""
         self.session, self._recorded = session, False
+        self.say("", about="session")
         self.refresh()
         errors = len(self.errors)
 

@@ -10,6 +10,8 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from glora_lab.adapters.frozen_base import features
+from glora_lab.panels.closing import replace_children
+from glora_lab.panels.controls import Checkbox
 from glora_lab.panels.example import linear_layers
 
 HEADS = frozenset({"lm_head", "classifier", "score", "pooler"})  # usually left as they are, or trained whole
@@ -36,7 +38,7 @@ class TargetControls(widgets.VBox):
 
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
-        self.boxes: dict[str, widgets.Checkbox] = {}
+        self.boxes: dict[str, Checkbox] = {}
         self._conv1d: set[str] = set()
         self._row = widgets.HBox(layout={"flex_flow": "row wrap"})
         super().__init__([widgets.HTML("target modules"), self._row])
@@ -53,11 +55,8 @@ class TargetControls(widgets.VBox):
     def offer(self, model: nn.Module) -> None:
         """The boxes of another model, all ticked but the head's; calls nobody back."""
         self._conv1d = {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, Conv1D)}
-        for box in self.boxes.values():
-            box.unobserve_all()
-            box.close()
         self.boxes = {
-            name: widgets.Checkbox(
+            name: Checkbox(
                 value=name not in HEADS,
                 description=f"{name} ×{count}",
                 indent=False,
@@ -67,4 +66,4 @@ class TargetControls(widgets.VBox):
         }
         for box in self.boxes.values():
             box.observe(lambda _: self._on_change(), "value")
-        self._row.children = list(self.boxes.values())
+        replace_children(self._row, list(self.boxes.values()))

@@ -10,6 +10,7 @@ from torch import nn
 
 from glora_lab.adapters.settings import check_choice, check_positive_int, check_positive_number, refuse
 from glora_lab.data import BYTES, TASKS
+from glora_lab.panels.controls import BoundedIntText, Dropdown, FloatLogSlider
 from glora_lab.panels.methods import METHODS, OWN, MethodControls
 from glora_lab.panels.modes import PRESETS
 
@@ -41,16 +42,16 @@ class TrainControls(widgets.VBox):
         self.methods = MethodControls(base, on_method, method=method, preset=preset, rank=rank, k=k)
         self.preset, self.modes, self.rank = self.methods.preset, self.methods.modes, self.methods.rank
         tasks = [(TASKS[name].title, name) for name in fitting]
-        self.task = widgets.Dropdown(options=tasks, value=task, description="task", layout={"width": "320px"})
+        self.task = Dropdown(options=tasks, value=task, description="task", layout={"width": "320px"})
         lowest, highest = min(-4, math.floor(math.log10(lr))), max(-1, math.ceil(math.log10(lr)))
-        self.lr = widgets.FloatLogSlider(
+        self.lr = FloatLogSlider(
             lr, min=lowest, max=highest, step=0.125, description="learning rate", readout_format=".2g"
         )
         self.lr.style.description_width = "initial"
         self.lr.continuous_update = False
         narrow = {"width": "160px"}
-        self.steps = widgets.BoundedIntText(steps, min=1, max=max(10_000, steps), description="steps", layout=narrow)
-        self.seed = widgets.BoundedIntText(seed, min=0, max=2**31 - 1, description="seed", layout=narrow)
+        self.steps = BoundedIntText(steps, min=1, max=max(10_000, steps), description="steps", layout=narrow)
+        self.seed = BoundedIntText(seed, min=0, max=2**31 - 1, description="seed", layout=narrow)
         rows = [[self.methods.method, self.task], [self.lr, self.steps, self.seed]]
         first, last = (widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows)
         super().__init__([first, self.methods, last])

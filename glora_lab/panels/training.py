@@ -23,7 +23,7 @@ from glora_lab.panels.example import adapt
 from glora_lab.panels.keep import KeepControls
 from glora_lab.panels.live_run import Answers, LiveRun
 from glora_lab.panels.methods import Config
-from glora_lab.panels.panel import guarded
+from glora_lab.panels.panel import guarded_about
 from glora_lab.panels.race import RaceControls, entrants
 from glora_lab.panels.run_table import RunTable
 from glora_lab.panels.session_panel import SessionPanel
@@ -99,9 +99,13 @@ class TrainPanel(SessionPanel):
     def _arrange(self) -> None:
         self.top.children = [self._equation, self.controls, widgets.HBox([self.buttons, self.cost]), self.racing]
         self.bottom.children = [self.live, self.table, self.keeping]
+        for control in (self.controls.lr, self.controls.steps, self.controls.seed, *self.racing.boxes.values()):
+            control.observe(self._change_run, "value")
+        self.keeping.folder.observe(self._change_keeping, "value")
 
-    @guarded
+    @guarded_about("settings")
     def _change_method(self) -> None:
+        self.say("", about="run")
         methods = self.controls.methods
         self._refusal, self.budget = None, PathBudget(())
         try:
@@ -116,8 +120,9 @@ class TrainPanel(SessionPanel):
         self.cost.value = f"<b>{self.budget.total:,}</b> parameters to train{share}"
         self.racing.offer(self.budget.total)
 
-    @guarded
+    @guarded_about("task")
     def _change_task(self) -> None:
+        self.say("", about="run")
         self._end()
         self.task = load_task(self.controls.task.value)
         self.table.begin(self.task)
@@ -132,12 +137,20 @@ class TrainPanel(SessionPanel):
             self.session.wait()
         self.refresh()
 
-    @guarded
+    @guarded_about("run")
+    def _change_run(self, _: object) -> None:
+        """Why a run could not begin does not stand any more, where what it was about is another."""
+
+    @guarded_about("keeping")
+    def _change_keeping(self, _: object) -> None:
+        """Nor why an adapter could not be kept."""
+
+    @guarded_about("run")
     def train(self) -> None:
         """Start a run of what the controls say; does nothing while one is under way."""
         self._begin(lambda: {self.controls.run_name: self.config})
 
-    @guarded
+    @guarded_about("run")
     def race(self) -> None:
         """Start a race of the chosen methods, within the parameters of what the controls say."""
         methods, chosen = self.controls.methods, self.racing.chosen
@@ -148,10 +161,11 @@ class TrainPanel(SessionPanel):
         if self.under_way or self.comm is None:  # closed meanwhile
             return
         self.refresh()  # a run that ended unseen is recorded first
+        if self._refusal is not None:
+            self.say(self._refusal, about="settings")
+            return
         numbers, seed = self.controls.numbers, self.controls.seed.value
         try:
-            if self._refusal is not None:
-                raise self._refusal
             configs = {self.table.new_name(name): config for name, config in configurations().items()}
             models = {name: adapt(copy.deepcopy(self._base), config, seed=seed) for name, config in configs.items()}
             session = _session(models, self.task, numbers)
@@ -160,17 +174,18 @@ class TrainPanel(SessionPanel):
             return
         session.start()  # where no thread is to be had the panel keeps the run that it shows
         self._models = models
+        self.say("", about="an adapter to keep")
         self.keeping.offer(list(models))
         if len(models) > 1:
             self.racing.say({name: path_budget(model) for name, model in models.items()})
         self.live.watch(session, models, {} if len(models) > 1 else self.table.earlier())
         self._follow(session)
 
-    @guarded
+    @guarded_about("keeping")
     def keep(self) -> None:
         """Save the latest adapter in the folder that the control names, and say how it is loaded."""
         if self.model is None or self.session is None:
-            self.say("there is no adapter yet: press Train first")
+            self.say("there is no adapter yet: press Train first", about="an adapter to keep")
             return
         try:
             with self.session.between_steps():
@@ -193,9 +208,8 @@ class TrainPanel(SessionPanel):
         metrics = {name: self.table.add(name, self._models[name], line, total).metric for name, line in lines.items()}
         if metrics:
             self.keeping.suggest(max(metrics, key=lambda name: metrics[name]))
-        for name, error in failed.items():
-            self.errors.append(error)
-            self.say(f"{name} dropped out: {type(error).__name__}: {error}")
+        self.errors.extend(failed.values())
+        self.say("; ".join(f"{name} dropped out: {type(error).__name__}: {error}" for name, error in failed.items()))
 
 
 def _one_of_each(part: Part) -> Part:

@@ -11,8 +11,9 @@ from torch import nn
 from glora_lab.figures import describe_xray, describe_xray_layer, plot_xray, plot_xray_layer
 from glora_lab.figures.xray import NORM, xray_heading, xray_values
 from glora_lab.measure import xray
+from glora_lab.panels.controls import Dropdown, Text
 from glora_lab.panels.figure_slot import FigureSlot
-from glora_lab.panels.panel import WIDE, Panel, guarded
+from glora_lab.panels.panel import WIDE, Panel, guarded, guarded_about
 from glora_lab.records import Spectrum, XrayReport
 
 
@@ -38,7 +39,7 @@ class XrayPanel(Panel):
         self._base_model, self._filling = base_model, False
         model = path_or_model if isinstance(path_or_model, nn.Module) else None
         named = "" if model is not None or path_or_model is None else str(path_or_model)
-        self.folder = widgets.Text(
+        self.folder = Text(
             named,
             description="folder",
             placeholder="a folder with adapter_config.json",
@@ -47,10 +48,10 @@ class XrayPanel(Panel):
             layout={"width": "420px"},
         )
         self.open_button = widgets.Button(description="Open", icon="folder-open", layout={"width": "auto"})
-        self.values = widgets.Dropdown(
+        self.values = Dropdown(
             options=[(xray_heading(NORM), NORM)], description="cells show", style=WIDE, layout={"width": "360px"}
         )
-        self.layer_choice = widgets.Dropdown(options=[], description="layer", style=WIDE, layout={"width": "460px"})
+        self.layer_choice = Dropdown(options=[], description="layer", style=WIDE, layout={"width": "460px"})
         self.figure, self.layer_figure = FigureSlot(height=430), FigureSlot(height=360)
         self._note = widgets.HTML()
         self._looks = widgets.HBox([self.values], layout={"flex_flow": "row wrap"})
@@ -69,11 +70,11 @@ class XrayPanel(Panel):
         else:
             self._note.value = "Name a folder that <code>save_pretrained</code> wrote, and open it."
 
-    @guarded
+    @guarded_about("what is open")
     def _open_folder(self, _: object = None) -> None:
         self._open(self.folder.value.strip())
 
-    @guarded
+    @guarded_about("what is open")
     def _open(self, what: str | nn.Module) -> None:
         try:
             report = xray(what, None if isinstance(what, nn.Module) else self._base_model)

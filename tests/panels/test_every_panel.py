@@ -9,8 +9,8 @@ import pytest
 
 from glora_lab import panels
 from glora_lab.panels import Panel
+from glora_lab.panels.closing import tree
 from glora_lab.panels.figure_slot import FigureSlot
-from glora_lab.panels.panel import _tree
 from tests.browser.all_panels import BEGIN, PANELS
 from tests.panels.instances import INSTANCES
 
@@ -35,7 +35,7 @@ def test_all_panels_are_here() -> None:
 
 def test_controls_and_figures_have_words_and_nothing_is_left(before_and_panel: tuple[set[str], Panel]) -> None:
     before, panel = before_and_panel
-    inside = _tree(panel)
+    inside = tree(panel)
     controls = [widget for widget in inside if isinstance(widget, CONTROLS) and not isinstance(widget, SHOWN_ONLY)]
     assert controls and [control for control in controls if not getattr(control, "description", "")] == []
     slots = [widget for widget in inside if isinstance(widget, FigureSlot) and widget.figure is not None]

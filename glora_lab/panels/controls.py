@@ -1,0 +1,93 @@
+"""The controls of the panels: ipywidgets' own, which keep what they say whatever a page sends.
+
+A page may send what cannot be: no choice at all, an option that was there a moment ago, a word for a number. ipywidgets
+takes the first, so that every handler would meet None, and answers the others with an exception that no reader sees
+while the page goes on showing what it sent. Here a control that has a choice keeps one, a number is finite, and what
+cannot be is answered with what is, so that page and kernel say the same. No handler is called for it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import ipywidgets as widgets
+from traitlets import TraitError, validate
+
+
+class Steady(widgets.Widget):
+    """Before a widget among the bases: what a page sends and the widget cannot be is answered with what it is."""
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        try:
+            super().set_state(sync_data)
+        except TraitError:
+            self.send_state([name for name in sync_data if name in self.keys])
+
+
+class Chosen(Steady):
+    """A selection that keeps its choice where None is asked for; one that began without a choice may stay so."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A trait that may be None is not validated when None is assigned, so the assignment itself is left out."""
+        if value is None and name in ("index", "value", "label") and self._place() is not None:
+            return
+        super().__setattr__(name, value)
+
+    @validate("index")
+    def _validate_index(self, proposal: Any) -> Any:
+        """A message is validated when it is read, and `index` holds what it says by then."""
+        return self._place() if proposal.value is None else super()._validate_index(proposal)
+
+    def _place(self) -> int | None:
+        """Where the choice stands among the options."""
+        values = getattr(self, "_options_values", ())
+        if self.index is not None and self.index < len(values):
+            return self.index
+        return next((place for place, value in enumerate(values) if self.equals(value, self.value)), None)
+
+
+class Finite(Steady):
+    """A number within its bounds: ipywidgets compares with them, and nan is neither above nor below."""
+
+    @validate("value")
+    def _validate_value(self, proposal: Any) -> Any:
+        if math.isnan(proposal.value):
+            raise TraitError(f"`value` (={proposal.value}) must be a number")
+        return super()._validate_value(proposal)
+
+
+class Dropdown(Chosen, widgets.Dropdown):
+    pass
+
+
+class ToggleButtons(Chosen, widgets.ToggleButtons):
+    pass
+
+
+class SelectionSlider(Chosen, widgets.SelectionSlider):
+    pass
+
+
+class IntSlider(Steady, widgets.IntSlider):
+    pass
+
+
+class BoundedIntText(Steady, widgets.BoundedIntText):
+    pass
+
+
+class FloatSlider(Finite, widgets.FloatSlider):
+    pass
+
+
+class FloatLogSlider(Finite, widgets.FloatLogSlider):
+    pass
+
+
+class Checkbox(Steady, widgets.Checkbox):
+    pass
+
+
+class Text(Steady, widgets.Text):
+    pass
