@@ -2,6 +2,10 @@
 
 Everything that W0 is multiplied with rides in that product, and the product form's gradients come from it too:
 with z = x + A·x and y = W0·z, ∂L/∂A is ∂L/∂z·xᵀ, so that no path needs W0 a second time.
+
+`plainly`, every operation is one that autograd follows, for a gradient of the gradient, and that takes a batch of
+gradients at once (`is_grads_batched`, torch.vmap): nothing is written into room that was made for it, and no matrix
+is taken in blocks.
 """
 
 from __future__ import annotations
@@ -9,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .by_hand import Factors, Pass
 from .recipe import Recipe
-from .scaled_weight import StoredWeight
+from .scaled_weight import ScaledWeight, StoredWeight, WholeWeight
 
 
 class BackwardPass(Pass):
@@ -27,9 +32,22 @@ class BackwardPass(Pass):
         recipe: Recipe,
         flat: Sequence[Tensor],
         kept: dict[str, Tensor],
+        plainly: bool = False,
     ) -> None:
-        super().__init__(x, weight, bias, recipe, flat, back=True)
-        self.kept = kept
+        super().__init__(x, weight, bias, recipe._replace(slow=False) if plainly else recipe, flat, back=True)
+        self.plainly = plainly
+        self.kept = self._anew(kept) if torch.is_grad_enabled() and recipe.needs_x else kept
+
+    def _anew(self, kept: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the way there has kept, as functions of x that autograd follows."""
+        x = self.x.to(self.recipe.wide)
+        ways = {
+            "reduced": lambda: F.linear(x, self.factors["A"][1]),
+            "latent": lambda: F.linear(x, self.factors["B"][1]),
+            "sums": lambda: x.sum(-1, keepdim=True),
+            "result": lambda: self._base(self.x, self.bias),
+        }
+        return {name: ways[name]() for name in kept}
 
     def gradients(self, g: Tensor, x_too: bool) -> tuple[Tensor | None, tuple[Tensor, ...]]:
         """From ∂L/∂y (t, o): ∂L/∂x, if asked, and ∂L/∂ of every tensor, in order."""
@@ -48,6 +66,17 @@ class BackwardPass(Pass):
         flat = [tensor for letter, _, _ in recipe.spans for tensor in of[letter]]
         back = tuple(map(_like, flat, self.flat))
         return None if gx is None or not x_too else gx if gx.dtype is self.low else gx.to(self.low), back
+
+    def through_kept(self, gx: Tensor, of: dict[str, Tensor | None]) -> Tensor:
+        """`gx` and what comes back through the base's output and through Σx, which stand in for x."""
+        for name, g in of.items():
+            if g is not None:
+                gx = gx + (self._base_back(g) if name == "result" else g).to(gx.dtype)
+        return gx
+
+    def scaled(self) -> ScaledWeight:
+        scaled = super().scaled()
+        return WholeWeight.of(scaled) if self.plainly else scaled
 
     def _total(self, g: Tensor) -> Tensor:
         """∂L/∂y summed over tokens, (o,) in the wide precision; it may be g's own memory."""
@@ -122,7 +151,7 @@ class BackwardPass(Pass):
         scaling = self.recipe.scaling
         back = (wide @ b[0]).mul_(scaling)  # (t, r)
         of["B"] = ((wide.T @ self.kept["latent"]).mul_(scaling), back.T @ self.x.to(self.recipe.wide))
-        return None if gx is None else torch.addmm(gx, back, b[1], out=gx)
+        return None if gx is None else torch.addmm(gx, back, b[1], out=None if self.plainly else gx)
 
     def _of_c(self, dc: Tensor) -> tuple[Tensor, ...]:
         c = self.factors["C"]

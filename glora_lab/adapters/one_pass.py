@@ -1,8 +1,8 @@
 """GLoRA's layer as one function of autograd, with the forward and the backward pass of by_hand.py and backward.py.
 
 formula.py says the same term by term, in operations that autograd follows; it is the reference, and what runs
-where this does not apply. The gradient has no gradient of its own: who asks for one is told by torch that the
-function is "marked with @once_differentiable", and has it under `torch.func`, where formula.py runs.
+where this does not apply. A gradient of the gradient is had where it is asked for (`create_graph`): the backward
+pass then keeps to operations that autograd follows itself.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch._C import _are_functorch_transforms_active
+from torch._C._functorch import is_batchedtensor, is_legacy_batchedtensor
 from torch.autograd import forward_ad
-from torch.autograd.function import once_differentiable
 from torch.nn.modules import module as modules
 from torch.utils.module_tracker import ModuleTracker
 from transformers.pytorch_utils import Conv1D
@@ -32,16 +32,16 @@ PLAIN = (Tensor, nn.Parameter)
 def applies(leaf: nn.Module, x: Tensor, offloaded: bool = False) -> bool:
     """Whether `leaf` is a plain layer, to be computed from its weight without a call, outside torch's transformations.
 
-    Under torch.compile, autocast and torch.func autograd follows formula.py; a layer with hooks, one that trains
-    itself, and tensors that are no plain ones are left to their owners.
+    Under torch.compile, torch.jit.trace, autocast and torch.func autograd follows formula.py; a layer with hooks, one
+    that trains itself, one of DataParallel's copies, and tensors that are no plain ones are left to their owners.
     """
-    if torch.compiler.is_compiling() or type(leaf) not in SUPPORTED or type(x) not in PLAIN:
+    if torch.compiler.is_compiling() or torch._C._is_tracing() or type(leaf) not in SUPPORTED or type(x) not in PLAIN:
         return False
     if leaf._forward_hooks or leaf._forward_pre_hooks or leaf._backward_hooks or leaf._backward_pre_hooks:
         return False
     if ("forward" in vars(leaf) and not offloaded) or _global_hooks():
         return False
-    weight, bias = leaf._parameters["weight"], leaf._parameters["bias"]
+    weight, bias = leaf._parameters.get("weight"), leaf._parameters.get("bias")
     if type(weight) is not nn.Parameter or weight.requires_grad or (bias is not None and bias.requires_grad):
         return False
     if x.dtype is not weight.dtype or x.device != weight.device or not x.numel():
@@ -78,8 +78,10 @@ def one_pass(paths: Paths, x: Tensor, leaf: nn.Module, *, form: str, scaling: fl
     # a few tokens are over before a function of our own is entered, unless their product is not autograd's
     worth_it = rows.shape[0] > FEW or how.elementwise or how.slow
     if worth_it and torch.is_grad_enabled() and (x.requires_grad or any(tensor.requires_grad for tensor in flat)):
-        return cast(Tensor, _OnePass.apply(x, weight, bias, how, *flat))
-    out = Pass(rows, cast(Tensor, weight), bias, how, flat).forward()
+        out: Tensor = _OnePass.apply(rows, weight, bias, how, *flat)[0]
+    else:
+        out = Pass(rows, cast(Tensor, weight), bias, how, flat).forward()
+    # the view is made out here: autograd lets nobody write into one that a function of our own returns
     return out if x.ndim == 2 else out.view(*x.shape[:-1], -1)
 
 
@@ -90,24 +92,33 @@ def _asked(path: nn.Module) -> tuple[Tensor, ...]:
 
 
 class _OnePass(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, recipe: Recipe, *flat: Tensor) -> Tensor:
-        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
-        way = Pass(rows, weight, bias, recipe, flat)
-        out = way.forward()
-        ctx.recipe, ctx.shape, ctx.names = recipe, x.shape, tuple(way.kept)
-        ctx.save_for_backward(rows if recipe.needs_x else None, weight, bias, *way.kept.values(), *flat)
-        return out if x.ndim == 2 else out.view(*x.shape[:-1], -1)
+    """(t, i) → (t, o), and, where the gradients do not need x, what they have of it instead.
+
+    What is kept of x is an output, for then autograd knows that it depends on x: a gradient of a gradient comes back
+    through it as `of_kept`.
+    """
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, recipe: Recipe, *flat: Tensor
+    ) -> tuple[Tensor, ...]:
+        way = Pass(x, weight, bias, recipe, flat)
+        out = way.forward()
+        ctx.recipe, ctx.shape, ctx.names = recipe, out.shape, tuple(way.kept)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(x if recipe.needs_x else None, weight, bias, *way.kept.values(), *flat)
+        return (out,) if recipe.needs_x else (out, *way.kept.values())
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor | None, *of_kept: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, bias, *rest = ctx.saved_tensors
         kept = dict(zip(ctx.names, rest, strict=False))
-        g = g if g.ndim == 2 else g.reshape(-1, g.shape[-1])
+        g = weight.new_zeros(ctx.shape) if g is None else g
         rows = g.new_empty(len(g), 0) if x is None else x
-        way = BackwardPass(rows, weight, bias, ctx.recipe, rest[len(kept) :], kept)
+        plainly = torch.is_grad_enabled() or is_legacy_batchedtensor(g) or is_batchedtensor(g)
+        way = BackwardPass(rows, weight, bias, ctx.recipe, rest[len(kept) :], kept, plainly)
         gx, of_flat = way.gradients(g, ctx.needs_input_grad[0])
+        if gx is not None and any(of is not None for of in of_kept):
+            gx = way.through_kept(gx, dict(zip(ctx.names, of_kept, strict=True)))
         needed = ctx.needs_input_grad[4:]
-        gradients = [grad if need else None for grad, need in zip(of_flat, needed, strict=True)]
-        return None if gx is None else gx.view(ctx.shape), None, None, None, *gradients
+        return gx, None, None, None, *(grad if need else None for grad, need in zip(of_flat, needed, strict=True))

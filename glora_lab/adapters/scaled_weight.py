@@ -187,6 +187,28 @@ class ScaledWeight(StoredWeight):
         return g @ self.v if self.dtype is self.v.dtype else StoredWeight(self.v, self.dtype).to_columns(g)
 
 
+class WholeWeight(ScaledWeight):
+    """The same, formed at once in operations that autograd follows."""
+
+    @classmethod
+    def of(cls, scaled: ScaledWeight) -> WholeWeight:
+        return cls(scaled.v, scaled.p, scaled.q, plus_one=scaled.plus_one, dtype=scaled.dtype)
+
+    def matrix(self) -> Tensor:
+        v, a = self.v.to(self.dtype), (self.p @ self.q).to(self.dtype)
+        return torch.addcmul(v, v, a) if self.plus_one else v * a
+
+    def to_rows(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
+        return _plus(x @ self.matrix().T, onto)
+
+    def to_columns(self, g: Tensor, onto: Tensor | None = None) -> Tensor:
+        return _plus(g @ self.matrix(), onto)
+
+    def gradients(self, g: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        dense = ((g.T @ x) * self.v).to(self.p.dtype)
+        return dense @ self.q.T, self.p.T @ dense
+
+
 def _spread(x: Tensor, factor: Tensor, also_plain: bool = False) -> Tensor:
     """(t, n), (r, n) → (r·t, n): x times each row of the factor, then x itself if asked."""
     rows = (x * factor[:, None]).to(x.dtype).flatten(0, 1)

@@ -181,17 +181,6 @@ def test_gradcheck_of_gralora(settings):
     assert check_gradients(layer, torch.randn(3, 8, dtype=torch.double, requires_grad=True))
 
 
-def test_a_second_gradient_is_refused_in_words_and_had_under_torch_func():
-    layer = layer_of(ALL_LORA)
-    x = torch.randn(3, 6, dtype=torch.double, requires_grad=True)
-    (of_x,) = torch.autograd.grad(layer(x).pow(2).sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        of_x.sum().backward()
-    hessian = torch.func.hessian(lambda x: layer(x).pow(2).sum())(x.detach())
-    weight = layer.base_layer.weight + layer.get_delta_weight("default")
-    assert largest_difference(hessian[0, :, 0], 2 * weight.T @ weight) < 1e-12
-
-
 CASES = [pytest.param(c, f, id=f"{named(c)}-{f}") for c in TOGETHER for f in FORMS]
 
 
