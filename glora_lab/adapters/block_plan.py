@@ -10,6 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import gcd, prod
 
+from .wording import few, within
+
+MOST_LINES = 8  # of layers alike, in a message
+ADVICE = (
+    "Give these layers a k of their own in `k_pattern`, leave them out with `exclude_modules`, or, where it is "
+    "the features that k does not divide, with on_indivisible='skip'."
+)
+
 
 def fitting_k(*sizes: int) -> list[int]:
     """Every number of blocks per side that divides all `sizes` (features and ranks)."""
@@ -75,17 +83,26 @@ def check_fit(plans: Sequence[BlockPlan], gralora_k: int) -> None:
     lines = []
     for (k, i, o, r), group in alike.items():
         fit = f"k that fit: {_listed(group[0].fitting_k)}"
-        lines.append(f"{', '.join(plan.layer for plan in group)} (k {k}, {i} → {o} features, r {r}; {fit})")
+        lines.append(f"{few([plan.layer for plan in group], 20)} (k {k}, {i} → {o} features, r {r}; {fit})")
     if len(alike) > 1:
         sizes = {size for plan in bad for size in (plan.in_features, plan.out_features, plan.r)}
         lines.append(f"k that fit all of these: {_listed(fitting_k(*sizes))}")
     general = any(plan.k == gralora_k for plan in bad)
     setting = f"`gralora_k` (={gralora_k})" if general else f"`k_pattern` (k={bad[0].k})"
+    first = bad[0]
+    sides = {"in_features": first.in_features, "out_features": first.out_features, "r": first.r}
+    words = next(indivisible(name, size, first.k) for name, size in sides.items() if size % first.k)
+    named = "; ".join(lines[:MOST_LINES]) + f"; and {len(lines) - MOST_LINES} more" * (len(lines) > MOST_LINES)
     raise ValueError(
-        f"{setting} must divide the features and the rank of a layer, and does not in {'; '.join(lines)}. "
-        "Give these layers a k of their own in `k_pattern`, leave them out with `exclude_modules`, or, where it is "
-        "the features that k does not divide, with on_indivisible='skip'."
+        within(
+            f"{words}: {setting} must divide the features and the rank of a layer, and does not in {named}. {ADVICE}"
+        )
     )
+
+
+def indivisible(name: str, size: int, k: int) -> str:
+    """PEFT's own words for it, which its users look for."""
+    return f"{name} should be divisible by gralora_k, but got {size} and {k}"
 
 
 def _listed(numbers: list[int]) -> str:

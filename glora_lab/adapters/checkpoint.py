@@ -8,7 +8,6 @@ settled here by reading a few kilobytes.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -16,20 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from peft import mapping
-from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
+from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from peft.utils.other import AuxiliaryTrainingWrapper
-from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 
-from glora_lab.folders import unfinished
-
+from .adapter_files import Stored, no_reals, read_head, read_type
 from .frozen_base import features
 from .glora_config import GloraConfig
 from .lab_config import LabConfig
 from .paths import PATHS
 from .selection import outside
-from .stamp import APART, apart
 from .tuner import LabTuner
+from .wording import few, within
 
 Shapes = Mapping[str, tuple[int, ...]]
 PREFIX = "base_model.model."
@@ -37,25 +34,6 @@ PREFIX = "base_model.model."
 WRAPPERS = re.compile(r"\.(base_layer|original_module|modules_to_save\.[^.]+)(?=\.)")
 # the same in a file, where it leaves the adapter's name away from a module's own tensors, and not from deeper ones
 NAMELESS_WRAPPERS = re.compile(r"\.(base_layer|original_module|modules_to_save)(?=\.)")
-
-
-def read_type(folder: str | os.PathLike[str]) -> str:
-    """The `peft_type` that the adapter in `folder` was saved as.
-
-    Raises:
-        ValueError: where there is no configuration that PEFT or this library could read.
-    """
-    path = Path(folder) / CONFIG_NAME
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"Can't find '{CONFIG_NAME}' at '{folder}'{unfinished(folder)}") from error
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: it is no JSON ({error}). Save the adapter again") from error
-    kind = content.get("peft_type") if isinstance(content, dict) else None
-    if kind not in mapping.PEFT_TYPE_TO_CONFIG_MAPPING:
-        raise ValueError(f"{path} is no adapter that PEFT or glora_lab knows: its peft_type is {kind!r}")
-    return str(kind)
 
 
 def at_home(model_id: Any, subfolder: str | None = None) -> Any:
@@ -67,30 +45,6 @@ def at_home(model_id: Any, subfolder: str | None = None) -> Any:
             config_class = mapping.PEFT_TYPE_TO_CONFIG_MAPPING[read_type(inside)]  # type: ignore[index]
             return folder if issubclass(config_class, LabConfig) else model_id
     return model_id
-
-
-def stored_shapes(folder: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
-    """Name → shape of every tensor in an adapter's file; only its head is read.
-
-    Raises:
-        ValueError: where the file is missing, truncated or no safetensors file, or belongs to another configuration.
-    """
-    path = Path(folder) / SAFETENSORS_WEIGHTS_NAME
-    if not path.is_file():
-        pickled = (Path(folder) / WEIGHTS_NAME).is_file()
-        other = f". {WEIGHTS_NAME} is a pickle, which is not read: save it again from PEFT" if pickled else ""
-        raise ValueError(f"{folder} holds no {SAFETENSORS_WEIGHTS_NAME}{other}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(
-            f"{path} is truncated or damaged ({error}). Save the adapter again, or copy it anew"
-        ) from error
-    if apart(json.loads((Path(folder) / CONFIG_NAME).read_text(encoding="utf-8")), metadata):
-        raise ValueError(f"{folder}: {APART}")
-    return shapes
 
 
 def check_checkpoint(
@@ -113,27 +67,51 @@ def check_checkpoint(
             model, or one of another shape; or for a configuration that this model cannot carry.
     """
     config.validate()
-    stored = {_renamed(name, key_mapping): shape for name, shape in stored_shapes(folder).items()}
-    stored = {name.removeprefix(PREFIX): shape for name, shape in stored.items()}
+    renamed = {_renamed(name, key_mapping): tensor for name, tensor in read_head(folder).items()}
+    stored = {name.removeprefix(PREFIX): tensor for name, tensor in renamed.items()}
     expected = dict(adapter_shapes(model, config))
-    base = {_plain(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    beside = {_plain_in(base, name): shape for name, shape in stored.items() if name not in expected}
-    idle = {name for name in beside if name.endswith(".zeros")}  # stock PEFT's buffers of paths that are off
-    missing = sorted((expected.keys() - stored.keys()) | (set(_saved_beside(model, config, beside)) - beside.keys()))
-    foreign = sorted(beside.keys() - base.keys() - idle)
-    wrong = [
-        f"{name} is {list(shape)} and must be {list(expected.get(name) or base[_plain_in(base, name)])}"
-        for name, shape in stored.items()
-        if (expected.get(name) or base.get(_plain_in(base, name), shape)) != shape and not any_shape
-    ]
-    faults = [f"missing: {_few(missing)}"] * bool(missing)
-    faults += [f"of another model or adapter: {_few(foreign)}"] * bool(foreign)
-    faults += [f"of another shape: {_few(wrong)}"] * bool(wrong)
+    base = {_plain(name): tensor for name, tensor in model.state_dict().items()}
+    beside = [name for name in stored if name not in expected]
+    faults = [*_names(model, config, stored, expected, {_plain_in(base, name): name for name in beside}, base)]
+    real = [name for name in stored if name in expected or _real(base.get(_plain_in(base, name)))]
+    if wrong := no_reals(stored, real):
+        faults.append(f"that are no real numbers, as weights are: {few(wrong)}")
+    if not any_shape and (wrong := [*_shapes(stored, expected, base)]):
+        faults.append(f"of another shape: {few(wrong)}")
     if faults:
-        raise ValueError(
-            f"{Path(folder) / SAFETENSORS_WEIGHTS_NAME} does not fit this model and {CONFIG_NAME}. Tensors "
-            f"{'; '.join(faults)}. Load it into the model that it was trained on"
-        )
+        file = within(str(Path(folder) / SAFETENSORS_WEIGHTS_NAME), 300)
+        said = f"{file} does not fit this model and {CONFIG_NAME}. Tensors {'; '.join(faults)}"
+        raise ValueError(f"{within(said, 900)}. Load it into the model that it was trained on")
+
+
+def _names(
+    model: nn.Module,
+    config: LabConfig,
+    stored: Mapping[str, Stored],
+    expected: Shapes,
+    beside: Mapping[str, str],
+    base: Container[str],
+) -> Iterator[str]:
+    """What is said of tensors that are missing, and of those that belong to nothing."""
+    idle = {name for name in beside if name.endswith(".zeros")}  # stock PEFT's buffers of paths that are off
+    missing = (expected.keys() - stored.keys()) | (set(_saved_beside(model, config, beside)) - beside.keys())
+    foreign = [name for name in sorted(beside) if name not in base and name not in idle]
+    if missing:
+        yield f"missing: {few(sorted(missing))}"
+    if foreign:
+        yield f"of another model or adapter: {few(foreign)}"
+
+
+def _shapes(stored: Mapping[str, Stored], expected: Shapes, base: Mapping[str, Tensor]) -> Iterator[str]:
+    for name, tensor in stored.items():
+        like = base.get(_plain_in(base, name))
+        must = expected.get(name) or (tensor.shape if like is None else tuple(like.shape))
+        if tensor.shape != must:
+            yield f"{name} is {list(tensor.shape)} and must be {list(must)}"
+
+
+def _real(like: Tensor | None) -> bool:
+    return like is None or like.is_floating_point()
 
 
 def adapter_shapes(model: nn.Module, config: LabConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -206,8 +184,3 @@ def _renamed(name: str, key_mapping: Mapping[str, str] | None) -> str:
         if times:
             return PREFIX + renamed
     return name
-
-
-def _few(names: list[str], most: int = 6) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

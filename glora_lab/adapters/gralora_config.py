@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import peft
 
 from . import settings
-from .block_plan import BlockPlan
+from .block_plan import BlockPlan, indivisible
 from .lab_config import LabConfig
 from .name_patterns import pattern_key
 from .registry import LabPeftType
@@ -95,11 +95,17 @@ class GraloraConfig(LabConfig):
 
     def validate(self) -> None:
         """Check every setting, again before a model is touched, for fields can be assigned after construction."""
-        settings.check_positive_int("r", self.r)
-        settings.check_count("hybrid_r", self.hybrid_r)
-        settings.check_positive_int("gralora_k", self.gralora_k)
+        positive, count = (
+            "should be a positive integer value",
+            "should be a non-negative integer value",
+        )  # in PEFT's words
+        settings.check_positive_int("r", self.r, positive)
+        settings.check_count("hybrid_r", self.hybrid_r, count)
+        settings.check_positive_int("gralora_k", self.gralora_k, positive)
         if self.r % self.gralora_k:
-            raise settings.refuse("r", self.r, f"must be divisible by `gralora_k` (={self.gralora_k})")
+            words = indivisible("r", self.r, self.gralora_k)
+            rule = settings.refuse("r", self.r, f"must be divisible by `gralora_k` (={self.gralora_k})")
+            raise ValueError(f"{words}: {rule}")
         settings.check_positive_number("alpha", self.alpha)
         settings.check_probability("gralora_dropout", self.gralora_dropout)
         settings.check_choice("bias", self.bias, ("none", "all", "gralora_only"))

@@ -10,20 +10,23 @@ where it stands in the place of the function for LoRA and hands everything else 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 import torch
-from peft import PeftConfig
-from peft.utils import hotswap
+from peft import PeftConfig, mapping
+from peft.utils import CONFIG_NAME, hotswap
 from torch import Tensor, nn
 
+from .adapter_files import not_finite, read_head, read_type, warn_not_finite
 from .checkpoint import at_home, layer_shapes
 from .lab_config import LabConfig
 from .lab_layer import LabLayer
 from .registry import LabPeftType
 from .settings import refuse
+from .wording import few
 
 COMPILED = "_orig_mod."
 
@@ -51,18 +54,19 @@ def swap_in(model: nn.Module, state_dict: Mapping[str, Tensor], adapter_name: st
     found = {name: _of_layer(name, layer, state_dict, adapter_name, config) for name, layer in layers.items()}
     foreign = state_dict.keys() - {key for keys in found.values() for key in keys.values()}
     if foreign:
-        raise RuntimeError(f"Hot swapping the adapter did not succeed, unexpected keys found: {_listed(foreign)}.")
+        raise RuntimeError(f"Hot swapping the adapter did not succeed, unexpected keys found: {few(sorted(foreign))}.")
     missing = {key for keys in found.values() for key in keys.values()} - state_dict.keys()
     if missing:
-        raise RuntimeError(f"Hot swapping the adapter did not succeed, missing keys found: {_listed(missing)}.")
+        raise RuntimeError(f"Hot swapping the adapter did not succeed, missing keys found: {few(sorted(missing))}.")
     for name, layer in layers.items():
         _swap(layer, adapter_name, config, {tensor: state_dict[key] for tensor, key in found[name].items()})
     config.inference_mode = configs[adapter_name].inference_mode
     configs[adapter_name] = config
+    warn_not_finite(not_finite(dict(state_dict)), f"The adapter that is now {adapter_name!r}")
 
 
 def _check_adapters(old: Any, new: Any, name: str, layers: Mapping[str, LabLayer]) -> None:
-    if type(old) is not type(new):
+    if not isinstance(old, new.of_this_library()):
         raise refuse("adapter_name", name, f"is no adapter of this model that a {type(new).__name__} could replace")
     if any(name in layer.merged_adapters for layer in layers.values()):
         raise ValueError(
@@ -90,6 +94,8 @@ def _of_layer(
         if key in state_dict and tuple(state_dict[key].shape) != shape:
             rule = f"must be {list(shape)} for the configuration of the new adapter"
             raise refuse(key, list(state_dict[key].shape), rule)
+        if key in state_dict and not state_dict[key].is_floating_point():
+            raise refuse(key, state_dict[key].dtype, "must be of real numbers, as weights are")
         keys[tensor] = key
     return keys
 
@@ -112,10 +118,6 @@ def _swap(layer: LabLayer, name: str, config: LabConfig, tensors: Mapping[str, T
         tensor.copy_(tensors[tensor_name])
 
 
-def _listed(keys: set[str]) -> str:
-    return ", ".join(sorted(keys))
-
-
 def _swapping(theirs: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(theirs)
     def hotswap_adapter_from_state_dict(
@@ -128,15 +130,21 @@ def _swapping(theirs: Callable[..., None]) -> Callable[..., None]:
     return hotswap_adapter_from_state_dict
 
 
-def _at_home(theirs: Callable[..., None]) -> Callable[..., None]:
+def _reading(theirs: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(theirs)
     def hotswap_adapter(model: nn.Module, model_name_or_path: Any, *args: Any, **kwargs: Any) -> None:
-        return theirs(model, at_home(model_name_or_path, kwargs.get("subfolder")), *args, **kwargs)
+        place = at_home(model_name_or_path, kwargs.get("subfolder"))
+        folder = os.path.join(place, kwargs.get("subfolder") or "")
+        if os.path.isfile(os.path.join(folder, CONFIG_NAME)):  # else it is of the hub
+            config_class = mapping.PEFT_TYPE_TO_CONFIG_MAPPING[read_type(folder)]  # type: ignore[index]
+            if issubclass(config_class, LabConfig):
+                read_head(folder)
+        return theirs(model, place, *args, **kwargs)
 
     return hotswap_adapter
 
 
-hotswap.hotswap_adapter = _at_home(hotswap.hotswap_adapter)
+hotswap.hotswap_adapter = _reading(hotswap.hotswap_adapter)
 hotswap.hotswap_adapter_from_state_dict = _swapping(hotswap.hotswap_adapter_from_state_dict)
 # settings that have to agree because the tensors do not bring them: none, for the configuration goes along
 hotswap.CONFIG_KEYS_TO_CHECK.update({LabPeftType.GLORA_LAB: [], LabPeftType.GRALORA_LAB: []})  # type: ignore[dict-item]

@@ -10,7 +10,7 @@ from torch import nn
 
 from glora_lab.folders import folder_named
 
-from .checkpoint import read_type
+from .adapter_files import read_type
 from .glora_config import GloraConfig
 from .gralora_config import GraloraConfig
 from .registry import LabPeftType

@@ -3,7 +3,8 @@
 `adapter_config.json` of ours says `"peft_type": "GLORA_LAB"` or `"GRALORA_LAB"` and `"glora_lab_version": 1`. Stock
 PEFT does not know these types and refuses the file, which is meant: it would drop the settings that it does not
 have. What it can express goes to it by `export_peft`. The version is a field, so that it is checked by whichever
-class the file is read through.
+class the file is read through. A class derived from ours may have fields of its own, and the file says which
+(`glora_lab_derived`): without them the adapter computes the same, so that any reader may leave them out.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from peft import PeftConfig
+from peft import PeftConfig, TaskType, mapping
 from peft.utils import CONFIG_NAME
 
 from glora_lab.folders import folder_named, replacing
 
+from .adapter_files import read_config
 from .settings import refuse
+from .wording import few, shown, within
 
 VERSION = 1
+DERIVED = "glora_lab_derived"
 UPDATE = "update glora_lab (`pip install -U glora-lab`)"
 
 Config = TypeVar("Config", bound="LabConfig")
@@ -38,6 +44,11 @@ class LabConfig(PeftConfig):
     glora_lab_version: int = field(default=VERSION, kw_only=True)  # the first checkpoints had none: they are 1
 
     def __post_init__(self) -> None:
+        if self.task_type is not None and self.task_type not in list(TaskType):  # in PEFT's words, which grow with it
+            raise ValueError(
+                f"Invalid task type: {shown(self.task_type)}. Must be one of the following task types: "
+                f"{', '.join(TaskType)}."
+            )
         super().__post_init__()
         _check_version(self.glora_lab_version)
         self.glora_lab_version, self.glora_lab_stamp = VERSION, None  # of files, not of settings
@@ -59,6 +70,8 @@ class LabConfig(PeftConfig):
             written = json.loads(file.read_text(encoding="utf-8"))
             patterns = [name for name in written if name.endswith("_pattern") and isinstance(written[name], dict)]
             written |= {name: getattr(self, name) for name in patterns}
+            if derived := sorted({f.name for f in fields(self)} - {f.name for f in fields(self.of_this_library())}):
+                written[DERIVED] = derived
             file.write_text(json.dumps(written, indent=2), encoding="utf-8")
 
     @classmethod
@@ -71,47 +84,85 @@ class LabConfig(PeftConfig):
         return read
 
     @classmethod
+    def from_json_file(cls, path_json_file: str, **kwargs: Any) -> dict[str, Any]:
+        """As PEFT's, with whatever may be wrong with the file said in a sentence."""
+        content = read_config(Path(path_json_file))
+        kind = content.get("peft_type", cls.lab_type)
+        if not isinstance(kind, str) or kind not in mapping.PEFT_TYPE_TO_CONFIG_MAPPING:
+            raise refuse("peft_type", kind, f"is no type of adapter that PEFT or glora_lab knows, in {CONFIG_NAME}")
+        if content.pop("runtime_config", None) is not None:
+            warnings.warn("`runtime_config` in a file is not read: it is of one run.", stacklevel=2)
+        return content
+
+    @classmethod
     def check_kwargs(cls, **kwargs: Any) -> dict[str, Any]:
         """A checkpoint of ours, or a stock one, is read as ours: PEFT would follow its type back to the stock class.
 
         Raises:
-            ValueError: for a newer version, or a setting that is not known here.
+            ValueError: for a newer version, or a setting in use that is not known here.
         """
-        written_by = kwargs.get("peft_type")
-        if written_by == cls.lab_type:
-            _check_version(kwargs.get("glora_lab_version", VERSION))  # first, for it explains what is unknown
-            unknown = cls._unknown(kwargs)
-            if unknown:
-                raise ValueError(f"{CONFIG_NAME} has settings that this glora_lab does not know: {unknown}; {UPDATE}")
-        elif written_by == cls.stock_class.__name__.removesuffix("Config").upper():
-            kwargs = cls._known(kwargs)
-        else:
+        written_by = kwargs.get("peft_type", cls.lab_type)
+        if written_by not in (cls.lab_type, cls.stock_type()):
             return super().check_kwargs(**kwargs)
-        kwargs.pop("peft_type")
-        return super().check_kwargs(**kwargs)
+        known, notes = cls.sort_out(kwargs)
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+        return super().check_kwargs(**known)
+
+    @classmethod
+    def sort_out(cls: type[LabConfig], values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The settings of a file of ours, or of stock PEFT's, and what is to be said of those that are left out.
+
+        A newer version of either may have settings that are not known here: one in use is refused, and an idle one
+        (None, False, empty) changes nothing.
+
+        Raises:
+            ValueError: for a newer version, or a setting in use that is not known here.
+        """
+        values = dict(values)
+        ours = values.pop("peft_type", cls.lab_type) == cls.lab_type
+        if ours:
+            _check_version(values.get("glora_lab_version", VERSION))  # first, for it explains what is unknown
+        names = {f.name for f in fields(cls)}
+        derived = _derived(values.pop(DERIVED, None)) - names if ours else set()
+        unknown = {name: value for name, value in values.items() if name not in names}
+        if in_use := {name: value for name, value in unknown.items() if value and name not in derived}:
+            whose = f"{CONFIG_NAME} has settings that" if ours else "PEFT's configuration sets what"
+            raise ValueError(within(f"{whose} this glora_lab does not know: {_written(in_use)}; {UPDATE}"))
+        idle = few(sorted(unknown.keys() - derived))
+        notes = [f"Settings that are not known here, and not in use, are ignored: {idle}."] if idle else []
+        if left := {name: unknown[name] for name in unknown.keys() & derived}:
+            whose = "of a configuration class of one's own, which"
+            notes.append(f"Settings {whose} {cls.__name__} does not have, are ignored: {_written(left)}.")
+        return {name: value for name, value in values.items() if name in names}, notes
 
     @classmethod
     def from_stock(cls: type[Config], stock: PeftConfig) -> Config:
         """The same settings, as PEFT's own configuration has them."""
         values = {f.name: getattr(stock, f.name) for f in fields(stock) if f.name != "peft_type"}
-        return cls(**cls._known(values))
+        known, notes = cls.sort_out({**values, "peft_type": cls.stock_type()})
+        for note in notes:
+            warnings.warn(note, stacklevel=2)
+        return cls(**known)
 
     @classmethod
-    def _unknown(cls, values: dict[str, Any]) -> str:
-        names = {f.name for f in fields(cls)}
-        return ", ".join(f"{name}={value!r}" for name, value in sorted(values.items()) if name not in names)
+    def stock_type(cls) -> str:
+        return cls.stock_class.__name__.removesuffix("Config").upper()
 
     @classmethod
-    def _known(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Settings of a PEFT that is newer than this package: one that is in use is refused, an idle one let go."""
-        in_use = cls._unknown({name: value for name, value in values.items() if value})
-        if in_use:
-            raise ValueError(f"PEFT's configuration sets what this glora_lab does not know: {in_use}; {UPDATE}")
-        names = {f.name for f in fields(cls)}
-        idle = sorted(values.keys() - names)
-        if idle:
-            warnings.warn(f"Settings that are not known here, and not in use, are ignored: {idle}.", stacklevel=2)
-        return {name: value for name, value in values.items() if name in names}
+    def of_this_library(cls) -> type[LabConfig]:
+        """This class, or the one of ours that it is derived from."""
+        return next(one for one in cls.__mro__ if "lab_type" in vars(one))
+
+
+def _derived(names: Any) -> set[str]:
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise refuse(DERIVED, names, f"must be a list of names: {CONFIG_NAME} is damaged")
+    return set(names or ())
+
+
+def _written(values: Mapping[str, Any]) -> str:
+    return few([f"{name}={shown(value)}" for name, value in sorted(values.items())])
 
 
 def _check_version(version: Any) -> None:

@@ -198,8 +198,8 @@ class MergingLayer(StackedLayer, ScaledLayer):
     def _check_finite(self, weight: Tensor, bias: Tensor | None, names: list[str]) -> None:
         if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
             raise ValueError(
-                f"NaNs detected in the merged weights of layer {self.layer_name!r}. "
-                f"The adapter {', '.join(names)} seems to be broken"
+                f"NaNs detected in the merged weights. The adapter {', '.join(names)} seems to be broken "
+                f"in layer {self.layer_name!r}"
             )
 
     def _kept_like(self, current: Tensor) -> tuple[Tensor, Tensor | None]:

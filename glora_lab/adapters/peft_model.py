@@ -18,22 +18,25 @@ import functools
 import inspect
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from peft import PeftConfig, PeftModel, mapping
 from peft.utils import CONFIG_NAME
-from torch import nn
+from peft.utils.other import ModulesToSaveWrapper
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.integrations.peft import PeftAdapterMixin
 
 from glora_lab.folders import folder_named, replacing
 
-from .checkpoint import at_home, check_checkpoint, read_type
+from .adapter_files import not_finite, read_type, warn_not_finite
+from .checkpoint import PREFIX, at_home, check_checkpoint
 from .frozen_base import is_sharded
 from .lab_config import LabConfig
+from .lab_layer import LabLayer
 from .settings import refuse
 from .stamp import stamp_pairs
 
@@ -121,8 +124,11 @@ def _loading(theirs: Callable[..., Any]) -> Callable[..., Any]:
     def load_adapter(self: PeftModel, model_id: Any, adapter_name: str, *args: Any, **kwargs: Any) -> Any:
         call = signature.bind(self, model_id, adapter_name, *args, **kwargs)
         call.arguments["model_id"] = at_home(model_id, kwargs.get("subfolder"))
-        _check(self.get_base_model(), self.peft_config.get(adapter_name), call.arguments)
-        return theirs(*call.args, **call.kwargs)
+        ours = _check(self.get_base_model(), self.peft_config.get(adapter_name), call.arguments)
+        loaded = theirs(*call.args, **call.kwargs)
+        if ours:
+            _warn_not_finite(self, adapter_name)
+        return loaded
 
     return load_adapter
 
@@ -137,6 +143,7 @@ def _loading_into_transformers(theirs: Callable[..., Any]) -> Callable[..., Any]
         if "peft_model_id" in call:
             call["peft_model_id"] = at_home(call["peft_model_id"], (call.get("adapter_kwargs") or {}).get("subfolder"))
         settings = call.get("load_config")
+        ours = False
         folder = call.get("peft_model_id") or getattr(settings, "pretrained_model_name_or_path", None)
         if folder is not None and call.get("adapter_state_dict") is None:
             any_shape = getattr(settings, "ignore_mismatched_sizes", False)
@@ -145,27 +152,46 @@ def _loading_into_transformers(theirs: Callable[..., Any]) -> Callable[..., Any]
                 **(call.get("adapter_kwargs") or {}),
                 **call.get("kwargs", {}),
             }
-            _check(self, call.get("peft_config"), {"model_id": folder, "kwargs": further})
-        return theirs(*bound.args, **bound.kwargs)
+            ours = _check(self, call.get("peft_config"), {"model_id": folder, "kwargs": further})
+        loaded = theirs(*bound.args, **bound.kwargs)
+        if ours:
+            _warn_not_finite(self, call.get("adapter_name") or "default")
+        return loaded
 
     return load_adapter
 
 
-def _check(model: nn.Module, config: PeftConfig | None, call: dict[str, Any]) -> None:
-    """Check the folder that a call names, where it is one and holds an adapter for this library."""
+def _check(model: nn.Module, config: PeftConfig | None, call: dict[str, Any]) -> bool:
+    """Check the folder that a call names; whether it is one and holds an adapter for this library."""
     further = call.get("kwargs", {})
     folder = os.path.join(call["model_id"], further.get("subfolder") or "")
     if not os.path.isfile(os.path.join(folder, CONFIG_NAME)):
-        return  # of the hub, or not there: PEFT says so
+        return False  # of the hub, or not there: PEFT says so
     if config is None:
         config_class = mapping.PEFT_TYPE_TO_CONFIG_MAPPING[read_type(folder)]  # type: ignore[index]
         if not issubclass(config_class, LabConfig):
-            return
+            return False
         config = config_class.from_pretrained(folder)
+    ours = isinstance(config, LabConfig)
     if isinstance(config, LabConfig):
         renaming = call.get("key_mapping") or getattr(model, "_checkpoint_conversion_mapping", None)
         any_shape = bool(further.get("ignore_mismatched_sizes"))
         check_checkpoint(model, config, folder, key_mapping=renaming, any_shape=any_shape)
+    return ours
+
+
+def _warn_not_finite(model: nn.Module, adapter_name: str) -> None:
+    """Name what an adapter has just brought and is no number."""
+    tensors: dict[str, Tensor] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, LabLayer):
+            held: Mapping[str, Tensor] = module.tensors(adapter_name)
+        elif isinstance(module, ModulesToSaveWrapper) and adapter_name in module.modules_to_save:
+            held = module.modules_to_save[adapter_name].state_dict()
+        else:
+            continue
+        tensors |= {f"{name}.{tensor}".removeprefix(PREFIX): value for tensor, value in held.items()}
+    warn_not_finite(not_finite(tensors), f"The adapter {adapter_name!r}, as it was loaded,")
 
 
 PeftModel.save_pretrained = _saving(PeftModel.save_pretrained)  # type: ignore[method-assign]

@@ -29,14 +29,22 @@ def refuse(name: str, value: Any, rule: str) -> ValueError:
     return ValueError(within(f"`{within(name, 200)}` (={shown(value)}) {rule}"))
 
 
-def check_positive_int(name: str, value: Any) -> None:
+def as_peft_says(name: str, value: Any, words: str, refused: ValueError) -> ValueError:
+    """PEFT's own sentence, which its users look for, and ours behind it."""
+    return ValueError(within(f"`{name}` {words} but the value passed is {shown(value)}: {refused}"))
+
+
+def check_positive_int(name: str, value: Any, words: str = "") -> None:
+    """`words`: what PEFT says of it, "should be …"."""
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
-        raise refuse(name, value, "must be an integer above 0")
+        refused = refuse(name, value, "must be an integer above 0")
+        raise as_peft_says(name, value, words, refused) if words else refused
 
 
-def check_count(name: str, value: Any) -> None:
+def check_count(name: str, value: Any, words: str = "") -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise refuse(name, value, "must be an integer, at least 0")
+        refused = refuse(name, value, "must be an integer, at least 0")
+        raise as_peft_says(name, value, words, refused) if words else refused
 
 
 def check_positive_number(name: str, value: Any) -> None:

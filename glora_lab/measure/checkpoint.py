@@ -8,7 +8,6 @@ layer of it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,13 +19,13 @@ from typing import Any
 import torch
 from peft.utils import CONFIG_NAME as CONFIG
 from peft.utils import SAFETENSORS_WEIGHTS_NAME as WEIGHTS
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from glora_lab.adapters import settings
+from glora_lab.adapters.adapter_files import FLOATS, Unreadable, opened, read_config, read_head
 from glora_lab.adapters.frozen_base import SUPPORTED, FrozenBase, features, frozen_base
 from glora_lab.adapters.name_patterns import PATTERNS, check_matching
-from glora_lab.adapters.stamp import APART, apart
+from glora_lab.adapters.wording import few, shown
 from glora_lab.folders import folder_named, unfinished
 
 from .anatomy import Source
@@ -42,7 +41,6 @@ TENSOR = re.compile(
     r"lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|glora_[A-E]|gralora_[AB]|gralora_[AB]_general)"
     r"(?:\.[A-Za-z]+)?)"
 )
-FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 
 Shape = tuple[int, ...]
 
@@ -60,7 +58,8 @@ class Checkpoint:
             ValueError: where this is no adapter that can be read, or none that fits `base_model`.
         """
         self.folder, self._base_model = _folder(Path(folder_named("path", path))), base_model
-        self.config = _config(self.folder)
+        with _asked(self.folder):
+            self.config = read_config(self.folder / CONFIG)
         try:
             self._layout: Layout = layout_of(self.config)
         except (ValueError, TypeError, OverflowError) as error:  # an integer may be too large for a float
@@ -79,7 +78,7 @@ class Checkpoint:
 
     def sources(self) -> Iterator[Source]:
         """Each layer in turn, read as it is asked for."""
-        with _opened(self.folder) as file:
+        with _asked(self.folder), opened(self.folder) as file:
             for layer, tensors in self._layers.items():
                 fit = self._fits[layer]
                 yield Source(
@@ -96,23 +95,22 @@ class Checkpoint:
     def _read_header(self) -> dict[str, dict[str, tuple[str, Shape]]]:
         """Layer → tensor → its key in the file and its shape, in the order of the layers' names."""
         layers: dict[str, dict[str, tuple[str, Shape]]] = {}
-        with _opened(self.folder) as file:
-            if apart(self.config, file.metadata()):
-                raise refused(self.folder, f"must hold files that belong together: {APART}")
-            for key in file.keys():  # noqa: SIM118  no mapping
-                match = TENSOR.fullmatch(key)
-                if match is None or not match["tensor"].startswith(self._layout.prefix):
-                    if re.search(r"\.(lora|glora|gralora)_", key):
-                        raise refused(self.folder, f"has a tensor {key!r}, and a {self.method} has none of that name")
-                    self.others.append(key)
-                    continue
-                piece = file.get_slice(key)
-                if piece.get_dtype() not in FLOATS:
-                    raise refused(self.folder, f"has {key!r} in {piece.get_dtype()}, and weights are real numbers")
-                found = layers.setdefault(match["layer"], {})
-                if match["tensor"] in found:
-                    raise refused(self.folder, f"has two tensors for {match['tensor']} of layer {match['layer']!r}")
-                found[match["tensor"]] = key, tuple(piece.get_shape())
+        with _asked(self.folder):
+            head = read_head(self.folder)
+        for key, (shape, dtype) in head.items():
+            match = TENSOR.fullmatch(key)
+            if match is None or not match["tensor"].startswith(self._layout.prefix):
+                if re.search(r"\.(lora|glora|gralora)_", key):
+                    raise refused(self.folder, f"has a tensor {shown(key)}, and a {self.method} has none of that name")
+                self.others.append(key)
+                continue
+            if dtype not in FLOATS:
+                raise refused(self.folder, f"has {shown(key)} in {dtype}, and weights are real numbers")
+            found = layers.setdefault(match["layer"], {})
+            if match["tensor"] in found:
+                layer = shown(match["layer"])
+                raise refused(self.folder, f"has two tensors for {match['tensor']} of layer {layer}")
+            found[match["tensor"]] = key, shape
         return {layer: layers[layer] for layer in sorted(layers, key=_in_order)}
 
     def _check_patterns(self) -> None:
@@ -131,7 +129,7 @@ class Checkpoint:
         try:
             return self._layout.fit(layer, {name: shape for name, (_, shape) in tensors.items()}, known, has_bias)
         except (ValueError, OverflowError, re.error) as error:  # PEFT puts a pattern into a larger one
-            raise refused(self.folder, f"must fit its configuration: layer {layer!r} {error}") from error
+            raise refused(self.folder, f"must fit its configuration: layer {shown(layer)} {error}") from error
 
     def _leaf(self, layer: str) -> Any:
         """The layer in the base model, None without one."""
@@ -140,12 +138,12 @@ class Checkpoint:
         try:
             leaf = self._base_model.get_submodule(layer)
         except AttributeError:
-            raise refused(self.folder, f"must fit `base_model`, which has no layer {layer!r}") from None
+            raise refused(self.folder, f"must fit `base_model`, which has no layer {shown(layer)}") from None
         if isinstance(leaf, SUPPORTED):
             return leaf
         if self.method == "LoRA":
             return None  # needs nothing of it
-        raise refused(self.folder, f"must fit `base_model`, where layer {layer!r} is a {type(leaf).__name__}")
+        raise refused(self.folder, f"must fit `base_model`, where layer {shown(layer)} is a {type(leaf).__name__}")
 
     def _base(self, layer: str) -> FrozenBase | None:
         leaf = self._leaf(layer) if self.method == "GLoRA" else None
@@ -164,7 +162,7 @@ def _folder(path: Path) -> Path:
         raise refused(path, "must be a folder on this machine that `save_pretrained` wrote")
     if not (folder / CONFIG).is_file():
         inside = sorted(found.parent.name for found in folder.glob(f"*/{CONFIG}"))
-        hint = f"; there is one in {', '.join(inside)}" if inside else ""
+        hint = f"; there is one in {few(inside)}" if inside else ""
         raise refused(path, f"must hold an {CONFIG}{hint}{unfinished(folder)}")
     if not (folder / WEIGHTS).is_file():
         pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
@@ -172,25 +170,13 @@ def _folder(path: Path) -> Path:
     return folder
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise refused(folder, f"must hold an {CONFIG} in JSON, but {error}") from error
-    if not isinstance(config, dict):
-        raise refused(folder, f"must hold an {CONFIG} with settings by name, not a {type(config).__name__}")
-    return config
-
-
 @contextmanager
-def _opened(folder: Path) -> Iterator[Any]:
+def _asked(folder: Path) -> Iterator[None]:
+    """What is wrong with the files, said of the folder that was asked for."""
     try:
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise refused(
-            folder, f"must hold whole safetensors: {WEIGHTS} is cut off, damaged or foreign ({error})"
-        ) from error
+        yield
+    except Unreadable as error:
+        raise refused(folder, error.rule) from error
 
 
 def _in_order(layer: str) -> list[tuple[int, int | str]]:

@@ -16,6 +16,7 @@ from peft import LoraConfig, PeftConfig
 from glora_lab.adapters import GloraConfig, GraloraConfig, settings
 from glora_lab.adapters.name_patterns import pattern_key
 from glora_lab.adapters.paths import path_shapes
+from glora_lab.adapters.wording import few
 
 Shapes = Mapping[str, tuple[int, ...]]  # "lora_A.weight" → shape
 OUT, IN = -1, -2  # stand for sizes that only the tensors tell
@@ -63,24 +64,29 @@ def layout_of(config: Mapping[str, Any]) -> Layout:
     if kind == "LORA":
         return _lora(config)
     if kind in ("GLORA", "GLORA_LAB"):
-        glora = GloraConfig(**_known(config, GloraConfig))
-        return Layout("GLoRA", "glora_", lambda *asked: _fit_glora(glora, *asked), _unknown(config, GloraConfig))
+        glora, notes = _ours(config, GloraConfig)
+        return Layout("GLoRA", "glora_", lambda *asked: _fit_glora(glora, *asked), notes)
     if kind in ("GRALORA", "GRALORA_LAB"):
-        gralora = GraloraConfig(**_known(config, GraloraConfig))
-        return Layout("GraLoRA", "gralora_", lambda *a: _fit_gralora(gralora, *a), _unknown(config, GraloraConfig))
+        gralora, notes = _ours(config, GraloraConfig)
+        return Layout("GraLoRA", "gralora_", lambda *asked: _fit_gralora(gralora, *asked), notes)
     raise settings.refuse("peft_type", kind, "must be LORA, GLORA or GRALORA: other methods have no X-ray")
 
 
-def _known(config: Mapping[str, Any], kind: type[PeftConfig]) -> dict[str, Any]:
-    """The method's own settings; PEFT's general ones say nothing about ΔW."""
-    own = {field.name for field in fields(kind)} - {field.name for field in fields(PeftConfig)}
-    return {name: value for name, value in config.items() if name in own}
+def _ours(config: Mapping[str, Any], kind: type[Any]) -> tuple[Any, list[str]]:
+    """The configuration, and notes on it; PEFT's general settings say nothing about ΔW."""
+    general = {field.name for field in fields(PeftConfig)} - {"peft_type"}
+    asked = {name: value for name, value in config.items() if name not in general}
+    if config["peft_type"] == kind.lab_type:
+        known, notes = kind.sort_out(asked)
+        return kind(**known), notes
+    names = {field.name for field in fields(kind)} - {"peft_type"}  # of stock PEFT's the tensors tell more
+    return kind(**{name: value for name, value in asked.items() if name in names}), _unknown(config, kind)
 
 
 def _unknown(config: Mapping[str, Any], kind: type[PeftConfig]) -> list[str]:
     names = {field.name for field in fields(kind)} | {"peft_type"}
     odd = sorted(name for name, value in config.items() if name not in names and value)
-    return [f"The configuration has settings that are not known here: {', '.join(odd)}."] if odd else []
+    return [f"The configuration has settings that are not known here: {few(odd)}."] if odd else []
 
 
 def _lora(config: Mapping[str, Any]) -> Layout:

@@ -66,7 +66,7 @@ REFUSALS = {
         "safe_merging_of_a_broken_adapter",
         "*",
         "*",
-    ): "NaNs detected in the merged weights of layer .* seems to be broken",
+    ): "NaNs detected in the merged weights. The adapter .* seems to be broken in layer ",
     ("merging_over_the_other_of_ours", "*", "*"): "which runs and trains, but cannot be merged: use `merge_and_unload`",
     ("a_damaged_file", "*", "*"): r"is truncated or damaged .*Save the adapter again, or copy it anew",
     ("transformers_own_hot_swap", "*", "*"): "Hotswapping is currently only supported for LoRA",
