@@ -56,22 +56,23 @@ def block_output(x: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
 
 
 def block_factors(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """(k, i, r), (k, r, o) → B_mn as (m, n, o, s) and A_mn as (m, n, i, s), views of the parameters."""
-    k, i, r = a.shape
-    return b.view(k, k, r // k, -1).transpose(-1, -2), a.view(k, i, k, r // k).permute(2, 0, 1, 3)
+    """(…, k, i, r), (…, k, r, o) → B_mn as (…, m, n, o, s) and A_mn as (…, m, n, i, s), views of the parameters."""
+    k, r = a.shape[-3], a.shape[-1]
+    return b.unflatten(-2, (k, r // k)).transpose(-1, -2), a.unflatten(-1, (k, r // k)).movedim(-2, -4)
 
 
 def block_delta(a: Tensor, b: Tensor) -> Tensor:
-    """ΔW as (out, in), for scaling 1: the einsum `iajs,jiso->joia`, in no more time."""
+    """ΔW as (…, out, in), for scaling 1: the einsum `iajs,jiso->joia`, in no more time."""
     b_mn, a_mn = block_factors(a, b)
-    k, _, o, _ = b_mn.shape
-    return (b_mn @ a_mn.transpose(-1, -2)).permute(0, 2, 1, 3).reshape(k * o, -1)  # (m, n, o, i) → (m·o, n·i)
+    blocks = (b_mn @ a_mn.transpose(-1, -2)).transpose(-3, -2)  # (…, m, n, o, i) → (…, m, o, n, i)
+    k, o, _, i = blocks.shape[-4:]
+    return blocks.reshape(*blocks.shape[:-4], k * o, k * i)
 
 
 @torch.no_grad()
 def init_blocks(a: Tensor, b: Tensor, *, no_op: bool, rank: int, scaling: float) -> None:
     """Kaiming-uniform A, a block at a time as LoRA draws its own, and B zero; without `no_op` B is small and random."""
-    for block in a:
+    for block in a.flatten(0, -3):  # (k, i, r), or for experts (E·k, i, r)
         block.copy_(nn.init.kaiming_uniform_(block.new_empty(block.shape[::-1]), a=math.sqrt(5)).T)
     init_outer(b, no_op=no_op, rank=rank, scaling=scaling)
 

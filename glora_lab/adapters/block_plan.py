@@ -29,7 +29,8 @@ def fitting_k(*sizes: int) -> list[int]:
 class BlockPlan:
     """What one adapter puts on one layer, settled before any parameter exists.
 
-    `skipped`: the layer is left as it is, for k does not divide its features and the configuration says so.
+    `skipped`: the layer is left as it is, for k does not divide its features and the configuration says so. `lead` are
+    the axes before a parameter's matrices, (E,) for experts or (), and None for a layer.
     """
 
     layer: str
@@ -40,6 +41,7 @@ class BlockPlan:
     k: int
     scaling: float
     skipped: bool = False
+    lead: tuple[int, ...] | None = None
 
     @property
     def fits(self) -> bool:
@@ -60,7 +62,7 @@ class BlockPlan:
         if self.hybrid_r:
             shapes["gralora_A_general"] = (self.hybrid_r, self.in_features)
             shapes["gralora_B_general"] = (self.out_features, self.hybrid_r)
-        return shapes
+        return {name: (*self.lead, *shape) for name, shape in shapes.items()} if self.lead else shapes
 
     @property
     def total(self) -> int:

@@ -20,9 +20,10 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
 from .adapter_files import Stored, no_reals, read_head, read_type
-from .frozen_base import features
+from .frozen_base import features, lead
 from .glora_config import GloraConfig
 from .lab_config import LabConfig
+from .parameter_targets import in_file
 from .paths import PATHS
 from .selection import outside
 from .tuner import LabTuner
@@ -122,9 +123,10 @@ def adapter_shapes(model: nn.Module, config: LabConfig) -> Iterator[tuple[str, t
     """
     tuner = _tuner(config)
     tuner.check_targets(model, config)
+    wrapped = in_file(tuner.parameters_of(model, config))
     for layer, leaf in tuner.targets(model, config).items():
         for tensor, shape in layer_shapes(config, layer, leaf).items():
-            yield f"{layer}.{tensor}", shape
+            yield f"{wrapped.get(layer, layer)}.{tensor}", shape
 
 
 def _tuner(config: LabConfig) -> LabTuner:
@@ -135,14 +137,15 @@ def _tuner(config: LabConfig) -> LabTuner:
     return tuner
 
 
-def layer_shapes(config: Any, layer: str, leaf: nn.Module) -> Shapes:
+def layer_shapes(config: Any, layer: str, leaf: Any) -> Shapes:
     """Name → shape of what `config` puts on one layer: "glora_A.Xd", "gralora_A", "gralora_A_general.weight"."""
     in_features, out_features = features(leaf)
     if isinstance(config, GloraConfig):
         has_bias = getattr(leaf, "bias", None) is not None
-        plan = config.plan(layer, in_features=in_features, out_features=out_features, has_bias=has_bias)
+        sizes = {"in_features": in_features, "out_features": out_features}
+        plan = config.plan(layer, **sizes, has_bias=has_bias, lead=lead(leaf))
         return {f"glora_{path}.{name}": shape for path in PATHS for name, shape in plan.shapes(path).items()}
-    shapes = config.plan(layer, in_features=in_features, out_features=out_features).shapes()
+    shapes = config.plan(layer, in_features=in_features, out_features=out_features, lead=lead(leaf)).shapes()
     return {f"{name}.weight" if name.endswith("_general") else name: shape for name, shape in shapes.items()}
 
 

@@ -92,6 +92,9 @@ def _carried(model: nn.Module, adapter: str) -> tuple[Any, dict[str, Any]]:
         raise refuse("adapter_name", adapter, f"is no adapter of this library; there are: {', '.join(ours) or 'none'}")
     if config.bias != "none" and not PEFT_ASKS_THE_TUNER:
         raise refuse("bias", config.bias, "is not saved by this PEFT; 0.21 does")
+    if config.target_parameters:
+        rule = "is what neither PEFT's GLORA and GRALORA nor this export can express"
+        raise refuse("target_parameters", sorted(config.target_parameters), rule)
     layers = {
         name: layer
         for name, layer in adapted_layers(model).items()

@@ -46,15 +46,16 @@ class LowRankPath(nn.Module):
 class SinglePath(nn.Module):
     """Modes `vector` and `constant`: one tensor that broadcasts."""
 
-    def __init__(self, shapes: Shapes) -> None:
+    def __init__(self, shapes: Shapes, lead: int = 0) -> None:
         super().__init__()
         self.X = nn.Parameter(torch.zeros(shapes["X"]))
+        self.lead = lead
 
     @property
     def values(self) -> Tensor:
-        """(features,) for a vector, (1,) for a constant."""
+        """(features,) for a vector, (1,) for a constant; of experts, `lead` = 1, the same for each."""
         values: Tensor = self()
-        return values.reshape(-1)
+        return values.flatten(self.lead)
 
     def forward(self) -> Tensor:
         return self.X  # asked for by calling, see `LowRankPath`
@@ -64,33 +65,42 @@ Path: TypeAlias = LowRankPath | SinglePath
 Paths: TypeAlias = Mapping[str, Path]  # by letter; a path that is off is absent
 
 
-def build_path(shapes: Shapes) -> Path:
-    return LowRankPath(shapes) if "Xd" in shapes else SinglePath(shapes)
+def build_path(shapes: Shapes, lead: int = 0) -> Path:
+    """`lead` counts the axes before the matrix: 1 for experts."""
+    return LowRankPath(shapes) if "Xd" in shapes else SinglePath(shapes, lead)
 
 
 def init_path(path: Path, letter: str, form: str, in_features: int, *, no_op: bool) -> None:
     """Kaiming-uniform Xu and zeros elsewhere; without `no_op`, small random values of `EXAMPLE_SIZE`."""
     spread = math.sqrt(3) * EXAMPLE_SIZE  # a uniform on ±spread has standard deviation EXAMPLE_SIZE
     if isinstance(path, LowRankPath):
-        nn.init.kaiming_uniform_(path.Xu, a=math.sqrt(5))
+        kaiming(path.Xu)
         # Xu has variance 1/(3·fan_in): this Xd gives (Xd @ Xu)·x that size, and elementwise A that size per entry
-        bound = spread * math.sqrt(3 / path.Xd.shape[1])
+        bound = spread * math.sqrt(3 / path.Xd.shape[-1])
         if letter == "A" and form == "elementwise":
             bound *= math.sqrt(in_features)
-        _fill(path.Xd, 0.0 if no_op else bound)
+        _fill(path.Xd, 0.0 if no_op else bound, alone=path.Xd.numel() == 1)
     else:
         # B adds v·Σx to every output. 2/in makes that twice the mean of x: a third of the base's output where all
         # activations are positive, still 1% of it at 1,024 inputs where they are centred
-        _fill(path.X, 0.0 if no_op else spread * (2 / in_features if letter == "B" else 1))
+        alone = path.X.shape[path.lead :].numel() == 1
+        _fill(path.X, 0.0 if no_op else spread * (2 / in_features if letter == "B" else 1), alone=alone)
 
 
 @torch.no_grad()
-def _fill(parameter: Tensor, bound: float) -> None:
+def kaiming(factors: Tensor) -> None:
+    """As LoRA draws its A, (r, in), for each matrix of (…, r, in)."""
+    for matrix in factors.flatten(0, -3) if factors.ndim > 2 else [factors]:
+        nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))
+
+
+@torch.no_grad()
+def _fill(parameter: Tensor, bound: float, *, alone: bool) -> None:
     if not bound:
         nn.init.zeros_(parameter)
         return
     nn.init.uniform_(parameter, -bound, bound)
-    if parameter.numel() == 1:  # one draw may fall anywhere near 0: keep its sign, and give it the usual size
+    if alone:  # one draw may fall anywhere near 0: keep its sign, and give it the usual size
         parameter.copy_(parameter.sign() * bound / math.sqrt(3))
 
 
@@ -167,18 +177,20 @@ def _values(path: Path) -> Tensor:
 
 
 def weight_terms(paths: Paths, base: FrozenBase, *, form: str, scaling: float) -> dict[str, Tensor]:
-    """The terms added to W0, per path: A gives W0⊙A (or W0·A), B itself; each broadcasts to (out, in)."""
+    """The terms added to W0, per path: A gives W0⊙A (or W0·A), B itself; each broadcasts to (…, out, in)."""
     terms = {}
     if "A" in paths:
-        terms["A"] = _a_weight(paths["A"], base.matrix(), form, scaling)
+        terms["A"] = _a_weight(paths["A"], base, form, scaling)
     if "B" in paths:
         b = paths["B"]
-        terms["B"] = b.matrix(base.dtype) * scaling if isinstance(b, LowRankPath) else b.values[:, None]
+        terms["B"] = b.matrix(base.dtype) * scaling if isinstance(b, LowRankPath) else b.values[..., None]
     return terms
 
 
-def _a_weight(path: Path, w0: Tensor, form: str, scaling: float) -> Tensor:
+def _a_weight(path: Path, base: FrozenBase, form: str, scaling: float) -> Tensor:
+    w0 = base.matrix()
     if isinstance(path, LowRankPath):
-        a = path.matrix(w0.dtype) * scaling
-        return w0 @ a if form == "product" else w0 * a
-    return w0 * (path.values if form == "product" else path.values[:, None])
+        a = path.matrix(base.dtype or w0.dtype) * scaling
+        return w0.to(a.dtype) @ a if form == "product" else w0 * a
+    values = path.values if base.dtype is None else path.values.to(base.dtype)
+    return w0 * (values[..., None, :] if form == "product" else values[..., None])

@@ -17,20 +17,36 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from .parameter_leaf import ParameterLeaf
+
 SUPPORTED = (nn.Linear, Conv1D)
 Leaf: TypeAlias = nn.Linear  # or a Conv1D, which has the same two parameters, its weight as (in, out)
 
 
-def features(leaf: nn.Module) -> tuple[int, int]:
+def features(leaf: nn.Module | ParameterLeaf) -> tuple[int, int]:
     """(in, out) features of a supported layer."""
+    if isinstance(leaf, ParameterLeaf):
+        return leaf.features
     if isinstance(leaf, Conv1D):
         return leaf.weight.shape[0], leaf.weight.shape[1]
     assert isinstance(leaf, nn.Linear)
     return leaf.in_features, leaf.out_features
 
 
-def is_quantised(leaf: nn.Module) -> bool:
+def lead(leaf: nn.Module | ParameterLeaf) -> tuple[int, ...] | None:
+    """The axes before a parameter's matrices; None for a layer."""
+    return leaf.lead if isinstance(leaf, ParameterLeaf) else None
+
+
+def is_transposed(leaf: nn.Module | ParameterLeaf) -> bool:
+    """Whether the weight is kept as (in, out)."""
+    return leaf.transposed if isinstance(leaf, ParameterLeaf) else isinstance(leaf, Conv1D)
+
+
+def is_quantised(leaf: nn.Module | ParameterLeaf) -> bool:
     """Whether W0 is kept in a form that only the layer reads: bitsandbytes' 8 and 4 bits, torchao's tensors."""
+    if isinstance(leaf, ParameterLeaf):
+        return False  # would not have been taken
     weight = leaf._parameters.get("weight")
     if type(leaf) is Conv1D or weight is None:
         return False
@@ -45,9 +61,9 @@ def is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-def is_supported(leaf: nn.Module) -> bool:
+def is_supported(leaf: nn.Module | ParameterLeaf) -> bool:
     """Whether an adapter can be put on this layer. Other subclasses of nn.Linear may compute something else."""
-    return type(leaf) in SUPPORTED or is_quantised(leaf)
+    return isinstance(leaf, ParameterLeaf) or type(leaf) in SUPPORTED or is_quantised(leaf)
 
 
 def float_dtype(leaf: Leaf) -> torch.dtype:
@@ -60,6 +76,8 @@ def float_dtype(leaf: Leaf) -> torch.dtype:
 
 def frozen_base(layer: nn.Module, leaf: Leaf, dtype: torch.dtype | None = None) -> FrozenBase:
     """W0 and b0 of `layer`, whose innermost module is `leaf`."""
+    if isinstance(leaf, ParameterLeaf):
+        return ParameterBase(leaf, dtype)
     if isinstance(layer, BaseTunerLayer):
         return InnerBase(layer, leaf, dtype)
     return QuantisedBase(leaf, leaf, dtype) if is_quantised(leaf) else FrozenBase(leaf, dtype)
@@ -80,7 +98,7 @@ class FrozenBase:
 
     def matrix(self) -> Tensor:
         """W0 as a matrix (out, in)."""
-        return self._read(self.leaf.weight.T if isinstance(self.leaf, Conv1D) else self.leaf.weight)
+        return self._read(self.leaf.weight.T if is_transposed(self.leaf) else self.leaf.weight)
 
     def product(self, x: Tensor) -> Tensor:
         """W0·x without b0: (..., in) → (..., out)."""
@@ -90,6 +108,17 @@ class FrozenBase:
     def _read(self, tensor: Tensor) -> Tensor:
         tensor = tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
         return tensor if self.dtype is None else tensor.to(self.dtype)
+
+
+class ParameterBase(FrozenBase):
+    """W0 of a parameter, (…, out, in).
+
+    In its own precision whatever `dtype` is: a product promotes its entries, where a copy of all experts in float32
+    would be kept until backward.
+    """
+
+    def matrix(self) -> Tensor:
+        return self.leaf.weight.mT if is_transposed(self.leaf) else self.leaf.weight
 
 
 class AskedBase(FrozenBase):

@@ -13,7 +13,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from .formula import (
     Path,
@@ -27,11 +26,12 @@ from .formula import (
     output_delta,
     weight_terms,
 )
-from .frozen_base import FrozenBase, frozen_base
+from .frozen_base import FrozenBase, frozen_base, is_transposed
 from .glora_config import GloraConfig
 from .lab_layer import LabLayer
 from .offload import offload_hook, onloaded
 from .one_pass import applies, one_pass
+from .parameter_layer import ParameterLayer
 from .paths import PATHS, LayerPlan
 
 
@@ -58,6 +58,7 @@ class GloraLayer(LabLayer):
             in_features=self.in_features,
             out_features=self.out_features,
             has_bias=self.has_bias,
+            lead=self.lead,
         )
         self.r[adapter_name], self.scaling[adapter_name], self.plans[adapter_name] = plan.r, plan.scaling, plan
         drop = config.glora_dropout
@@ -72,7 +73,7 @@ class GloraLayer(LabLayer):
             if adapter_name in modules:
                 del modules[adapter_name]
             if shapes:
-                modules[adapter_name] = build_path(shapes)
+                modules[adapter_name] = build_path(shapes, len(plan.lead or ()))
                 init_path(modules[adapter_name], letter, plan.form, self.in_features, no_op=config.init_weights)
         self.move_to_base(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
@@ -139,12 +140,13 @@ class GloraLayer(LabLayer):
         return frozen_base(self.base_layer, self.leaf, dtype)
 
     def weight_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-        """{"A": W0⊙A, "B": B} as (out, in), for the paths that are on, from the original W0, merged or not."""
+        """{"A": W0⊙A, "B": B} as (…, out, in), for the paths that are on, from the original W0, merged or not."""
         with self.original():
             base, plan = self.frozen_base(dtype), self.plans[adapter_name]
             terms = weight_terms(self.paths(adapter_name), base, form=plan.form, scaling=plan.scaling)
             terms = self._scaled(terms, adapter_name)
-            return {letter: term.expand(self.out_features, self.in_features) for letter, term in terms.items()}
+            shape = (*(self.lead or ()), self.out_features, self.in_features)
+            return {letter: term.expand(shape) for letter, term in terms.items()}
 
     def bias_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """{"C": W0·C, "D": b0⊙D, "E": E} as (out,), for the paths that are on."""
@@ -161,8 +163,8 @@ class GloraLayer(LabLayer):
         weights = [t for name in adapter_names for t in self.weight_terms(name, dtype).values()]
         biases = [t for name in adapter_names for t in self.bias_terms(name, dtype).values()]
         weight = add(weights) if weights else None
-        if weight is not None and isinstance(self.leaf, Conv1D):
-            weight = weight.T
+        if weight is not None and is_transposed(self.leaf):
+            weight = weight.mT
         return weight, add(biases) if biases else None
 
 
@@ -179,6 +181,20 @@ class GloraLinear(nn.Module, GloraLayer):
         self.update_layer(adapter_name, config)
 
     forward = LabLayer.forward  # nn.Module has one of its own, and comes first
+
+    def __repr__(self) -> str:
+        return "glora." + super().__repr__()
+
+
+class GloraParameter(ParameterLayer, nn.Module, GloraLayer):
+    """GLoRA over a parameter of a module: W_eff = W0 + W0⊙A + B, for each expert its own."""
+
+    def __init__(self, base_layer: nn.Module, adapter_name: str, config: GloraConfig, layer_name: str) -> None:
+        nn.Module.__init__(self)
+        self.parameter_name = layer_name.rpartition(".")[2]
+        GloraLayer.__init__(self, base_layer, layer_name)
+        self._active_adapter = adapter_name
+        self.update_layer(adapter_name, config)
 
     def __repr__(self) -> str:
         return "glora." + super().__repr__()

@@ -49,6 +49,12 @@ class GloraConfig(LabConfig):
         path_pattern: module pattern → {path: mode}, what a path search returns.
         exclude_modules: names (or one regular expression) of layers to leave alone.
         layers_to_transform, layers_pattern: restrict to these layer indices, as in PEFT.
+        target_parameters: names, or their ends, of parameters to adapt that are no layer's weight: most of all the
+            experts of a mixture of experts, "experts.gate_up_proj". Each expert has its own W0, A and B, with its
+            number as the first axis; a vector has one value per output (in form "product", for A, per input) of an
+            expert, see parameter_leaf.py for which axis that is. C, D and E change a bias and are inert here, also
+            where a module keeps its experts' biases as a further parameter. An empty list says that experts are
+            meant to stay as they are.
 
     Raises:
         ValueError: for a bad setting, with its name, its value and the rule.
@@ -80,6 +86,7 @@ class GloraConfig(LabConfig):
     exclude_modules: list[str] | str | None = None
     layers_to_transform: list[int] | int | None = None
     layers_pattern: list[str] | str | None = None
+    target_parameters: list[str] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,8 +109,17 @@ class GloraConfig(LabConfig):
         """Path → mode, the shorthand and its overrides settled."""
         return {path: getattr(self, f"config_{path}") or getattr(self, SHORTHAND[path]) for path in PATHS}
 
-    def plan(self, layer: str, *, in_features: int, out_features: int, has_bias: bool) -> LayerPlan:
-        """What this configuration puts on the layer of that name: the patterns applied, inert paths found."""
+    def plan(
+        self,
+        layer: str,
+        *,
+        in_features: int,
+        out_features: int,
+        has_bias: bool,
+        lead: tuple[int, ...] | None = None,
+    ) -> LayerPlan:
+        """What this configuration puts on the layer of that name, or on the parameter, whose matrices are behind the
+        axes `lead`: the patterns applied, inert paths found."""
         r = self.rank_pattern.get(pattern_key(self.rank_pattern, layer), self.r)
         alpha = self.alpha_pattern.get(pattern_key(self.alpha_pattern, layer), self.alpha)
         paths = self.path_pattern.get(pattern_key(self.path_pattern, layer), {})
@@ -117,6 +133,7 @@ class GloraConfig(LabConfig):
             r=r,
             scaling=1.0 if alpha is None else alpha / (math.sqrt(r) if self.use_rslora else r),
             form=self.A_form,
+            lead=lead,
         )
 
     def validate(self) -> None:
@@ -137,6 +154,7 @@ class GloraConfig(LabConfig):
         settings.check_names("exclude_modules", self.exclude_modules)
         settings.check_names("modules_to_save", self.modules_to_save, regex=False)
         settings.check_layers(self)
+        settings.check_parameters(self.target_parameters, "glora_dropout", self.glora_dropout)
         self._check_patterns()
 
     def _check_modes(self) -> None:

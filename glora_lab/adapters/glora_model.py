@@ -9,8 +9,8 @@ from typing import Any
 from peft.utils import TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING
 from torch import nn
 
-from .frozen_base import features, is_quantised
-from .glora import GloraLayer, GloraLinear
+from .frozen_base import features, is_quantised, lead
+from .glora import GloraLayer, GloraLinear, GloraParameter
 from .glora_config import SHORTHAND, GloraConfig
 from .paths import PATHS, LayerPlan
 from .registry import LabPeftType, register
@@ -30,6 +30,7 @@ class GloraModel(LabTuner):
     prefix = "glora_"
     config_class = GloraConfig
     tuner_layer_cls = GloraLayer
+    parameter_layer = GloraParameter
     own_patterns = ("path_pattern",)
     target_module_mapping = TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
 
@@ -63,7 +64,8 @@ class GloraModel(LabTuner):
         reasons = {f"{path} ({why})" for plan in plans for path, why in plan.inert.items()}
         why += [f"inert: {', '.join(sorted(reasons))}"] if reasons else []
         # with bias_free="drop" alone are C and E inert; D needs a bias to scale
-        add = ", or bias_free='add' to keep E and W0·C" if any({"C", "E"} & plan.inert.keys() for plan in plans) else ""
+        dropped = any({"C", "E"} & plan.inert.keys() for plan in plans if plan.lead is None)
+        add = ", or bias_free='add' to keep E and W0·C" if dropped else ""
         raise ValueError(
             f"This GloraConfig leaves nothing to train in {some(list(targets))}: {'; '.join(why)}. "
             f"Give A or B a mode, e.g. config_B='lora'{add}."
@@ -100,10 +102,11 @@ def _fields(config: GloraConfig, off: list[str]) -> str:
     return ", ".join(dict.fromkeys(said))
 
 
-def _plan(config: GloraConfig, name: str, leaf: nn.Module) -> LayerPlan:
+def _plan(config: GloraConfig, name: str, leaf: Any) -> LayerPlan:
     in_features, out_features = features(leaf)
     has_bias = getattr(leaf, "bias", None) is not None
-    return config.plan(name, in_features=in_features, out_features=out_features, has_bias=has_bias)
+    sizes = {"in_features": in_features, "out_features": out_features}
+    return config.plan(name, **sizes, has_bias=has_bias, lead=lead(leaf))
 
 
 register(LabPeftType.GLORA_LAB, GloraConfig, GloraModel)

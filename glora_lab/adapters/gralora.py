@@ -6,18 +6,17 @@ in merging.py, and the pass itself in lab_layer.py. What is left here is which a
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from .block_formula import Factor, Factors, block_delta, block_output, init_blocks, init_outer
 from .block_plan import BlockPlan, check_fit
-from .formula import add
+from .formula import add, kaiming
+from .frozen_base import is_transposed
 from .gralora_config import GraloraConfig
 from .lab_layer import LabLayer
+from .parameter_layer import ParameterLayer
 
 
 class GraloraLayer(LabLayer):
@@ -41,7 +40,8 @@ class GraloraLayer(LabLayer):
         self.plans: dict[str, BlockPlan] = {}
 
     def settle(self, adapter_name: str, config: GraloraConfig) -> BlockPlan:
-        plan = config.plan(self.layer_name, in_features=self.in_features, out_features=self.out_features)
+        sizes = {"in_features": self.in_features, "out_features": self.out_features}
+        plan = config.plan(self.layer_name, **sizes, lead=self.lead)
         check_fit([plan], config.gralora_k)
         self.plans[adapter_name], self.scaling[adapter_name] = plan, plan.scaling
         self.r[adapter_name], self.hybrid_r[adapter_name] = plan.r, plan.hybrid_r
@@ -75,7 +75,7 @@ class GraloraLayer(LabLayer):
         init_blocks(self.gralora_A[name], self.gralora_B[name], no_op=no_op, rank=rank, scaling=scaling)
         if plan.hybrid_r:
             a, b = self.general(name)
-            nn.init.kaiming_uniform_(a, a=math.sqrt(5))
+            kaiming(a)
             init_outer(b, no_op=no_op, rank=rank, scaling=scaling)
 
     def general(self, name: str) -> tuple[Tensor, Tensor]:
@@ -103,13 +103,13 @@ class GraloraLayer(LabLayer):
         return total
 
     def weight_delta(self, adapter_name: str, dtype: torch.dtype | None = None) -> Tensor:
-        """What the adapter adds to W0, as (out, in); computed in `dtype` where given."""
+        """What the adapter adds to W0, as (…, out, in); computed in `dtype` where given."""
         a, b = (factor.to(dtype) for factor in self.blocks(adapter_name))
         scaling = self.scaling[adapter_name]
         delta = block_delta(a, b * scaling)
         if adapter_name in self.gralora_A_general:
             a, b = (factor.to(dtype) for factor in self.general(adapter_name))
-            delta = torch.addmm(delta, b * scaling, a)
+            delta = torch.addmm(delta, b * scaling, a) if delta.ndim == 2 else torch.baddbmm(delta, b * scaling, a)
         return delta
 
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
@@ -117,7 +117,7 @@ class GraloraLayer(LabLayer):
         if not deltas:
             return None, None
         delta = add(deltas)
-        return (delta.T if isinstance(self.leaf, Conv1D) else delta), None
+        return (delta.mT if is_transposed(self.leaf) else delta), None
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
         return True
@@ -136,6 +136,20 @@ class GraloraLinear(nn.Module, GraloraLayer):
         self.update_layer(adapter_name, config)
 
     forward = LabLayer.forward  # nn.Module has one of its own, and comes first
+
+    def __repr__(self) -> str:
+        return "gralora." + super().__repr__()
+
+
+class GraloraParameter(ParameterLayer, nn.Module, GraloraLayer):
+    """GraLoRA over a parameter of a module: W_eff = W0 + ΔW, for each expert a grid of blocks of its own."""
+
+    def __init__(self, base_layer: nn.Module, adapter_name: str, config: GraloraConfig, layer_name: str) -> None:
+        nn.Module.__init__(self)
+        self.parameter_name = layer_name.rpartition(".")[2]
+        GraloraLayer.__init__(self, base_layer, layer_name)
+        self._active_adapter = adapter_name
+        self.update_layer(adapter_name, config)
 
     def __repr__(self) -> str:
         return "gralora." + super().__repr__()

@@ -40,6 +40,10 @@ class GraloraConfig(LabConfig):
         use_rslora: scale by the root of the rank.
         on_indivisible: what to do with a layer whose features k does not divide: "error", or "skip" to leave
             it as it is, with one warning that names all such layers.
+        target_parameters: names, or their ends, of parameters to adapt that are no layer's weight: most of all the
+            experts of a mixture of experts, "experts.gate_up_proj". Each expert has a grid of blocks of its own, with
+            its number as the first axis of the factors. An empty list says that experts are meant to stay as they
+            are.
 
     Raises:
         ValueError: for a bad setting, with its name, its value and the rule.
@@ -66,6 +70,7 @@ class GraloraConfig(LabConfig):
     exclude_modules: list[str] | str | None = None
     use_rslora: bool = False
     on_indivisible: Literal["error", "skip"] = "error"
+    target_parameters: list[str] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -75,8 +80,11 @@ class GraloraConfig(LabConfig):
             value = getattr(self, name)
             setattr(self, name, set(value) if isinstance(value, list | tuple) else value)
 
-    def plan(self, layer: str, *, in_features: int, out_features: int) -> BlockPlan:
-        """What this configuration puts on the layer of that name, the patterns applied. It may not fit: `check_fit`."""
+    def plan(
+        self, layer: str, *, in_features: int, out_features: int, lead: tuple[int, ...] | None = None
+    ) -> BlockPlan:
+        """What this configuration puts on the layer of that name, or on the parameter, whose matrices are behind the
+        axes `lead`: the patterns applied. It may not fit: `check_fit`."""
         r = self.rank_pattern.get(pattern_key(self.rank_pattern, layer), self.r)
         alpha = self.alpha_pattern.get(pattern_key(self.alpha_pattern, layer), self.alpha)
         k = self.k_pattern.get(pattern_key(self.k_pattern, layer), self.gralora_k)
@@ -91,6 +99,7 @@ class GraloraConfig(LabConfig):
             k,
             scaling=alpha / (math.sqrt(rank) if self.use_rslora else rank),
             skipped=self.on_indivisible == "skip" and not divides,
+            lead=lead,
         )
 
     def validate(self) -> None:
@@ -116,6 +125,7 @@ class GraloraConfig(LabConfig):
         settings.check_names("exclude_modules", self.exclude_modules)
         settings.check_names("modules_to_save", self.modules_to_save, regex=False)
         settings.check_layers(self)
+        settings.check_parameters(self.target_parameters, "gralora_dropout", self.gralora_dropout)
         checks = {
             "rank_pattern": settings.check_positive_int,
             "alpha_pattern": settings.check_positive_number,

@@ -11,8 +11,8 @@ from peft.utils import TRANSFORMERS_MODELS_TO_GRALORA_TARGET_MODULES_MAPPING
 from torch import nn
 
 from .block_plan import BlockPlan, check_fit
-from .frozen_base import features
-from .gralora import GraloraLayer, GraloraLinear
+from .frozen_base import features, lead
+from .gralora import GraloraLayer, GraloraLinear, GraloraParameter
 from .gralora_config import GraloraConfig
 from .registry import LabPeftType, register
 from .tuner import LabTuner, some
@@ -31,6 +31,7 @@ class GraloraModel(LabTuner):
     prefix = "gralora_"
     config_class = GraloraConfig
     tuner_layer_cls = GraloraLayer
+    parameter_layer = GraloraParameter
     own_patterns = ("k_pattern",)
     target_module_mapping = TRANSFORMERS_MODELS_TO_GRALORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
 
@@ -45,12 +46,15 @@ class GraloraModel(LabTuner):
         **kwargs: Any,
     ) -> None:
         leaf = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
-        if _plan(peft_config, current_key, leaf).skipped:
+        if self.skips(peft_config, current_key, leaf):
             return
         if isinstance(target, GraloraLinear):
             target.update_layer(adapter_name, peft_config)
         else:
             self.put(GraloraLinear(target, adapter_name, peft_config, current_key), parent, target_name)
+
+    def skips(self, config: GraloraConfig, name: str, leaf: Any) -> bool:
+        return _plan(config, name, leaf).skipped
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GraloraConfig) -> None:
         plans = [_plan(config, name, leaf) for name, leaf in targets.items()]
@@ -78,9 +82,9 @@ class GraloraModel(LabTuner):
             warnings.warn(said, stacklevel=2)
 
 
-def _plan(config: GraloraConfig, name: str, leaf: nn.Module) -> BlockPlan:
+def _plan(config: GraloraConfig, name: str, leaf: Any) -> BlockPlan:
     in_features, out_features = features(leaf)
-    return config.plan(name, in_features=in_features, out_features=out_features)
+    return config.plan(name, in_features=in_features, out_features=out_features, lead=lead(leaf))
 
 
 def _skipped(plans: list[BlockPlan]) -> str:

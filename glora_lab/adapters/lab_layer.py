@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .frozen_base import features, float_dtype
+from .frozen_base import features, float_dtype, lead
 from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
 from .offload import device_of, is_meta
@@ -44,6 +44,7 @@ class LabLayer(MergingLayer):
         self.base_layer = base_layer
         self.layer_name = layer_name
         self.in_features, self.out_features = features(self.leaf)
+        self.lead = lead(self.leaf)
         self.r: dict[str, int] = {}
         self.scaling: dict[str, float] = {}
         self.merged_adapters: list[str] = []
@@ -142,7 +143,7 @@ class LabLayer(MergingLayer):
 
         PEFT would put it on the meta device with the base, where its values are lost.
         """
-        device = device_of(self.leaf)
+        device = device_of(self.get_base_layer())
         if device is None:
             self._move_adapter_to_device_of_base_layer(adapter_name)
             return

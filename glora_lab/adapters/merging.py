@@ -60,7 +60,7 @@ class MergingLayer(StackedLayer, ScaledLayer):
 
     def get_delta_weight(self, adapter: str) -> Tensor:
         """What the adapter adds to the base's weight, in that weight's own layout and precision."""
-        with onloaded([self.leaf]):
+        with onloaded([self.get_base_layer()]):
             weight, dtype = self.leaf.weight, float_dtype(self.leaf)
             delta, _ = self.added([adapter], torch.promote_types(dtype, torch.float32))
             if delta is not None:
@@ -114,7 +114,7 @@ class MergingLayer(StackedLayer, ScaledLayer):
         if len(names) > len(self.merged_adapters):
             self.check_stack()
         if names and safe_merge:
-            with onloaded([self.leaf]), set_aside(self.outer, self.leaf, again=False), self.original():
+            with onloaded([self.get_base_layer()]), set_aside(self.outer, self.leaf, again=False), self.original():
                 self._check_finite(*self._merged(names), names)
 
     def check_merged(self) -> None:
@@ -125,7 +125,7 @@ class MergingLayer(StackedLayer, ScaledLayer):
     @contextmanager
     def original(self) -> Iterator[None]:
         """Within, the base has its own weight and bias, merged, offloaded or not."""
-        with onloaded([self.leaf]), self._with_kept():
+        with onloaded([self.get_base_layer()]), self._with_kept():
             yield
 
     @contextmanager
@@ -153,7 +153,7 @@ class MergingLayer(StackedLayer, ScaledLayer):
         outermost: BaseTunerLayer = [*self.outer, self][0]
         with onloaded(cast(nn.Module, outermost).modules()):
             yield
-            keep_offloaded(self.leaf)
+            keep_offloaded(self.get_base_layer())
 
     def _put_in(self, names: list[str], safe_merge: bool = False) -> None:
         with self.original():

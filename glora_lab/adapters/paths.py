@@ -43,10 +43,12 @@ def path_shapes(
     return {"X": (1,)} if mode == "constant" else {}
 
 
-def inert_reason(path: str, *, has_bias: bool, bias_free: str) -> str:
+def inert_reason(path: str, *, has_bias: bool, bias_free: str, is_parameter: bool = False) -> str:
     """Why a path can do nothing in this layer, or an empty string where it works."""
-    if has_bias or path in "AB":
+    if path in "AB" or (has_bias and not is_parameter):
         return ""
+    if is_parameter:
+        return "target_parameters adapts a weight alone"
     if path == "D":
         return "the layer has no bias, so b0⊙D is zero"
     return "" if bias_free == "add" else 'the layer has no bias and bias_free="drop" adds none'
@@ -57,7 +59,8 @@ class LayerPlan:
     """What one adapter puts on one layer, settled before any parameter exists.
 
     `modes` has every path, with `none` for those that are off or inert; `asked` is what the configuration
-    wanted and `inert` says, per path, why it is not done. `scaling` multiplies the low-rank products.
+    wanted and `inert` says, per path, why it is not done. `scaling` multiplies the low-rank products. `lead` are the
+    axes before a parameter's matrices, (E,) for experts or (), and None for a layer.
     """
 
     layer: str
@@ -69,9 +72,10 @@ class LayerPlan:
     asked: Mapping[str, str]
     modes: Mapping[str, str]
     inert: Mapping[str, str]
+    lead: tuple[int, ...] | None = None
 
     def shapes(self, path: str) -> Shapes:
-        return path_shapes(
+        shapes = path_shapes(
             path,
             self.modes[path],
             out_features=self.out_features,
@@ -79,6 +83,7 @@ class LayerPlan:
             r=self.r,
             form=self.form,
         )
+        return {name: (*self.lead, *shape) for name, shape in shapes.items()} if self.lead else shapes
 
     def params(self, path: str) -> int:
         return sum(prod(shape) for shape in self.shapes(path).values())
@@ -104,9 +109,11 @@ def plan_layer(
     r: int,
     scaling: float = 1.0,
     form: str = "elementwise",
+    lead: tuple[int, ...] | None = None,
 ) -> LayerPlan:
-    """Settle which of the `asked` modes (path → mode) one layer can carry."""
-    reasons = {path: inert_reason(path, has_bias=has_bias, bias_free=bias_free) for path in PATHS}
+    """Settle which of the `asked` modes (path → mode) one layer, or parameter, can carry."""
+    known = {"has_bias": has_bias, "is_parameter": lead is not None}
+    reasons = {path: inert_reason(path, bias_free=bias_free, **known) for path in PATHS}
     inert = {path: reasons[path] for path in PATHS if reasons[path] and asked[path] != "none"}
     modes = {path: "none" if path in inert else asked[path] for path in PATHS}
-    return LayerPlan(layer, in_features, out_features, r, scaling, form, dict(asked), modes, inert)
+    return LayerPlan(layer, in_features, out_features, r, scaling, form, dict(asked), modes, inert, lead)

@@ -159,3 +159,10 @@ def check_layers(config: Any) -> None:
     check_count_of("layers_pattern", names)
     for name in names:
         check_regex("layers_pattern", name, LAYERS)
+
+
+def check_parameters(value: Any, dropout: str, probability: float) -> None:
+    """`target_parameters`, and the dropout that a configuration has: it acts on what a layer is given."""
+    check_names("target_parameters", value, regex=False)
+    if value and probability:
+        raise refuse(dropout, probability, "must be 0 with `target_parameters`: a parameter has no input of its own")

@@ -10,13 +10,15 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
-from peft.utils.other import AuxiliaryTrainingWrapper
+from peft.utils.integrations import init_empty_weights
+from peft.utils.other import AuxiliaryTrainingWrapper, _get_submodules
 from torch import nn
 
+from .experts import experts_left_out
 from .four_bits import keep_differentiable
 from .frozen_base import SUPPORTED, is_supported
 from .lab_config import LabConfig
@@ -24,6 +26,9 @@ from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
 from .name_patterns import check_matching, pattern_key
 from .outer_layers import Place
+from .parameter_layer import ParameterLayer
+from .parameter_leaf import ParameterLeaf
+from .parameter_targets import check_alike, check_parameters, chosen_parameters, unmatched_parameters
 from .registry import PEFT_ASKS_THE_TUNER
 from .selection import outside
 from .settings import refuse
@@ -35,6 +40,7 @@ class LabTuner(WeighingTuner):
 
     own_patterns: tuple[str, ...] = ()  # settings by module pattern that PEFT does not know
     config_class: type[LabConfig]
+    parameter_layer: type[Any]  # a ParameterLayer, over a module, with an adapter's name, its configuration and a name
 
     def __init__(self, model: nn.Module, peft_config: Any, *args: Any, **kwargs: Any) -> None:
         held = getattr(model, "peft_config", None)  # PEFT writes into it where the model carries an adapter already
@@ -61,9 +67,12 @@ class LabTuner(WeighingTuner):
             config.validate()
             if kwargs.get("state_dict") is None:
                 self.check_targets(model, config)
+            left_out = experts_left_out(model, config)  # before PEFT puts names in the place of "all-linear"
             super().inject_adapter(model, adapter_name, *args, **kwargs)
             self.report(adapter_name)  # within, for a warning may be an error
             self._report_unmatched(model, config)
+            if left_out:
+                warnings.warn(left_out, stacklevel=2)
             if config.bias != "none" and not PEFT_ASKS_THE_TUNER:
                 message = f"bias={config.bias!r}: this PEFT trains biases but does not save them; 0.21 does"
                 warnings.warn(message, stacklevel=2)
@@ -78,7 +87,9 @@ class LabTuner(WeighingTuner):
         targets = self.targets(model, config)
         if not targets:
             raise refuse(
-                "target_modules", _shown(config.target_modules), f"matches no layer: {_not_found(model, config)}"
+                "target_modules",
+                _shown(config.target_modules),
+                f"matches no layer: {_not_found(model, config)} {experts_left_out(model, config)}".rstrip(),
             )
         unsupported = {name: leaf for name, leaf in targets.items() if not is_supported(leaf)}
         if unsupported:
@@ -86,6 +97,9 @@ class LabTuner(WeighingTuner):
             known = "Supported are nn.Linear, quantised or not, and Conv1D"
             rule = f"matches layers of a type that is not supported: {listed}. {known}"
             raise refuse("target_modules", _shown(config.target_modules), rule)
+        chosen = chosen_parameters(model, config)
+        check_parameters(model, chosen, targets.keys() - chosen.keys(), self.parameter_layer)
+        check_alike(model, self.parameters_of(model, config))
         self.check_layers(model, targets, config)
 
     def put(self, layer: MergingLayer, parent: nn.Module, name: str) -> None:
@@ -101,6 +115,9 @@ class LabTuner(WeighingTuner):
 
     def _report_unmatched(self, model: nn.Module, config: Any) -> None:
         """PEFT's warning about keys of `rank_pattern` that match nothing, for the patterns it does not know."""
+        if vain := unmatched_parameters(model, config):
+            said = f"The following target_parameters did not match any parameter and were ignored: {vain}."
+            warnings.warn(said, RuntimeWarning, stacklevel=3)
         for name in self.own_patterns:
             keys = set(getattr(config, name))
             if not keys:
@@ -122,17 +139,61 @@ class LabTuner(WeighingTuner):
             n.endswith(whole) and next(m.parameters(), None) is not None for n, m in model.named_modules()
         )
 
-    def targets(self, model: nn.Module, config: Any) -> dict[str, nn.Module]:
-        """Name → innermost module of each layer that `config` selects, by PEFT's own rules."""
-        inner = dict(outside(model, BaseTunerLayer))
-        check_matching(config, inner)
+    def targets(self, model: nn.Module, config: Any) -> dict[str, Any]:
+        """Name → innermost module of each layer, or parameter, that `config` selects, by PEFT's own rules."""
+        inner, parameters = dict(outside(model, BaseTunerLayer)), chosen_parameters(model, config)
+        check_matching(config, [*inner, *parameters])
         config = self._prepare_adapter_config(copy.copy(config), self.get_model_config(model))
         config = _maybe_include_all_linear_layers(config, model)
-        return {
+        layers = {
             name: module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
             for name, module in inner.items()
             if self._check_target_module_exists(config, name)
         }
+        return {**layers, **parameters}
+
+    def skips(self, config: Any, name: str, leaf: Any) -> bool:
+        """Whether this layer or parameter, though selected, is left as it is."""
+        return False
+
+    def parameters_of(self, model: nn.Module, config: Any) -> dict[str, ParameterLeaf]:
+        """Name → parameter, for those that `config` puts an adapter on."""
+        chosen = chosen_parameters(model, config)
+        return {name: leaf for name, leaf in chosen.items() if not self.skips(config, name, leaf)}
+
+    def _prepare_adapter_config(self, peft_config: Any, model_config: Any) -> Any:
+        """As PEFT's; an architecture without default targets needs none where parameters are named."""
+        known = model_config.get("model_type") in self.target_module_mapping
+        if peft_config.target_modules is None and peft_config.target_parameters and not known:
+            return peft_config
+        return super()._prepare_adapter_config(peft_config, model_config)
+
+    def _inject_parameters(
+        self, peft_config: Any, model: nn.Module, adapter_name: str, low_cpu_mem_usage: bool
+    ) -> list[str]:
+        """As PEFT's, which knows no wrapper but LoRA's."""
+        chosen = self.parameters_of(model, peft_config)
+        with init_empty_weights() if low_cpu_mem_usage else nullcontext():
+            for name in chosen:
+                module, _, parameter = name.rpartition(".")
+                parent, held, own_name = _get_submodules(model, module)
+                wrapper = held
+                while isinstance(wrapper, ParameterLayer) and wrapper.parameter_name != parameter:
+                    wrapper = wrapper.base_layer
+                if isinstance(wrapper, ParameterLayer):
+                    wrapper.update_layer(adapter_name, peft_config)
+                else:
+                    self.put(self.parameter_layer(held, adapter_name, peft_config, name), parent, own_name)
+        known = self.targeted_parameter_names
+        known += [name for name in chosen if name not in known]
+        return list(chosen)
+
+    def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
+        """As PEFT's, which hands on a weight and a bias: a module with an adapted parameter may have neither."""
+        if isinstance(child, ParameterLayer):
+            setattr(parent, child_name, new_module)
+        else:
+            super()._replace_module(parent, child_name, new_module, child)
 
     def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
         """As PEFT's; a layer that cannot be merged, with `safe_merge` also one that would not be finite, leaves all

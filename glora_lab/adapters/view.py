@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from peft.tuners.glora.layer import GloraLayer as StockGloraLayer
 from peft.tuners.gralora.layer import GraloraLayer as StockGraloraLayer
-from peft.tuners.lora.layer import LoraLayer
+from peft.tuners.lora.layer import LoraLayer, ParamWrapper
 from peft.tuners.lora.variants import DoraLinearVariant
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
@@ -19,15 +19,26 @@ from .block_formula import block_delta, block_factors
 from .frozen_base import frozen_base
 from .glora import GloraLayer
 from .gralora import GraloraLayer
+from .parameter_layer import ParameterLayer
+
+# over a parameter of a module (`target_parameters`), a matrix or a stack of them that no layer holds
+OVER_PARAMETERS = (ParameterLayer, ParamWrapper)
 
 
-def adapted_layers(model: nn.Module) -> dict[str, BaseTunerLayer]:
-    """Name → adapted layer, by the layer's name in the base model, without the wrappers PEFT puts in front."""
+def adapted_layers(model: nn.Module, *, parameters: bool = False) -> dict[str, BaseTunerLayer]:
+    """Name → adapted layer, by the layer's name in the base model, without the wrappers PEFT puts in front.
+
+    With `parameters`, also those over a parameter, by its name.
+    """
     prefix = "base_model.model." if hasattr(model, "base_model") and hasattr(model, "peft_config") else ""
     found: dict[str, BaseTunerLayer] = {}
     for name, module in model.named_modules():
-        if isinstance(module, BaseTunerLayer) and not name.endswith(".base_layer"):
-            found[name.removeprefix(prefix)] = module
+        name = name.removeprefix(prefix)
+        if isinstance(module, OVER_PARAMETERS):
+            if parameters:
+                found[f"{name.replace('.base_layer', '')}.{module.parameter_name}"] = module
+        elif isinstance(module, BaseTunerLayer) and not name.endswith(".base_layer"):
+            found[name] = module
     return found
 
 
@@ -35,17 +46,24 @@ def find_layer(model: nn.Module, layer: str) -> tuple[str, BaseTunerLayer]:
     """The adapted layer of that name, or of the one name that ends in it.
 
     Raises:
-        ValueError: where no adapted layer, or more than one, answers to `layer`.
+        ValueError: where no adapted layer, or more than one, answers to `layer`, or it is a parameter.
     """
-    layers = adapted_layers(model)
-    if layer in layers:
-        return layer, layers[layer]
-    matches = [name for name in layers if name.endswith("." + layer)]
+    layers = adapted_layers(model, parameters=True)
+    matches = [layer] if layer in layers else [name for name in layers if name.endswith("." + layer)]
     if len(matches) == 1:
-        return matches[0], layers[matches[0]]
+        (name,) = matches
+        check_is_layer(name, layers[name])
+        return name, layers[name]
     if matches:
         raise ValueError(f"`layer` (={layer!r}) is the end of {len(matches)} adapted layers: {', '.join(matches)}")
     raise ValueError(f"`layer` (={layer!r}) is no adapted layer; there are: {', '.join(layers) or 'none'}")
+
+
+def check_is_layer(name: str, layer: BaseTunerLayer) -> None:
+    """Refuse an adapter of `target_parameters`, where one matrix is looked into."""
+    if isinstance(layer, OVER_PARAMETERS):
+        kind = "a LoRA" if isinstance(layer, ParamWrapper) else "an adapter"
+        raise ValueError(f"`layer` (={name!r}) carries {kind} of `target_parameters`, which is no single matrix")
 
 
 def adapter_parameters(layer: BaseTunerLayer, adapter_name: str) -> Iterator[tuple[str, nn.Parameter]]:

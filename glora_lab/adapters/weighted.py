@@ -79,6 +79,8 @@ def check_request(
 
 
 def _check_nothing_beside(name: str, config: Any) -> None:
+    if config.target_parameters:
+        raise ValueError(f"add_weighted_adapter does not support targeting nn.Parameter (problematic adapter {name!r})")
     if config.modules_to_save:
         saved = list(config.modules_to_save)
         rule = f"of adapter {name!r}: Cannot add weighted adapters if they train whole modules with modules_to_save"

@@ -28,7 +28,7 @@ def path_activity(model: nn.Module, index: int = 0) -> PathActivity:
     Raises:
         ValueError: where no layer carries a GLoRA adapter of this library.
     """
-    layers = [layer for layer in adapted_layers(model).values() if isinstance(layer, GloraLayer)]
+    layers = [layer for layer in adapted_layers(model, parameters=True).values() if isinstance(layer, GloraLayer)]
     if not layers:
         raise ValueError("`model` carries no GLoRA adapter of this library")
     terms: dict[str, float] = {}

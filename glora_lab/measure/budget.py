@@ -67,7 +67,7 @@ def method_name(peft_type: Any) -> str:
 
 
 def _carried(model: nn.Module) -> PathBudget:
-    layers = adapted_layers(model)
+    layers = adapted_layers(model, parameters=True)
     configs: dict[str, Any] = model.peft_config  # type: ignore[assignment]
     rows = [row for name, layer in layers.items() for row in _layer_rows(name, layer, configs)] + _whole_modules(model)
     adapters = sum(p.numel() for layer in layers.values() for p in _all_adapter_parameters(layer))

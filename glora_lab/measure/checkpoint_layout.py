@@ -21,6 +21,7 @@ from glora_lab.adapters.wording import few
 Shapes = Mapping[str, tuple[int, ...]]  # "lora_A.weight" → shape
 OUT, IN = -1, -2  # stand for sizes that only the tensors tell
 
+PARAMETERS = "target_parameters"
 # settings of PEFT's LoraConfig under which ΔW is no scaled product of two matrices
 VARIANTS = (
     "use_dora",
@@ -30,7 +31,7 @@ VARIANTS = (
     "arrow_config",
     "kasa_config",
     "monteclora_config",
-    "target_parameters",
+    PARAMETERS,
 )
 CHANGES_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga", "orthogonal")
 
@@ -61,6 +62,8 @@ def layout_of(config: Mapping[str, Any]) -> Layout:
         ValueError: for another method, a variant that is no plain product, or a bad setting.
     """
     kind = config.get("peft_type")
+    if kind != "LORA" and config.get(PARAMETERS):
+        raise settings.refuse(PARAMETERS, config[PARAMETERS], "adapts stacks of matrices, which are not looked into")
     if kind == "LORA":
         return _lora(config)
     if kind in ("GLORA", "GLORA_LAB"):

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from peft.tuners.lora.layer import LoraLayer, ParamWrapper
+from peft.tuners.lora.layer import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
@@ -15,7 +15,7 @@ from glora_lab.adapters.frozen_base import FrozenBase, frozen_base
 from glora_lab.adapters.glora import GloraLayer
 from glora_lab.adapters.gralora import GraloraLayer
 from glora_lab.adapters.offload import onloaded
-from glora_lab.adapters.view import StockGloraLayer, StockGraloraLayer, delta_matrix
+from glora_lab.adapters.view import StockGloraLayer, StockGraloraLayer, check_is_layer, delta_matrix
 
 from .anatomy import Source
 
@@ -49,8 +49,7 @@ def live_source(name: str, layer: BaseTunerLayer, adapter: str) -> Iterator[Sour
     method = next((method for kind, method in METHODS.items() if isinstance(layer, kind)), None)
     if method is None:
         raise ValueError(f"`layer` (={name!r}, a {type(layer).__name__}) carries none of LoRA, GLoRA and GraLoRA")
-    if isinstance(layer, ParamWrapper):
-        raise ValueError(f"`layer` (={name!r}) carries a LoRA of `target_parameters`, which is no single matrix")
+    check_is_layer(name, layer)
     with found.original() if isinstance(layer, GloraLayer) else nullcontext(), onloaded(found.modules()):
         plan = found.plans[adapter] if isinstance(layer, GloraLayer) else None
         source = Source(

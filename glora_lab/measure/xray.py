@@ -66,7 +66,7 @@ def _of_folder(path: str | PathLike[str], base_model: nn.Module | None) -> XrayR
 
 
 def _of_model(model: nn.Module, adapter_name: str | None) -> XrayReport:
-    layers = adapted_layers(model)
+    layers = adapted_layers(model, parameters=True)
     if not layers:
         raise ValueError(f"`path_or_model` (a {type(model).__name__}) must be a model that carries an adapter")
     adapter = next(iter(layers.values())).active_adapters[0] if adapter_name is None else adapter_name
