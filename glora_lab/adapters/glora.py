@@ -31,6 +31,7 @@ from .glora_config import GloraConfig
 from .lab_layer import LabLayer
 from .offload import offload_hook, onloaded
 from .one_pass import applies, one_pass
+from .ordinary_mode import ordinary_mode
 from .parameter_layer import ParameterLayer
 from .paths import PATHS, LayerPlan
 
@@ -65,6 +66,7 @@ class GloraLayer(LabLayer):
         self.glora_dropout[adapter_name] = self.mode_of(nn.Dropout(drop) if drop else nn.Identity())
         return plan
 
+    @ordinary_mode()
     def update_layer(self, adapter_name: str, config: GloraConfig) -> None:
         """Add (or replace) the paths of one adapter."""
         plan = self.settle(adapter_name, config)

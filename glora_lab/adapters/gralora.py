@@ -16,6 +16,7 @@ from .formula import add, kaiming
 from .frozen_base import is_transposed
 from .gralora_config import GraloraConfig
 from .lab_layer import LabLayer
+from .ordinary_mode import ordinary_mode
 from .parameter_layer import ParameterLayer
 
 
@@ -50,6 +51,7 @@ class GraloraLayer(LabLayer):
         self.gralora_dropout[adapter_name] = self.mode_of(nn.Dropout(drop) if drop else nn.Identity())
         return plan
 
+    @ordinary_mode()
     def update_layer(self, adapter_name: str, config: GraloraConfig) -> None:
         """Add (or replace) the blocks of one adapter.
 

@@ -24,6 +24,7 @@ from .adapter_files import not_finite, read_head, read_type, warn_not_finite
 from .checkpoint import at_home, layer_shapes
 from .lab_config import LabConfig
 from .lab_layer import LabLayer
+from .ordinary_mode import ordinary_mode
 from .registry import LabPeftType
 from .settings import refuse
 from .wording import few
@@ -31,6 +32,7 @@ from .wording import few
 COMPILED = "_orig_mod."
 
 
+@ordinary_mode()
 def swap_in(model: nn.Module, state_dict: Mapping[str, Tensor], adapter_name: str, config: LabConfig) -> None:
     """Give the adapter of that name the configuration and the tensors of another one.
 

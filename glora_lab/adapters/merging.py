@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from .frozen_base import float_dtype, is_quantised
 from .offload import keep_offloaded, onloaded
+from .ordinary_mode import ordinary_mode
 from .outer_layers import set_aside
 from .scaling import ScaledLayer
 from .stacked import StackedLayer
@@ -68,6 +69,7 @@ class MergingLayer(StackedLayer, ScaledLayer):
             shape = (self.out_features, self.in_features) if is_quantised(self.leaf) else weight.shape
             return torch.zeros(shape, dtype=dtype, device=weight.device)
 
+    @ordinary_mode()
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Put adapters into the base's weight and bias.
 
@@ -90,6 +92,7 @@ class MergingLayer(StackedLayer, ScaledLayer):
         if not had_bias and self.leaf.bias is not None:
             warn_gained_bias(self.layer_name)
 
+    @ordinary_mode()
     def unmerge(self, adapter_names: list[str] | None = None) -> None:
         """Take adapters (None: all) out again. The base has its exact bits back once none is left."""
         gone = self.merged_adapters if adapter_names is None else adapter_names

@@ -37,6 +37,7 @@ from .checkpoint import PREFIX, at_home, check_checkpoint
 from .frozen_base import is_sharded
 from .lab_config import LabConfig
 from .lab_layer import LabLayer
+from .ordinary_mode import ordinary_mode
 from .settings import refuse
 from .stamp import stamp_pairs
 
@@ -117,6 +118,19 @@ def _making(theirs: Callable[..., PeftModel]) -> Callable[..., PeftModel]:
     return from_pretrained
 
 
+def _adding(theirs: Callable[..., None]) -> Callable[..., None]:
+    """PEFT copies whole modules (`modules_to_save`) itself, outside the tuner."""
+    signature = inspect.signature(theirs)
+
+    @functools.wraps(theirs)
+    def added(self: PeftModel, *args: Any, **kwargs: Any) -> None:
+        config = signature.bind(self, *args, **kwargs).arguments["peft_config"]
+        with ordinary_mode(isinstance(config, LabConfig)):
+            theirs(self, *args, **kwargs)
+
+    return added
+
+
 def _loading(theirs: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(theirs)
 
@@ -125,7 +139,8 @@ def _loading(theirs: Callable[..., Any]) -> Callable[..., Any]:
         call = signature.bind(self, model_id, adapter_name, *args, **kwargs)
         call.arguments["model_id"] = at_home(model_id, kwargs.get("subfolder"))
         ours = _check(self.get_base_model(), self.peft_config.get(adapter_name), call.arguments)
-        loaded = theirs(*call.args, **call.kwargs)
+        with ordinary_mode(ours):
+            loaded = theirs(*call.args, **call.kwargs)
         if ours:
             _warn_not_finite(self, adapter_name)
         return loaded
@@ -153,7 +168,8 @@ def _loading_into_transformers(theirs: Callable[..., Any]) -> Callable[..., Any]
                 **call.get("kwargs", {}),
             }
             ours = _check(self, call.get("peft_config"), {"model_id": folder, "kwargs": further})
-        loaded = theirs(*bound.args, **bound.kwargs)
+        with ordinary_mode(ours):
+            loaded = theirs(*bound.args, **bound.kwargs)
         if ours:
             _warn_not_finite(self, call.get("adapter_name") or "default")
         return loaded
@@ -199,3 +215,7 @@ PeftModel.from_pretrained = classmethod(_making(PeftModel.from_pretrained.__func
 PeftModel.load_adapter = _loading(PeftModel.load_adapter)  # type: ignore[method-assign]
 PeftAdapterMixin.load_adapter = _loading_into_transformers(PeftAdapterMixin.load_adapter)  # type: ignore[method-assign]
 PreTrainedModel.save_pretrained = _saving_from_transformers(PreTrainedModel.save_pretrained)  # type: ignore[method-assign]
+for _class in (PeftModel, *PeftModel.__subclasses__()):
+    for _name in ("__init__", "add_adapter"):
+        if _name in vars(_class):
+            setattr(_class, _name, _adding(vars(_class)[_name]))

@@ -25,6 +25,7 @@ from .lab_config import LabConfig
 from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
 from .name_patterns import check_matching, pattern_key
+from .ordinary_mode import ordinary_mode
 from .outer_layers import Place
 from .parameter_layer import ParameterLayer
 from .parameter_leaf import ParameterLeaf
@@ -42,6 +43,7 @@ class LabTuner(WeighingTuner):
     config_class: type[LabConfig]
     parameter_layer: type[Any]  # a ParameterLayer, over a module, with an adapter's name, its configuration and a name
 
+    @ordinary_mode()
     def __init__(self, model: nn.Module, peft_config: Any, *args: Any, **kwargs: Any) -> None:
         held = getattr(model, "peft_config", None)  # PEFT writes into it where the model carries an adapter already
         before = dict(held) if isinstance(held, dict) else None
@@ -59,6 +61,7 @@ class LabTuner(WeighingTuner):
             return {name: self._as_ours(one) for name, one in config.items()}
         return self.config_class.from_stock(config) if type(config) is self.config_class.stock_class else config
 
+    @ordinary_mode()
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """As PEFT's; a ValueError, or any other error, leaves the model as it was."""
         before = _Snapshot(self, model)
@@ -81,6 +84,10 @@ class LabTuner(WeighingTuner):
             before.restore()
             self.peft_config.pop(adapter_name)
             raise
+
+    @ordinary_mode()
+    def _cast_adapter_dtype(self, *args: Any, **kwargs: Any) -> None:
+        super()._cast_adapter_dtype(*args, **kwargs)
 
     def check_targets(self, model: nn.Module, config: Any) -> None:
         """Refuse a configuration that this model cannot carry, before anything is changed."""

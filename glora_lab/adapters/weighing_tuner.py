@@ -9,6 +9,7 @@ from typing import Any
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 
+from .ordinary_mode import ordinary_mode
 from .selection import choose
 from .settings import refuse
 from .weighted import Request, Sums, check_request, fill
@@ -48,6 +49,7 @@ class WeighingTuner(BaseTuner):
             check_request(self.peft_config, adapters, weights, combination_type, svd_rank, svd_driver), adapter_name
         )
 
+    @ordinary_mode()
     def _add_sum(self, request: Request, adapter_name: str) -> None:
         if adapter_name in self.peft_config:
             raise refuse("adapter_name", adapter_name, "is the name of an adapter that exists already")
