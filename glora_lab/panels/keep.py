@@ -62,7 +62,7 @@ class KeepControls(widgets.VBox):
         folder = Path(folder_named("folder", name))
         if folder.is_file():
             raise ValueError(f"`folder` (={name!r}) must be a folder; there is a file of that name")
-        with saving(str(folder)) as new:
+        with saving(str(folder)) as new:  # PEFT's own adapters, too
             model.save_pretrained(str(new))
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
         config = model.peft_config["default"]
