@@ -76,11 +76,12 @@ pictures: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## take the README's pic
 binder: ## make what Binder makes, in .venv-binder, and run notebook 00 there
 	.ci/binder .venv-binder
 
-bench: $(VENV)/test.stamp ## what a step costs, beside stock PEFT: one layer (ARGS="--help" lists what can be chosen), whole models
+bench: $(VENV)/test.stamp ## what a step costs, beside stock PEFT: one layer (ARGS="--help" lists what can be chosen), whole models, thousands of layers
 	@mkdir -p test-results
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/adapter_speed.py --json test-results/adapter_speed.json $(ARGS)
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/mixed_batch.py --json test-results/mixed_batch.json
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/model_cost.py --json test-results/model_cost.json $(MODEL_ARGS)
+	$(TEST_ENV) $(BIN)/python tests/benchmarks/many_layers.py --json test-results/many_layers.json
 
 readme: $(VENV)/test.stamp ## write what the notebooks and pyproject.toml say: badges, course table, ledger, first cells
 	$(BIN)/python -m tests.course.write

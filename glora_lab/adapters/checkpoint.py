@@ -105,8 +105,10 @@ def _names(
 
 def _shapes(stored: Mapping[str, Stored], expected: Shapes, base: Mapping[str, Tensor]) -> Iterator[str]:
     for name, tensor in stored.items():
-        like = base.get(_plain_in(base, name))
-        must = expected.get(name) or (tensor.shape if like is None else tuple(like.shape))
+        must = expected.get(name)
+        if must is None:
+            like = base.get(_plain_in(base, name))
+            must = tensor.shape if like is None else tuple(like.shape)
         if tensor.shape != must:
             yield f"{name} is {list(tensor.shape)} and must be {list(must)}"
 
@@ -122,9 +124,9 @@ def adapter_shapes(model: nn.Module, config: LabConfig) -> Iterator[tuple[str, t
         ValueError: where the model cannot carry the configuration.
     """
     tuner = _tuner(config)
-    tuner.check_targets(model, config)
+    targets = tuner.check_targets(model, config)
     wrapped = in_file(tuner.parameters_of(model, config))
-    for layer, leaf in tuner.targets(model, config).items():
+    for layer, leaf in targets.items():
         for tensor, shape in layer_shapes(config, layer, leaf).items():
             yield f"{wrapped.get(layer, layer)}.{tensor}", shape
 

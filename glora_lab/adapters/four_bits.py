@@ -17,7 +17,7 @@ REWRITES = "support_avx512bf16_for_cpu"  # bitsandbytes' own name for "may rewri
 def keep_differentiable(model: nn.Module) -> None:
     """Every 4-bit layer in the form that carries a gradient; one that was rewritten already is turned back."""
     for layer in model.modules():
-        if getattr(layer, REWRITES, False):
+        if vars(layer).get(REWRITES):
             _turn_back(layer)
             setattr(layer, REWRITES, False)
 

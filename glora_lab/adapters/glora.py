@@ -28,7 +28,7 @@ from .formula import (
 )
 from .frozen_base import FrozenBase, frozen_base, is_transposed
 from .glora_config import GloraConfig
-from .lab_layer import LabLayer
+from .lab_layer import AS_IT_IS, LabLayer
 from .offload import offload_hook, onloaded
 from .one_pass import applies, one_pass
 from .ordinary_mode import ordinary_mode
@@ -62,8 +62,7 @@ class GloraLayer(LabLayer):
             lead=self.lead,
         )
         self.r[adapter_name], self.scaling[adapter_name], self.plans[adapter_name] = plan.r, plan.scaling, plan
-        drop = config.glora_dropout
-        self.glora_dropout[adapter_name] = self.mode_of(nn.Dropout(drop) if drop else nn.Identity())
+        self.settle_dropout(self.glora_dropout, adapter_name, config.glora_dropout)
         return plan
 
     @ordinary_mode()
@@ -102,7 +101,7 @@ class GloraLayer(LabLayer):
         offloaded = offload_hook(leaf) is not None
         with onloaded([leaf]) if offloaded else nullcontext():
             paths = self.paths(name)
-            dropped = ("A" in paths or "B" in paths) and is_dropping(self.glora_dropout[name])
+            dropped = ("A" in paths or "B" in paths) and is_dropping(self.dropout(name))
             if not paths or dropped or x.is_meta or not applies(leaf, x, offloaded):
                 return None
             if self.factor(name) != 1 and any(isinstance(path, SinglePath) for path in paths.values()):
@@ -126,7 +125,7 @@ class GloraLayer(LabLayer):
             self.frozen_base(),
             form=plan.form,
             scaling=plan.scaling,
-            dropout=self.glora_dropout[name],
+            dropout=self.dropout(name),
         )
         return delta if factor == 1 else delta * factor
 
@@ -137,6 +136,9 @@ class GloraLayer(LabLayer):
         )._modules  # a look-up through the attribute would cost as much as a small product
         held = {letter: cast(nn.Module, modules[f"glora_{letter}"])._modules for letter in PATHS}
         return {letter: cast(Path, of[adapter_name]) for letter, of in held.items() if adapter_name in of}
+
+    def dropout(self, adapter_name: str) -> nn.Module:
+        return self.glora_dropout._modules.get(adapter_name) or AS_IT_IS
 
     def frozen_base(self, dtype: torch.dtype | None = None) -> FrozenBase:
         return frozen_base(self.base_layer, self.leaf, dtype)

@@ -47,8 +47,7 @@ class GraloraLayer(LabLayer):
         self.plans[adapter_name], self.scaling[adapter_name] = plan, plan.scaling
         self.r[adapter_name], self.hybrid_r[adapter_name] = plan.r, plan.hybrid_r
         self.gralora_k[adapter_name] = plan.k
-        drop = config.gralora_dropout
-        self.gralora_dropout[adapter_name] = self.mode_of(nn.Dropout(drop) if drop else nn.Identity())
+        self.settle_dropout(self.gralora_dropout, adapter_name, config.gralora_dropout)
         return plan
 
     @ordinary_mode()
@@ -96,7 +95,8 @@ class GraloraLayer(LabLayer):
     def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
         a, b = self.blocks(adapter_name)
         scaling = self.scaling[adapter_name]
-        x = self.gralora_dropout[adapter_name](x.to(a.dtype))
+        dropout = self.gralora_dropout._modules.get(adapter_name)
+        x = x.to(a.dtype) if dropout is None else dropout(x.to(a.dtype))
         added = block_output(x, a, b, scaling)  # (t, m, o), where t is every row of x
         total = (total.reshape(added.shape) + added).reshape(result.shape)
         if adapter_name in self.gralora_A_general:

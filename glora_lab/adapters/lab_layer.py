@@ -18,6 +18,7 @@ from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
 from .offload import device_of, is_meta
 
+AS_IT_IS = nn.Identity()  # where an adapter has no dropout
 ENOUGH = 128  # tokens of one adapter: with fewer, a product for each takes longer than one of the whole batch
 
 
@@ -26,10 +27,14 @@ def own_tensors(layer: Any, adapter_name: str) -> dict[str, nn.Parameter]:
     found: dict[str, nn.Parameter] = {}
     for container in layer.adapter_layer_names:
         held = getattr(layer, container)
-        if adapter_name in held and isinstance(held[adapter_name], nn.Parameter):
-            found[container] = held[adapter_name]
-        elif adapter_name in held:
-            found |= {f"{container}.{name}": tensor for name, tensor in held[adapter_name].named_parameters()}
+        if adapter_name not in held:
+            continue
+        item = held[adapter_name]
+        if isinstance(item, nn.Parameter):
+            found[container] = item
+        else:
+            tensors = item.named_parameters() if item._modules else item._parameters.items()
+            found |= {f"{container}.{name}": tensor for name, tensor in tensors if tensor is not None}
     return found
 
 
@@ -64,9 +69,24 @@ class LabLayer(MergingLayer):
         """See `own_tensors`."""
         return own_tensors(self, adapter_name)
 
-    def mode_of(self, module: nn.Module) -> nn.Module:
-        """A new part of this layer, in training or evaluation mode as the layer is."""
-        return module.train(cast(nn.Module, self).training)
+    def set_adapter(self, adapter_names: str | list[str], inference_mode: bool = False) -> None:
+        """As PEFT's; over thousands of layers its look at every module takes longer than making the tensors."""
+        names = [adapter_names] if isinstance(adapter_names, str) else adapter_names
+        for container in self.adapter_layer_names:
+            held = getattr(self, container)
+            for name, item in (held._modules or held._parameters).items():
+                trains = name in names and not inference_mode
+                for tensor in item._parameters.values() if isinstance(item, nn.Module) else (item,):
+                    if tensor is not None and tensor.requires_grad != trains and tensor.is_leaf:
+                        tensor.requires_grad_(trains)
+        self._active_adapter = names
+
+    def settle_dropout(self, held: nn.ModuleDict, adapter_name: str, p: float) -> None:
+        """An adapter's dropout among those `held`, where there is one: what does nothing is no module to walk past."""
+        if adapter_name in held:
+            del held[adapter_name]
+        if p:
+            held[adapter_name] = nn.Dropout(p).train(cast(nn.Module, self).training)
 
     def contributes(self, adapter_name: str) -> bool:
         """Whether this adapter changes this layer's output at all."""
@@ -145,7 +165,9 @@ class LabLayer(MergingLayer):
         """
         device = device_of(self.get_base_layer())
         if device is None:
-            self._move_adapter_to_device_of_base_layer(adapter_name)
+            weight = self.leaf.weight
+            if any(t.dtype != weight.dtype or t.device != weight.device for t in self.tensors(adapter_name).values()):
+                self._move_adapter_to_device_of_base_layer(adapter_name)
             return
         # PEFT would leave it where it is beside an adapter that is offloaded
         for held in (getattr(self, container) for container in self.adapter_layer_names):

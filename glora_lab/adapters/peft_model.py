@@ -19,7 +19,8 @@ import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,15 @@ from .checkpoint import PREFIX, at_home, check_checkpoint
 from .frozen_base import is_sharded
 from .lab_config import LabConfig
 from .lab_layer import LabLayer
+from .many_layers import filling_at_once
 from .ordinary_mode import ordinary_mode
 from .settings import refuse
 from .stamp import stamp_pairs
 
 CARD = "README.md"
 GATHERED = "torch.distributed.checkpoint.state_dict.get_model_state_dict with full_state_dict=True"
+# the folder that `from_pretrained` has checked, for the `load_adapter` that it calls, and what came of it
+CHECKED: ContextVar[tuple[Any, bool]] = ContextVar("CHECKED", default=(None, False))
 
 
 def _saving(theirs: Callable[..., None]) -> Callable[..., None]:
@@ -112,8 +116,12 @@ def _making(theirs: Callable[..., PeftModel]) -> Callable[..., PeftModel]:
     def from_pretrained(cls: type[PeftModel], model: nn.Module, model_id: Any, *args: Any, **kwargs: Any) -> PeftModel:
         call = signature.bind(cls, model, model_id, *args, **kwargs)
         call.arguments["model_id"] = at_home(model_id, kwargs.get("subfolder"))
-        _check(model, call.arguments.get("config"), call.arguments)
-        return theirs(*call.args, **call.kwargs)
+        ours = _check(model, call.arguments.get("config"), call.arguments)
+        checked = CHECKED.set((call.arguments["model_id"], ours))
+        try:
+            return theirs(*call.args, **call.kwargs)
+        finally:
+            CHECKED.reset(checked)
 
     return from_pretrained
 
@@ -138,8 +146,10 @@ def _loading(theirs: Callable[..., Any]) -> Callable[..., Any]:
     def load_adapter(self: PeftModel, model_id: Any, adapter_name: str, *args: Any, **kwargs: Any) -> Any:
         call = signature.bind(self, model_id, adapter_name, *args, **kwargs)
         call.arguments["model_id"] = at_home(model_id, kwargs.get("subfolder"))
-        ours = _check(self.get_base_model(), self.peft_config.get(adapter_name), call.arguments)
-        with ordinary_mode(ours):
+        known, ours = CHECKED.get()
+        if known != call.arguments["model_id"]:
+            ours = _check(self.get_base_model(), self.peft_config.get(adapter_name), call.arguments)
+        with ordinary_mode(ours), filling_at_once(self, adapter_name) if ours else nullcontext():
             loaded = theirs(*call.args, **call.kwargs)
         if ours:
             _warn_not_finite(self, adapter_name)

@@ -15,11 +15,11 @@ NARROWING = ("exclude_modules", "layers_to_transform", "layers_pattern")
 
 def outside(model: nn.Module, *kinds: type) -> Iterator[tuple[str, nn.Module]]:
     """Name and module of every module, without what is inside one of these kinds."""
-    inside: tuple[str, ...] = ()
+    inside = "."  # no name begins so
     for name, module in model.named_modules():
-        if name and not (inside and name.startswith(inside)):
+        if name and not name.startswith(inside):
             if isinstance(module, kinds):
-                inside += (name + ".",)
+                inside = name + "."  # what is inside follows at once, so the last one is enough
             yield name, module
 
 

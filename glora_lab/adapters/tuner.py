@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
+from peft.tuners.tuners_utils import BaseTunerLayer, _maybe_include_all_linear_layers
 from peft.utils.integrations import init_empty_weights
 from peft.utils.other import AuxiliaryTrainingWrapper, _get_submodules
 from torch import nn
@@ -22,6 +22,8 @@ from .experts import experts_left_out
 from .four_bits import keep_differentiable
 from .frozen_base import SUPPORTED, is_supported
 from .lab_config import LabConfig
+from .lab_layer import LabLayer
+from .many_layers import freeze, is_low, name_all, name_outside_once
 from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
 from .name_patterns import check_matching, pattern_key
@@ -33,6 +35,7 @@ from .parameter_targets import check_alike, check_parameters, chosen_parameters,
 from .registry import PEFT_ASKS_THE_TUNER
 from .selection import outside
 from .settings import refuse
+from .snapshot import Snapshot
 from .weighing_tuner import WeighingTuner
 
 
@@ -64,7 +67,7 @@ class LabTuner(WeighingTuner):
     @ordinary_mode()
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """As PEFT's; a ValueError, or any other error, leaves the model as it was."""
-        before = _Snapshot(self, model)
+        before = Snapshot(self, model)
         try:
             config: Any = self.peft_config[adapter_name]
             config.validate()
@@ -84,13 +87,31 @@ class LabTuner(WeighingTuner):
             before.restore()
             self.peft_config.pop(adapter_name)
             raise
+        finally:
+            name_all(model)
+
+    def _prepare_model(self, peft_config: Any, model: nn.Module) -> None:
+        """Where PEFT is about to ask for the names of all modules."""
+        super()._prepare_model(peft_config, model)
+        name_outside_once(model)
+
+    def _mark_only_adapters_as_trainable(self, model: nn.Module) -> None:
+        """As PEFT's, which looks for every tensor's name among those of all adapters' parts."""
+        apart = list(outside(model, BaseTunerLayer, AuxiliaryTrainingWrapper))
+        trains_biases = any(getattr(self.peft_config[name], "bias", "none") != "none" for name in self.active_adapters)
+        if trains_biases or any(isinstance(m, BaseTunerLayer) and not isinstance(m, LabLayer) for _, m in apart):
+            super()._mark_only_adapters_as_trainable(model)
+            return
+        freeze(model, [module for _, module in apart if not isinstance(module, AuxiliaryTrainingWrapper)])
 
     @ordinary_mode()
-    def _cast_adapter_dtype(self, *args: Any, **kwargs: Any) -> None:
-        super()._cast_adapter_dtype(*args, **kwargs)
+    def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
+        """As PEFT's, which looks for what is in a low precision in every part of every layer."""
+        if any(is_low(t) for m in self.model.modules() for t in (*m._parameters.values(), *m._buffers.values())):
+            super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
 
-    def check_targets(self, model: nn.Module, config: Any) -> None:
-        """Refuse a configuration that this model cannot carry, before anything is changed."""
+    def check_targets(self, model: nn.Module, config: Any) -> dict[str, nn.Module]:
+        """The `targets`; refuses a configuration that this model cannot carry, before anything is changed."""
         targets = self.targets(model, config)
         if not targets:
             raise refuse(
@@ -108,6 +129,7 @@ class LabTuner(WeighingTuner):
         check_parameters(model, chosen, targets.keys() - chosen.keys(), self.parameter_layer)
         check_alike(model, self.parameters_of(model, config))
         self.check_layers(model, targets, config)
+        return targets
 
     def put(self, layer: MergingLayer, parent: nn.Module, name: str) -> None:
         """The new layer in its place. PEFT's _replace_module would move it to its base's device, which may be meta."""
@@ -257,32 +279,3 @@ def some(layers: Sequence[str], most: int = 6) -> str:
     """Names of layers for a sentence: how many, and the first of them."""
     more = f" and {len(layers) - most} more" if len(layers) > most else ""
     return f"{len(layers)} layer{'s' * (len(layers) > 1)} ({', '.join(layers[:most])}{more})"
-
-
-class _Snapshot:
-    """What an injection changes: which module sits where, what trains, and which adapters each layer knows."""
-
-    KNOWN = ("_active_adapter", "_adapters", "targeted_module_names", "targeted_parameter_names")
-
-    def __init__(self, tuner: BaseTuner, model: nn.Module) -> None:
-        self.children = [(module, dict(module._modules)) for module in model.modules()]
-        self.held = [(d, dict(d.items())) for d in model.modules() if isinstance(d, nn.ParameterDict)]
-        self.trainable = [(p, p.requires_grad) for p in model.parameters()]
-        self.known = [
-            (module, name, copy.copy(vars(module)[name]))
-            for module in [tuner, *model.modules()]
-            for name in (*self.KNOWN, *getattr(module, "other_param_names", ()))
-            if name in vars(module)
-        ]
-
-    def restore(self) -> None:
-        for module, children in self.children:
-            module._modules.clear()
-            module._modules.update(children)
-        for parameters, held in self.held:
-            parameters.clear()
-            parameters.update(held)
-        for parameter, requires_grad in self.trainable:
-            parameter.requires_grad = requires_grad
-        for module, name, value in self.known:
-            setattr(module, name, value)

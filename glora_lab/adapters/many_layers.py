@@ -1,0 +1,97 @@
+"""Thousands of adapted layers: where PEFT and torch take time that grows with the square of their number.
+
+PEFT's injection holds every name in the model against every adapted layer, to leave out what is inside one; GLoRA has
+more inside than LoRA. Loading in torch sorts the file's tensors anew for every module of a list. Both are told here
+what they would find out, and go on from there as they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from .frozen_base import is_sharded
+from .lab_layer import LabLayer
+from .selection import outside
+
+
+def name_outside_once(model: nn.Module) -> None:
+    """`model.named_modules()`, the next time it is asked, gives what is inside a tuner layer the model's own name, "".
+
+    PEFT's injection, for which this is, passes over that name.
+    """
+
+    def named_modules(*args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
+        name_all(model)
+        if args or kwargs:
+            yield from model.named_modules(*args, **kwargs)
+            return
+        names = {id(module): name for name, module in outside(model, BaseTunerLayer)}
+        for module in model.modules():
+            if id(module) in names or module._parameters:  # PEFT notes which tensors trained
+                yield names.get(id(module), ""), module
+
+    vars(model)["named_modules"] = named_modules
+
+
+def name_all(model: nn.Module) -> None:
+    """Take `name_outside_once` back."""
+    vars(model).pop("named_modules", None)
+
+
+def freeze(model: nn.Module, modules: Iterable[nn.Module]) -> None:
+    """Nothing that is `model`'s, or that one of these has itself, is to train; of our layers, what is beneath."""
+    for module in (model, *modules):
+        held = module.get_base_layer().parameters() if isinstance(module, LabLayer) else module._parameters.values()
+        for parameter in held:
+            if parameter is not None:
+                parameter.requires_grad = False
+
+
+def is_low(tensor: Tensor | None) -> bool:
+    """Whether PEFT might cast it to float32."""
+    return tensor is not None and tensor.dtype.itemsize < 4 and tensor.dtype.is_floating_point
+
+
+@contextmanager
+def filling_at_once(model: nn.Module, adapter_name: str) -> Iterator[None]:
+    """Within, `model.load_state_dict` copies the tensors of our layers first, and leaves the rest to torch.
+
+    A tensor of another shape, or one that is not in place, is left to torch as well, which says what it says.
+    """
+    filled: set[str] = set()
+
+    def fill(state_dict: dict[str, Tensor], prefix: str, metadata: dict[str, Any], *others: Any) -> None:
+        if metadata.get("assign_to_params_buffers"):
+            return
+        with torch.no_grad():
+            for name, own in _own_tensors(model, adapter_name):
+                value = state_dict.get(prefix + name)
+                if value is not None and own.shape == value.shape and not own.is_meta and not is_sharded(own):
+                    own.copy_(value)
+                    del state_dict[prefix + name]
+                    filled.add(prefix + name)
+
+    def found(_: nn.Module, incompatible: Any) -> None:
+        incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if key not in filled]
+
+    handles = [model._register_load_state_dict_pre_hook(fill), model.register_load_state_dict_post_hook(found)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _own_tensors(model: nn.Module, adapter_name: str) -> Iterator[tuple[str, nn.Parameter]]:
+    """Name and tensor of what one adapter has in our layers, as `model` names it."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, LabLayer):
+            for tensor, own in layer.tensors(adapter_name).items():
+                container, _, rest = tensor.partition(".")
+                yield ".".join(part for part in (name, container, adapter_name, rest) if part), own
