@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from glora_lab.data import CLASSES, load_task, pretraining_part
+from glora_lab.folders import folder_named, replacing
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -90,11 +91,12 @@ def shifted(images: Float[Tensor, "n 1 h w"], generator: torch.Generator) -> Flo
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m glora_lab.models.pretrain", description=__doc__)
     shipped = Path(__file__).parent / "digits_vit"
-    parser.add_argument("--out", type=Path, default=shipped, help="where to write the model (default: %(default)s)")
-    out = parser.parse_args(arguments).out
+    parser.add_argument("--out", default=shipped, help="where to write the model (default: %(default)s)")
+    out = Path(folder_named("out", parser.parse_args(arguments).out))
     torch.set_num_threads(1)
     model = pretrain()
-    model.save_pretrained(out)
+    with replacing(out, "config.json") as folder:
+        model.save_pretrained(folder)
     test = load_task("digits").test
     with torch.no_grad():
         predicted = model(pixel_values=test.inputs["pixel_values"]).logits.argmax(-1)

@@ -17,6 +17,7 @@ import torch
 
 from glora_lab.data import BYTES, encode, load_task
 from glora_lab.data.corpus import pretraining_text
+from glora_lab.folders import folder_named, replacing
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedModel
@@ -78,11 +79,12 @@ def pretrain(*, steps: int = STEPS, seed: int = SEED) -> PreTrainedModel:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m glora_lab.models.pretrain_text", description=__doc__)
     shipped = Path(__file__).parent / "bytes_llama"
-    parser.add_argument("--out", type=Path, default=shipped, help="where to write the model (default: %(default)s)")
-    out = parser.parse_args(arguments).out
+    parser.add_argument("--out", default=shipped, help="where to write the model (default: %(default)s)")
+    out = Path(folder_named("out", parser.parse_args(arguments).out))
     torch.set_num_threads(1)
     model = pretrain()
-    model.save_pretrained(out)
+    with replacing(out, "config.json") as folder:
+        model.save_pretrained(folder)
     test = load_task("text").test
     with torch.no_grad():
         predicted = model(input_ids=test.inputs["input_ids"]).logits[:, :-1].argmax(-1)

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from glora_lab.adapters import GloraConfig, GraloraConfig, load_adapter
 from glora_lab.adapters.registry import PEFT_ASKS_THE_TUNER
+from glora_lab.measure import xray
 
 from .block_models import BlockNet, gralora_model
 from .small_models import bits, glora_model, gpt2, same_bits
@@ -211,6 +212,18 @@ def test_a_killed_process_leaves_the_old_files(tmp_path):
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), root], capture_output=True, check=False)
     assert done.returncode == -9, done.stderr
     assert {name: (tmp_path / name).read_bytes() for name in old} == old
+
+
+@pytest.mark.parametrize("read", [lambda folder: load_adapter(BlockNet(), folder), xray])
+def test_a_refusal_says_how_an_interrupted_saving_is_finished(tmp_path, read):
+    model = glora_model(BlockNet(), r=3)
+    whole = tmp_path / ".saving-killed" / "whole"
+    model.save_pretrained(whole)
+    (whole / WEIGHTS).rename(tmp_path / WEIGHTS)
+    with pytest.raises(ValueError, match=f"saving was interrupted. Save it again, or move what is in {whole}"):
+        read(tmp_path)
+    (whole / CONFIG).rename(tmp_path / CONFIG)
+    read(tmp_path)
 
 
 def test_two_files_of_two_moments_are_refused(tmp_path):

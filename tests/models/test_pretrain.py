@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glora_lab import folders
 from glora_lab.data import decode
 from glora_lab.data.corpus import pretraining_text
 from glora_lab.models import load_model, pretrain, pretrain_text
@@ -81,3 +83,24 @@ def test_the_command_writes_a_model_that_loads(
     loaded = load_model(tmp_path)
     assert all(map(torch.equal, loaded.state_dict().values(), made.state_dict().values()))
     assert SCRIPTS[script] in capfd.readouterr().out
+
+
+@each_script
+def test_a_model_takes_the_place_of_another_whole_or_not_at_all(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = {tmp_path / name: "of before" for name in ("config.json", "model.safetensors")}
+    for path, text in old.items():
+        path.write_text(text)
+    pretrain, replace = script.pretrain, os.replace
+
+    def fail(before: Path, now: Path) -> None:
+        if now == tmp_path / "config.json" and "whole" in str(before):
+            raise PermissionError("open elsewhere")
+        replace(before, now)
+
+    monkeypatch.setattr(script, "pretrain", lambda: pretrain(steps=1))
+    monkeypatch.setattr(folders.os, "replace", fail)
+    with pytest.raises(PermissionError):
+        script.main(["--out", str(tmp_path)])
+    assert {path: path.read_text() for path in tmp_path.iterdir()} == old
