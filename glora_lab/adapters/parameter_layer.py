@@ -50,11 +50,14 @@ class ParameterLayer(LabLayer):
         return []
 
     def __getattr__(self, name: str) -> Any:
-        """What the model asks of the module that is wrapped: a router's bias, a number of experts."""
+        """What the model asks of the module that is wrapped: a router's bias, a number of experts.
+
+        Not what begins with an underscore, for accelerate's hook of that module is none of the wrapper's.
+        """
         try:
             return nn.Module.__getattr__(self, name)  # type: ignore[arg-type]
         except AttributeError:
-            if name == "base_layer" or "base_layer" not in self.__dict__.get("_modules", {}):
+            if name.startswith("_") or "base_layer" not in self.__dict__.get("_modules", {}):
                 raise
             return getattr(self.base_layer, name)
 

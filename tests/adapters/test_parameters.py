@@ -18,7 +18,7 @@ from glora_lab.adapters.parameter_leaf import ParameterLeaf
 from glora_lab.adapters.view import find_layer
 
 from .expert_models import EXPERTS, FAMILIES, IDS, expert_weights, logits, moe
-from .small_models import INERT, expecting
+from .small_models import INERT, SECOND_TUNER, expecting
 
 TARGETS: dict[str, Any] = {"target_modules": [], "target_parameters": EXPERTS, "init_weights": False}
 GLORAS: dict[str, dict[str, Any]] = {
@@ -384,5 +384,13 @@ def test_what_needs_a_layer_is_refused_in_words(tmp_path: Path) -> None:
 def test_a_second_kind_of_adapter_on_the_same_module_is_refused() -> None:
     model = peft.get_peft_model(moe(), peft.LoraConfig(target_modules=[], target_parameters=EXPERTS))
     refused = pytest.raises(ValueError, match="carries ParamWrapper already, and is not a valid target")
-    with expecting("Already found a `peft_config` attribute", "You are trying to modify a model with PEFT"), refused:
+    with expecting(SECOND_TUNER, "You are trying to modify a model with PEFT"), refused:
         peft.get_peft_model(model.base_model.model, GraloraConfig(**TARGETS))
+
+
+def test_every_experts_constant_starts_at_the_usual_size() -> None:
+    """A single draw near 0 would leave an expert as it is."""
+    model = adapted(moe(), GloraConfig, GLORAS["constants"])
+    found = [p.detach() for name, p in model.named_parameters() if "glora_A" in name]
+    assert found and all(p.shape == (4, 1) for p in found)
+    torch.testing.assert_close(torch.cat(found).abs(), torch.full((16, 1), 0.1, dtype=torch.float64))
