@@ -17,6 +17,7 @@ from .frozen_base import features, float_dtype, lead
 from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
 from .offload import device_of, is_meta
+from .ragged import by_rows
 
 AS_IT_IS = nn.Identity()  # where an adapter has no dropout
 ENOUGH = 128  # tokens of one adapter: with fewer, a product for each takes longer than one of the whole batch
@@ -110,6 +111,8 @@ class LabLayer(MergingLayer):
             if self.merged:
                 self.unmerge()
             return self.base_layer(x, *args, **kwargs)
+        if x.is_nested:
+            return by_rows(self.forward, x, adapter_names, *args, **kwargs)
         if adapter_names is not None and self.merged:
             raise ValueError(
                 "Cannot pass `adapter_names` when there are merged adapters, please call `unmerge_adapter` first."
