@@ -25,6 +25,7 @@ from glora_lab.folders import unfinished
 from .stamp import APART, apart
 from .wording import few, shown, within
 
+PREFIX = "base_model.model."  # of every tensor's name
 LARGEST = 32 << 20  # bytes of a configuration
 FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 NO_SETTINGS = ("cls", "self")  # PEFT hands settings on by name, and cannot these

@@ -19,6 +19,7 @@ from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
+from .adapter_files import PREFIX as PREFIX
 from .adapter_files import Stored, no_reals, read_head, read_type
 from .frozen_base import features, lead
 from .glora_config import GloraConfig
@@ -30,7 +31,6 @@ from .tuner import LabTuner
 from .wording import few, within
 
 Shapes = Mapping[str, tuple[int, ...]]
-PREFIX = "base_model.model."
 # what PEFT puts between a module's name and its tensors
 WRAPPERS = re.compile(r"\.(base_layer|original_module|modules_to_save\.[^.]+)(?=\.)")
 # the same in a file, where it leaves the adapter's name away from a module's own tensors, and not from deeper ones

@@ -34,6 +34,7 @@ from transformers.integrations.peft import PeftAdapterMixin
 from glora_lab.folders import folder_named, replacing
 
 from .adapter_files import not_finite, read_type, warn_not_finite
+from .adapter_names import check_saved
 from .checkpoint import PREFIX, at_home, check_checkpoint
 from .frozen_base import is_sharded
 from .lab_config import LabConfig
@@ -71,6 +72,9 @@ def _saving(theirs: Callable[..., None]) -> Callable[..., None]:
         with saving(place) as folder:
             call.arguments["save_directory"] = str(folder)
             theirs(*call.args, **call.kwargs)
+            for name in names:
+                if isinstance(self.peft_config[name], LabConfig):
+                    check_saved(self, name, folder if name == "default" else folder / name)
 
     return save_pretrained
 

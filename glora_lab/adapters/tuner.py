@@ -18,6 +18,7 @@ from peft.utils.integrations import init_empty_weights
 from peft.utils.other import AuxiliaryTrainingWrapper, _get_submodules
 from torch import nn
 
+from .adapter_names import check_name, without_name
 from .experts import experts_left_out
 from .four_bits import keep_differentiable
 from .frozen_base import SUPPORTED, is_supported
@@ -70,6 +71,7 @@ class LabTuner(WeighingTuner):
         before = Snapshot(self, model)
         try:
             config: Any = self.peft_config[adapter_name]
+            check_name(adapter_name, self.prefix)
             config.validate()
             if kwargs.get("state_dict") is None:
                 self.check_targets(model, config)
@@ -130,6 +132,11 @@ class LabTuner(WeighingTuner):
         check_alike(model, self.parameters_of(model, config))
         self.check_layers(model, targets, config)
         return targets
+
+    @classmethod
+    def _remove_adapter_name_from_key(cls, key: str, adapter_name: str) -> str:
+        """PEFT takes the name away at the end of any key: of an adapter called "bias", from every bias."""
+        return without_name(key, adapter_name)
 
     def put(self, layer: MergingLayer, parent: nn.Module, name: str) -> None:
         """The new layer in its place. PEFT's _replace_module would move it to its base's device, which may be meta."""
