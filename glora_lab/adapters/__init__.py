@@ -1,6 +1,7 @@
 """GLoRA and GraLoRA as PEFT tuners. Importing this enters our types into PEFT's tables."""
 
 from . import hotswap as hotswap  # PEFT swaps our adapters through it
+from . import optimizers as optimizers  # PEFT's optimizers for LoRA meet our adapters there
 from . import peft_model as peft_model  # PEFT saves and loads our adapters through it
 from .export import export_peft
 from .glora import GloraLayer, GloraLinear
