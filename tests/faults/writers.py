@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import peft
@@ -22,6 +22,7 @@ from tests.adapters.small_models import gpt2
 from tests.faults.campaign import MINE, TARGETS, Net, Read, outputs
 from tests.faults.killing import Write
 
+SCRATCH = TemporaryDirectory()  # until the process ends
 Writer = tuple[Write, Write, Mapping[str, Read]]
 
 
@@ -139,7 +140,7 @@ def into_transformers(folder: Path) -> list[float]:
 
 def open_course() -> Writer:
     """The package's notebooks over those of an earlier one, the first of which its reader has changed."""
-    package, earlier = course.PACKAGE, Path(mkdtemp()) / "package"
+    package, earlier = course.PACKAGE, Path(SCRATCH.name) / "package"
     (earlier / course.FOLDER).mkdir(parents=True)
     for file in course.course_folder().iterdir():
         if file.suffix in course.KINDS:
