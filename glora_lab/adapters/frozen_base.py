@@ -9,7 +9,7 @@ asked as a function, never taken apart.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,8 +29,9 @@ def features(leaf: nn.Module | ParameterLeaf) -> tuple[int, int]:
         return leaf.features
     if isinstance(leaf, Conv1D):
         return leaf.weight.shape[0], leaf.weight.shape[1]
-    assert isinstance(leaf, nn.Linear)
-    return leaf.in_features, leaf.out_features
+    linear: Any = leaf
+    assert isinstance(leaf, nn.Linear) or is_packed(leaf)
+    return linear.in_features, linear.out_features
 
 
 def lead(leaf: nn.Module | ParameterLeaf) -> tuple[int, ...] | None:
@@ -56,6 +57,11 @@ def is_quantised(leaf: nn.Module | ParameterLeaf) -> bool:
     return type(weight) is not nn.Parameter and type(weight).__module__.startswith("torchao.")
 
 
+def is_packed(leaf: nn.Module | ParameterLeaf) -> bool:
+    """Whether `torch.ao.quantization.quantize_dynamic` has packed the layer since: `weight` and `bias` are methods."""
+    return callable(getattr(leaf, "weight", None))
+
+
 def is_sharded(tensor: Tensor) -> bool:
     """Whether other processes hold parts of a tensor, as FSDP2's do: a DTensor. It is whole while its module runs."""
     return hasattr(tensor, "full_tensor")
@@ -69,7 +75,7 @@ def is_supported(leaf: nn.Module | ParameterLeaf) -> bool:
 def float_dtype(leaf: Leaf) -> torch.dtype:
     """The precision that the layer's values have, or, quantised, that its bias has: an adapter takes it."""
     for tensor in (leaf.weight, leaf.bias):
-        if tensor is not None and tensor.dtype.is_floating_point:
+        if isinstance(tensor, Tensor) and tensor.dtype.is_floating_point:
             return tensor.dtype
     return torch.get_default_dtype()
 
@@ -78,9 +84,15 @@ def frozen_base(layer: nn.Module, leaf: Leaf, dtype: torch.dtype | None = None) 
     """W0 and b0 of `layer`, whose innermost module is `leaf`."""
     if isinstance(leaf, ParameterLeaf):
         return ParameterBase(leaf, dtype)
+    if is_packed(leaf) and layer is leaf:
+        return PackedBase(leaf, dtype)
     if isinstance(layer, BaseTunerLayer):
         return InnerBase(layer, leaf, dtype)
     return QuantisedBase(leaf, leaf, dtype) if is_quantised(leaf) else FrozenBase(leaf, dtype)
+
+
+def _device(leaf: Leaf) -> torch.device:
+    return torch.device("cpu") if is_packed(leaf) else leaf.weight.device
 
 
 class FrozenBase:
@@ -121,6 +133,18 @@ class ParameterBase(FrozenBase):
         return self.leaf.weight.mT if is_transposed(self.leaf) else self.leaf.weight
 
 
+class PackedBase(FrozenBase):
+    """W0 and b0 of a layer that was packed after the adapter was put on, as it multiplies with them."""
+
+    @property
+    def bias(self) -> Tensor | None:
+        bias = cast(Any, self.leaf).bias()
+        return None if bias is None else self._read(bias.detach())
+
+    def matrix(self) -> Tensor:
+        return self._read(cast(Any, self.leaf).weight().dequantize())
+
+
 class AskedBase(FrozenBase):
     """W0 and b0 of a layer that is asked what it makes of a vector."""
 
@@ -129,7 +153,7 @@ class AskedBase(FrozenBase):
         self.layer = layer
 
     def matrix(self) -> Tensor:
-        eye = torch.eye(features(self.leaf)[0], dtype=float_dtype(self.leaf), device=self.leaf.weight.device)
+        eye = torch.eye(features(self.leaf)[0], dtype=float_dtype(self.leaf), device=_device(self.leaf))
         return self.product(eye).T
 
     def product(self, x: Tensor) -> Tensor:
@@ -152,7 +176,7 @@ class InnerBase(AskedBase):
     @cached_property
     def bias(self) -> Tensor:
         leaf = self.leaf  # an inner adapter may bring a bias where the leaf has none
-        return self._ask(torch.zeros(features(leaf)[0], dtype=float_dtype(leaf), device=leaf.weight.device))
+        return self._ask(torch.zeros(features(leaf)[0], dtype=float_dtype(leaf), device=_device(leaf)))
 
     def _ask(self, x: Tensor) -> Tensor:
         # in evaluation mode, for W0 is one matrix, not a fresh draw of the inner adapter's dropout

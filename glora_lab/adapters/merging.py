@@ -22,7 +22,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
 from torch import Tensor, nn
 
-from .frozen_base import float_dtype, is_quantised
+from .frozen_base import float_dtype, is_packed, is_quantised
 from .offload import keep_offloaded, onloaded
 from .ordinary_mode import ordinary_mode
 from .outer_layers import set_aside
@@ -66,6 +66,8 @@ class MergingLayer(StackedLayer, ScaledLayer):
             delta, _ = self.added([adapter], torch.promote_types(dtype, torch.float32))
             if delta is not None:
                 return delta.to(dtype)
+            if is_packed(self.leaf):
+                return torch.zeros(self.out_features, self.in_features, dtype=dtype)
             shape = (self.out_features, self.in_features) if is_quantised(self.leaf) else weight.shape
             return torch.zeros(shape, dtype=dtype, device=weight.device)
 

@@ -11,7 +11,7 @@ from typing import cast
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from .frozen_base import Leaf, is_quantised, is_sharded
+from .frozen_base import Leaf, is_packed, is_quantised, is_sharded
 from .inner_merges import InnerMerges
 from .outer_layers import Place, adds_only, has_dora
 
@@ -51,9 +51,11 @@ class StackedLayer(BaseTunerLayer):
         """Refuse to merge into a weight that is quantised or sharded, or where another layer on the same base would
         then compute something else."""
         name, own = self.layer_name, type(self).__name__
-        if is_quantised(self.leaf):
+        if is_quantised(self.leaf) or is_packed(self.leaf):
+            kept = f"{type(self.leaf).__module__}.{type(self.leaf).__name__}"
+            kept = kept if is_packed(self.leaf) else type(self.leaf.weight).__name__
             raise ValueError(
-                f"Layer {name!r} keeps its weight quantised ({type(self.leaf.weight).__name__}), and would round what "
+                f"Layer {name!r} keeps its weight quantised ({kept}), and would round what "
                 "is merged into it: leave the adapter beside it, or load the base in floating point and the adapter "
                 "into that, and merge there."
             )
