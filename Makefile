@@ -18,7 +18,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 COLAB ?= .venv-colab
 PINNED_ALONE := --ignore=tests/panels/test_race.py --ignore=tests/panels/test_training_text.py  # they train, long
 COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
-NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=120 notebooks -n 2
+NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=600 notebooks -n 2
 
 .PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench readme chromium clean
 

@@ -114,7 +114,7 @@ def kernel() -> Iterator[BlockingKernelClient]:
     manager.start_kernel(env={**os.environ, "IPYTHONDIR": str(IPYTHONDIR)})
     client = manager.client()
     client.start_channels()
-    client.wait_for_ready(timeout=60)
+    client.wait_for_ready(timeout=250)
     yield client
     client.stop_channels()
     manager.shutdown_kernel(now=True)
@@ -123,16 +123,16 @@ def kernel() -> Iterator[BlockingKernelClient]:
 
 @pytest.mark.parametrize("what", BAD)
 def test_a_swallowed_error_fails_its_cell(kernel: BlockingKernelClient, what: str) -> None:
-    reply = kernel.execute_interactive(BAD[what], timeout=30, output_hook=lambda _: None)["content"]
+    reply = kernel.execute_interactive(BAD[what], timeout=250, output_hook=lambda _: None)["content"]
     assert reply["status"] == "error"
     assert "ZeroDivisionError" in "\n".join(reply["traceback"])
-    after = kernel.execute_interactive("'the next cell is not blamed'", timeout=30, output_hook=lambda _: None)
+    after = kernel.execute_interactive("'the next cell is not blamed'", timeout=250, output_hook=lambda _: None)
     assert after["content"]["status"] == "ok"
 
 
 @pytest.mark.parametrize("what", GOOD)
 def test_a_good_cell_stays_green(kernel: BlockingKernelClient, what: str) -> None:
-    reply = kernel.execute_interactive(GOOD[what], timeout=30, output_hook=lambda _: None)["content"]
+    reply = kernel.execute_interactive(GOOD[what], timeout=250, output_hook=lambda _: None)["content"]
     assert reply["status"] == "ok", "\n".join(reply.get("traceback", []))
 
 
@@ -151,12 +151,12 @@ with socket.socket() as server:
 @pytest.mark.parametrize("what", AWAY)
 def test_there_is_no_network(kernel: BlockingKernelClient, what: str) -> None:
     cell = f"import socket, urllib.request\n{AWAY[what]}"
-    reply = kernel.execute_interactive(cell, timeout=30, output_hook=lambda _: None)["content"]
+    reply = kernel.execute_interactive(cell, timeout=250, output_hook=lambda _: None)["content"]
     assert reply["status"] == "error" and "a test kernel has no network" in "\n".join(reply["traceback"])
 
 
 def test_this_machine_can_be_reached(kernel: BlockingKernelClient) -> None:
-    reply = kernel.execute_interactive(f"import socket\n{NEAR}", timeout=30, output_hook=lambda _: None)["content"]
+    reply = kernel.execute_interactive(f"import socket\n{NEAR}", timeout=250, output_hook=lambda _: None)["content"]
     assert reply["status"] == "ok", "\n".join(reply.get("traceback", []))
 
 

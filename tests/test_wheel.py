@@ -45,7 +45,7 @@ def fresh(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(*command: str, cwd: Path) -> str:
     paths = {"JUPYTER_PATH": str(Path(sys.prefix) / "share" / "jupyter"), "IPYTHONDIR": str(cwd / ".ipython")}
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | paths
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
 

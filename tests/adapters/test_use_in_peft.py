@@ -87,12 +87,12 @@ def test_the_last_thread_puts_peft_back():
     def other() -> None:
         with use_in_peft():
             inside.set()
-            leave.wait(10)
+            leave.wait(100)
 
     thread = threading.Thread(target=other)
     with use_in_peft():
         thread.start()
-        assert inside.wait(10)
+        assert inside.wait(100)
     assert mapping.PEFT_TYPE_TO_TUNER_MAPPING[PeftType.GLORA] is GloraModel
     leave.set()
     thread.join()

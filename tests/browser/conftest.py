@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.lab_server import LabServer
-from tests.browser.notebook_page import NotebookPage
+from tests.browser.notebook_page import PATIENCE, NotebookPage
 
 REQUIRED = bool(os.environ.get("GLORA_LAB_REQUIRE_BROWSER") or os.environ.get("CI"))
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -28,8 +28,17 @@ CHROMIUM_OPTIONS = [
     "--disable-background-networking",
 ]
 VIEWPORT = {"width": 1280, "height": 1100}
+TEST_SECONDS = 1800  # a quiet machine takes a minute for the longest; what hangs is found by PATIENCE
+
+expect.set_options(timeout=1000 * PATIENCE)
 
 OpenNotebook = Callable[[Path], NotebookPage]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(TEST_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -77,7 +86,7 @@ def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
 def tab(browser: Browser, lab_server: LabServer, request: pytest.FixtureRequest) -> Iterator[NotebookPage]:
     """An empty tab, whose errors the test looks at itself: `open_notebook` is the fixture to use."""
     context = browser.new_context(viewport=VIEWPORT, reduced_motion="reduce")
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(1000 * PATIENCE)
     measured = request.node.user_properties
     results = request.config.rootpath / "test-results"
     yield NotebookPage(context.new_page(), lab_server, results, lambda line: measured.append((MEASURED, line)))

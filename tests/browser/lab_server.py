@@ -92,11 +92,11 @@ class LabServer:
             "OMP_NUM_THREADS": "1",
         }
 
-    def _wait_until_up(self, seconds: float = 60) -> None:
+    def _wait_until_up(self, seconds: float = 300) -> None:
         deadline = time.monotonic() + seconds
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
-                urllib.request.urlopen(f"{self.url}/api/status", timeout=2).close()
+                urllib.request.urlopen(f"{self.url}/api/status", timeout=60).close()
                 return
             except OSError:
                 time.sleep(0.1)

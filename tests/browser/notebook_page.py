@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -16,7 +17,7 @@ from playwright.sync_api import Error, Locator, Page, Route, expect
 from tests.browser.lab_server import LabServer
 
 IN_PAGE = Path(__file__).with_name("page.js").read_text()
-OPEN_SECONDS, RUN_SECONDS = 60, 180
+PATIENCE = 300.0  # seconds that a state may take to come: none where it comes at once, on a busy machine many
 LOOK_EVERY = 100  # milliseconds: at each frame, Playwright's own way, takes time from the page that draws
 
 
@@ -50,32 +51,39 @@ class NotebookPage:
         self.page.reload()
         self._attach()
 
-    def run_all(self, seconds: float = RUN_SECONDS) -> None:
+    def run_all(self, seconds: float = PATIENCE) -> None:
         """Run every cell and wait for the last; a cell that fails is an AssertionError with its traceback."""
         self.page.evaluate("lab.runAll()")
         self.has_run(seconds)
 
-    def run_to(self, text: str, seconds: float = RUN_SECONDS) -> None:
+    def run_to(self, text: str, seconds: float = PATIENCE) -> None:
         """Run every cell down to the first code cell with this text, as `run_all` does."""
         self.page.evaluate("text => lab.runTo(text)", text)
         self.has_run(seconds)
 
-    def has_run(self, seconds: float = RUN_SECONDS) -> None:
+    def has_run(self, seconds: float = PATIENCE) -> None:
         """Wait until what `lab.runAll()` began has run."""
         self.until("lab.ran !== null", seconds)
         outcome = self.page.evaluate("lab.ran")
         assert outcome == "ok", "\n".join([outcome, *self.kernel_errors()])
 
-    def evaluate(self, expression: str, seconds: float = 30) -> Any:
+    def evaluate(self, expression: str, seconds: float = PATIENCE) -> Any:
         """The value of a Python expression in the kernel, through JSON."""
         answer = self._ask(f"print(__import__('json').dumps({expression}))", seconds)
         assert answer["error"] is None, f"{expression}: {answer['error']}"
         return json.loads(answer["out"])
 
-    def until(self, condition: str, seconds: float = 30) -> None:
+    def until(self, condition: str, seconds: float = PATIENCE) -> None:
         """Wait until a JavaScript expression is truthy."""
         look = f"() => {{ return {condition}; }}"
         self.page.wait_for_function(look, timeout=1000 * seconds, polling=LOOK_EVERY)
+
+    def becomes(self, expression: str, value: Any) -> None:
+        """Wait until a Python expression in the kernel has this value: what a reader did may be answered elsewhere."""
+        end = time.monotonic() + PATIENCE
+        while (now := self.evaluate(expression)) != value:
+            assert time.monotonic() < end, f"{expression} is {now!r} and not {value!r}"
+            self.page.wait_for_timeout(LOOK_EVERY)
 
     # Controls, by the words a reader sees on them
 
@@ -89,7 +97,7 @@ class NotebookPage:
         a training run it took from 15 s to over 30, while the mouse alone takes under one.
         """
         button = self.button(text).nth(nth)
-        expect(button).to_be_enabled(timeout=30_000)
+        expect(button).to_be_enabled()
         place = button.evaluate(
             """button => {
                 button.scrollIntoView({ block: "nearest" });
@@ -133,7 +141,7 @@ class NotebookPage:
         handle = self.control(label).nth(nth).locator(".noUi-handle").first
         handle.focus()
         handle.evaluate(f"(handle, keys) => {{ lab.press(handle, keys, {shown}); }}", keys)
-        self.until(f"lab.took.length === {len(keys)}", 10 * len(keys))
+        self.until(f"lab.took.length === {len(keys)}")
         return [milliseconds / 1000 for milliseconds in self.page.evaluate("lab.took")]
 
     def tell_times(self, what: str, seconds: list[float]) -> float:
@@ -144,7 +152,7 @@ class NotebookPage:
 
     # Looking
 
-    def sees(self, text: str, seconds: float = 30) -> None:
+    def sees(self, text: str, seconds: float = PATIENCE) -> None:
         """Wait until the text stands in an output of the notebook."""
         expect(self.page.locator(".jp-OutputArea", has_text=text).first).to_be_visible(timeout=1000 * seconds)
 
@@ -158,6 +166,16 @@ class NotebookPage:
         image = self.page.evaluate("png => lab.pixels(png)", png)
         flat = np.frombuffer(base64.b64decode(image["bytes"]), dtype=np.uint8)
         return flat.reshape(image["height"], image["width"], 4)
+
+    def changed(self, what: Locator | str, before: np.ndarray, share: float) -> np.ndarray:
+        """Wait until more than this share of an element's pixels are others, its size being the same, and give them."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            now = self.pixels(what)
+            if now.shape == before.shape and (np.abs(now.astype(int) - before) > 16).mean() > share:
+                return now
+            assert time.monotonic() < end, f"{what} looks as before"
+            self.page.wait_for_timeout(LOOK_EVERY)
 
     def screenshot(self, name: str, what: Locator | str | None = None) -> Path:
         """A picture of an element, or of the whole tab, as test-results/<name>.png."""
@@ -187,7 +205,7 @@ class NotebookPage:
     def close(self) -> list[str]:
         """Shut the kernel down and give back all errors, those of threads and tasks still unseen included."""
         try:
-            self._ask("pass", seconds=10)  # as this cell ends, the strict kernel tells of what nobody saw
+            self._ask("pass", PATIENCE)  # as this cell ends, the strict kernel tells of what nobody saw
             late = []
         except Error as error:
             late = [f"the kernel did not answer at the end: {error.message}"]
@@ -204,7 +222,7 @@ class NotebookPage:
         return self.page.evaluate(f"lab.answers[{number}]")
 
     def _attach(self) -> None:
-        self.until("lab.ready()", OPEN_SECONDS)
+        self.until("lab.ready()")
         self.page.evaluate("lab.listen()")
 
     def _guard(self, route: Route) -> None:

@@ -16,22 +16,23 @@ def test_the_first_notebook_is_gone_through_with_the_keyboard_alone(open_noteboo
     code = notebook.page.locator(".jp-CodeCell").count()
     for _ in range(notebook.page.locator(".jp-Cell").count()):
         keys.press("Shift+Enter")  # the last one adds an empty cell, which has no number
-    notebook.until(f"{NUMBERED}.length === {code}", 180)
+    notebook.until(f"{NUMBERED}.length === {code}")
     assert notebook.evaluate("lab.runs[-1].metric - frozen.accuracy") > 0.4
 
     go_to_cell(notebook, "PathPanel(")
     tab_to(notebook, 'e.matches("button.widget-toggle-button") && e.innerText === "vector"')  # the first: path A
     keys.press("Space")
-    assert notebook.evaluate("paths.config.config_A") == "vector"
+    notebook.becomes("paths.config.config_A", "vector")
     tab_to(notebook, 'e.getAttribute("aria-label") === "rank" && e.matches(".noUi-handle")')
+    notebook.evaluate("setattr(lab.controls.steps, 'value', 10_000)")  # so that it does not end before Stop is reached
     go_to_cell(notebook, "TrainPanel(", "ArrowDown")
     tab_to(notebook, 'e.matches("button.jupyter-button") && e.innerText.includes("Train")')
     keys.press("Enter")
     notebook.sees("running: step")
     tab_to(notebook, 'e.matches("button.jupyter-button") && e.innerText.includes("Stop")')
     keys.press("Space")
-    notebook.until("/(stopped|done): step/.test(document.body.innerText)")
-    assert notebook.evaluate("len(lab.runs)") == 2
+    notebook.until("/stopped: step/.test(document.body.innerText)")
+    notebook.becomes("len(lab.runs)", 2)
     assert notebook.errors() == []
 
 

@@ -22,6 +22,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import VIEWPORT
 from tests.browser.lab_server import STRICT_PROFILE, LabServer, free_port
+from tests.browser.notebook_page import PATIENCE
 from tests.source import ROOT
 
 ONE = "01_five_paths"
@@ -47,14 +48,14 @@ def voila(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
-def wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 90) -> None:
+def wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            urllib.request.urlopen(url, timeout=5).close()
+            urllib.request.urlopen(url, timeout=60).close()
             return
         except OSError:
             time.sleep(0.2)
@@ -76,8 +77,8 @@ def test_a_panel_notebook_opens_as_a_page(voila: str, browser: Browser, name: st
 
     context.route("**/*", guard)
     try:
-        page.goto(f"{voila}/voila/render/{name}.ipynb", timeout=180_000)
-        expect(page.locator(".glora-panel .js-plotly-plot .main-svg").first).to_be_attached(timeout=180_000)
+        page.goto(f"{voila}/voila/render/{name}.ipynb", timeout=1000 * PATIENCE)
+        expect(page.locator(".glora-panel .js-plotly-plot .main-svg").first).to_be_attached(timeout=1000 * PATIENCE)
         assert page.locator(".jp-CodeMirrorEditor, .jp-InputArea-editor").count() == 0  # a page, no code
         assert page.locator(".jp-mod-error, [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
         if name == ONE:
@@ -94,4 +95,4 @@ def a_control_answers(page: Page) -> None:
     before = says.inner_text()
     says.locator("button.widget-toggle-button", has_text="none").first.click()
     trainable = next(line for line in before.splitlines() if "trainable" in line)
-    expect(says).not_to_contain_text(trainable, timeout=30_000)
+    expect(says).not_to_contain_text(trainable)

@@ -22,6 +22,5 @@ def test_a_reader_chooses_a_change_and_turns_the_rank(open_notebook: OpenNoteboo
     notebook.screenshot("when_rank_helps")
     took = notebook.seconds_to_picture("rank", "error 0.", ["ArrowRight", "ArrowLeft"] * 3)
     notebook.tell_times("07, rank to picture", took)
-    notebook.page.wait_for_timeout(500)
-    assert notebook.evaluate("(panel.rank.value, panel.reach.rows[0].r)") == [16, 16]
+    notebook.becomes("(panel.rank.value, panel.reach.rows[0].r)", [16, 16])
     assert notebook.errors() == []

@@ -286,11 +286,10 @@ def test_in_an_event_loop_it_looks_by_itself() -> None:
         panel = BlockPanel(training, session=session)
         session.start()
         seen = set()
-        for _ in range(400):
+        while "done" not in panel._status.value:  # the test's own limit ends what never comes
             seen.add(panel.grid.norms.sum())
-            if "done" in panel._status.value:
-                break
             await asyncio.sleep(0.02)
+        seen.add(panel.grid.norms.sum())
         assert len(seen) > 1
         return panel, session
 
@@ -357,7 +356,7 @@ def test_closing_leaves_no_widget_and_no_look(model: nn.Module) -> None:
     time.sleep(0.05)
     assert not session.finished and panel.errors == []  # the session is not the panel's to stop
     session.stop()
-    session.wait(20)
+    session.wait(250)
 
 
 def test_every_control_has_a_description(model: nn.Module) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import threading
-import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -80,7 +79,9 @@ def test_threads_may_show_too() -> None:
     assert asyncio.run(from_threads()) == "figure 99"
 
 
-def test_a_page_that_draws_slowly_is_waited_for() -> None:
+def test_a_page_that_draws_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering_page, "LONGEST", 1000.0)
+
     async def slow_page() -> tuple[list[str], float]:
         slot, seen = FigureSlot(), []
         slot.show(figure(0), "0")
@@ -102,25 +103,27 @@ def test_a_page_that_draws_slowly_is_waited_for() -> None:
 def test_a_page_that_is_gone_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answering_page, "LONGEST", 0.4)
 
-    async def gone() -> list[str]:
+    async def gone() -> tuple[list[str], float]:
         slot = FigureSlot()
         slot.show(figure(1), "1")
         answer_page(slot)
         await asyncio.sleep(0.15)
         slot.show(figure(2), "2")
+        before, then = drawn(slot), slot._drawn_at
         slot.show(figure(3), "3")
-        await asyncio.sleep(0.2)
-        before = drawn(slot)
-        await asyncio.sleep(0.3)
-        return [before, drawn(slot)]
+        while drawn(slot) == before:  # the test's own limit ends what never comes
+            await asyncio.sleep(0.01)
+        return [before, drawn(slot)], slot._drawn_at - then
 
-    assert asyncio.run(gone()) == ["figure 2", "figure 3"]
+    shown, waited = asyncio.run(gone())
+    assert shown == ["figure 2", "figure 3"] and waited >= 0.4
 
 
-def test_an_answer_on_another_thread_wakes_the_loop() -> None:
+def test_an_answer_on_another_thread_wakes_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """As JupyterLab sends it, on a subshell, while the main loop sleeps."""
+    monkeypatch.setattr(answering_page, "LONGEST", 1000.0)
 
-    async def sleeping() -> float:
+    async def sleeping() -> str:
         slot = FigureSlot()
         slot.show(figure(1), "1")
         answer_page(slot)
@@ -128,13 +131,13 @@ def test_an_answer_on_another_thread_wakes_the_loop() -> None:
         slot.show(figure(2), "2")
         slot.show(figure(3), "3")  # waits for the page
         await asyncio.sleep(1.2 * figure_slot.SECONDS_BETWEEN)
-        answered = time.monotonic()
+        came = asyncio.Event()
+        slot.children[0].observe(lambda _: came.set(), "outputs")
         threading.Timer(0.05, answer_page, [slot]).start()
-        while drawn(slot) != "figure 3":
-            await asyncio.sleep(0.4)  # nothing else wakes it
-        return slot._drawn_at - answered
+        await asyncio.wait_for(came.wait(), 100)  # nothing else wakes it
+        return drawn(slot)
 
-    assert asyncio.run(sleeping()) < 0.3
+    assert asyncio.run(sleeping()) == "figure 3"
 
 
 def answer_page(slot: FigureSlot) -> None:

@@ -30,7 +30,7 @@ from glora_lab.training.in_turn import TURN
 from tests.training.test_session import no_thread
 
 GRID = BlockGrid("layer", np.ones((2, 2)), np.ones((2, 2), dtype=int), np.full((2, 2), 0.25), 2, 2, 0, (4, 4))
-SECONDS = 20.0  # that nothing here takes
+SECONDS = 100.0  # that nothing here takes
 
 
 def nothing() -> None:

@@ -42,7 +42,7 @@ class Kernel:
         self.manager.start_kernel()
         self.client: BlockingKernelClient = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=60)
+        self.client.wait_for_ready(timeout=250)
 
     def run(self, code: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The reply to a cell, and what it showed."""
@@ -51,7 +51,7 @@ class Kernel:
         def hook(message: dict[str, Any]) -> None:
             shown.append({"type": message["msg_type"], **message["content"]})
 
-        return self.client.execute_interactive(code, timeout=60, output_hook=hook)["content"], shown
+        return self.client.execute_interactive(code, timeout=250, output_hook=hook)["content"], shown
 
     def end(self) -> None:
         self.client.stop_channels()

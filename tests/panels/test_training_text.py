@@ -55,21 +55,34 @@ def test_inert_paths_are_struck_and_bitfit_has_nothing_to_train() -> None:
 
 
 def test_where_writing_takes_long_training_gets_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    panel, asked = TrainPanel("bytes-llama", **{**FEW, "steps": 400}), []
+    panel, clock, asked = TrainPanel("bytes-llama", **{**FEW, "steps": 400}), Clock(), []
 
     def slowly(_: object, prompts: Sequence[str]) -> Writing:
-        asked.append(time.monotonic())
-        time.sleep(0.5)
+        asked.append(clock.now)
+        clock.now += 0.5
         return Writing(tuple(prompts), tuple("b" for _ in prompts))
 
     monkeypatch.setattr(live_run, "write", slowly)
+    monkeypatch.setattr(live_run, "time", clock)
     panel.train()
-    end = time.monotonic() + 2.2  # a look that asks takes 0.5 s; the next may come 2 s after it
-    while time.monotonic() < end:
+    for _ in range(30):  # looks, each after another step and a tenth of a second of this clock
+        seen = len(panel.steps)
+        while len(panel.steps) == seen:
+            time.sleep(0.005)
         panel.refresh()
-        time.sleep(0.02)
-    assert len(asked) == 1 and not panel.errors
+        clock.now += 0.1
+    first, second = asked  # a look that asks takes 0.5 s; the next may come 2 s after it
+    assert 2.5 < second - first < 2.7 and not panel.errors
     panel.close()
+
+
+class Clock:
+    """Says what it is told."""
+
+    now = 1.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 @pytest.mark.parametrize(("model", "task"), [("bytes-llama", "digits-turned"), ("digits-vit", "text-capitals")])

@@ -59,7 +59,7 @@ def test_a_session_trains_it_as_fit_does(capitals: Task) -> None:
         if losses:
             session = TrainSession(model, capitals, **numbers)
             session.start()
-            losses.append([step.loss for step in session.wait(60)])
+            losses.append([step.loss for step in session.wait(250)])
         else:
             losses.append([step.loss for step in fit(model, capitals, **numbers)])
     assert losses[0] == losses[1]
