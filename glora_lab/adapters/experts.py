@@ -7,6 +7,7 @@ out says nothing of it by itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -21,8 +22,12 @@ MOST = 6
 
 def expert_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name → parameter, for experts that are no layers of their own: three axes, in a module called after them."""
+    return _expert_parameters(outside(model, BaseTunerLayer))
+
+
+def _expert_parameters(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, nn.Parameter]:
     found = {}
-    for name, held in outside(model, BaseTunerLayer):
+    for name, held in modules:
         module = held.get_base_layer() if isinstance(held, BaseTunerLayer) else held
         if "expert" not in f"{name} {type(module).__name__}".lower() or type(module).__module__.startswith("torch."):
             continue
@@ -30,6 +35,12 @@ def expert_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
             if tensor.ndim == 3 and tensor.dtype.is_floating_point:
                 found[f"{name}.{parameter}"] = tensor
     return found
+
+
+def way_to_experts(modules: Mapping[str, nn.Module]) -> str:
+    """What to add where modules that hold experts (name → module) were named as layers; else an empty string."""
+    experts = _expert_parameters(modules.items())
+    return f". Its experts are parameters: target_parameters=[{_ends(experts)}]" if experts else ""
 
 
 def experts_left_out(model: nn.Module, config: Any) -> str:
@@ -52,10 +63,14 @@ def experts_left_out(model: nn.Module, config: Any) -> str:
 
 
 def _does_not_reach(experts: dict[str, nn.Parameter], share: float) -> str:
-    ends = list(dict.fromkeys(".".join(name.split(".")[-2:]) for name in experts))
-    listed = ", ".join(repr(within(end, NAME)) for end in ends[:MOST]) + ", …" * (len(ends) > MOST)
     return (
         f"does not reach the experts of this model, {share:.0%} of its weights, which stay as they are: they are no "
-        f"layers but parameters, {few(list(experts))}. Adapt them with target_parameters=[{listed}], or say with "
-        "target_parameters=[] that they are meant to stay."
+        f"layers but parameters, {few(list(experts))}. Adapt them with target_parameters=[{_ends(experts)}], or say "
+        "with target_parameters=[] that they are meant to stay."
     )
+
+
+def _ends(experts: dict[str, nn.Parameter]) -> str:
+    """What names them all: the last two words of each."""
+    ends = list(dict.fromkeys(".".join(name.split(".")[-2:]) for name in experts))
+    return ", ".join(repr(within(end, NAME)) for end in ends[:MOST]) + ", …" * (len(ends) > MOST)

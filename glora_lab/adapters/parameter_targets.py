@@ -6,7 +6,9 @@ Names are matched as PEFT matches `target_parameters`: the whole of one, or its 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -77,6 +79,17 @@ def check_alike(model: nn.Module, chosen: Iterable[str]) -> None:
                 "When using multiple adapters with `target_parameters`, all adapters must target the same set of "
                 f"parameters, but got {names} for the new adapter and {there} are adapted in {module!r}."
             )
+
+
+@contextmanager
+def unsaid_of_patterns(config: Any) -> Iterator[None]:
+    """Within, PEFT does not say that patterns are ignored where it looks for them among layers and not parameters."""
+    if not config.target_parameters:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"The following (rank|alpha)_pattern keys did not match any targeted module")
+        yield
 
 
 def in_file(chosen: Iterable[str]) -> dict[str, str]:

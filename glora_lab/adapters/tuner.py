@@ -19,7 +19,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper, _get_submodules
 from torch import nn
 
 from .adapter_names import check_name, without_name
-from .experts import experts_left_out
+from .experts import experts_left_out, way_to_experts
 from .four_bits import keep_differentiable
 from .frozen_base import SUPPORTED, is_supported
 from .lab_config import LabConfig
@@ -32,7 +32,13 @@ from .ordinary_mode import ordinary_mode
 from .outer_layers import Place
 from .parameter_layer import ParameterLayer
 from .parameter_leaf import ParameterLeaf
-from .parameter_targets import check_alike, check_parameters, chosen_parameters, unmatched_parameters
+from .parameter_targets import (
+    check_alike,
+    check_parameters,
+    chosen_parameters,
+    unmatched_parameters,
+    unsaid_of_patterns,
+)
 from .registry import PEFT_ASKS_THE_TUNER
 from .selection import outside
 from .settings import refuse
@@ -76,7 +82,8 @@ class LabTuner(WeighingTuner):
             if kwargs.get("state_dict") is None:
                 self.check_targets(model, config)
             left_out = experts_left_out(model, config)  # before PEFT puts names in the place of "all-linear"
-            super().inject_adapter(model, adapter_name, *args, **kwargs)
+            with unsaid_of_patterns(config):
+                super().inject_adapter(model, adapter_name, *args, **kwargs)
             self.report(adapter_name)  # within, for a warning may be an error
             self._report_unmatched(model, config)
             if left_out:
@@ -124,7 +131,7 @@ class LabTuner(WeighingTuner):
         unsupported = {name: leaf for name, leaf in targets.items() if not is_supported(leaf)}
         if unsupported:
             listed = ", ".join(f"{name} ({type(leaf).__name__})" for name, leaf in unsupported.items())
-            known = "Supported are nn.Linear, quantised or not, and Conv1D"
+            known = f"Supported are nn.Linear, quantised or not, and Conv1D{way_to_experts(unsupported)}"
             rule = f"matches layers of a type that is not supported: {listed}. {known}"
             raise refuse("target_modules", _shown(config.target_modules), rule)
         chosen = chosen_parameters(model, config)
@@ -154,7 +161,8 @@ class LabTuner(WeighingTuner):
         if vain := unmatched_parameters(model, config):
             said = f"The following target_parameters did not match any parameter and were ignored: {vain}."
             warnings.warn(said, RuntimeWarning, stacklevel=3)
-        for name in self.own_patterns:
+        theirs = ("rank_pattern", "alpha_pattern") if config.target_parameters else ()
+        for name in (*self.own_patterns, *theirs):
             keys = set(getattr(config, name))
             if not keys:
                 continue

@@ -68,3 +68,8 @@ def test_what_is_said_is_bounded() -> None:
     model = nn.ModuleDict({"a": Experts(), "q": nn.Linear(4, 4)})
     said = experts_left_out(model, GraloraConfig(target_modules=[f"w{i}" for i in range(1000)]))
     assert "and 94 more" in said and "and 994 more" in said and len(said) < 2_500
+
+
+def test_a_module_of_experts_that_is_named_as_a_layer_is_refused_with_the_way_to_reach_it() -> None:
+    with pytest.raises(ValueError, match=rf"type that is not supported: .*MixtralExperts.*parameters: {WAY_OUT}"):
+        peft.get_peft_model(moe(), GraloraConfig(target_modules=["experts"]))

@@ -310,14 +310,16 @@ def test_k_must_divide_both_sides_of_an_expert() -> None:
 
 
 def test_patterns_reach_parameters_by_their_name() -> None:
-    config = GraloraConfig(r=4, k_pattern={"experts.down_proj": 4}, **TARGETS)
+    config = GraloraConfig(r=4, k_pattern={"experts.down_proj": 4}, rank_pattern={"experts.down_proj": 8}, **TARGETS)
     model = peft.get_peft_model(moe(), config)
     found = {
-        m.layer_name.rpartition(".")[2]: m.gralora_k["default"]
+        m.layer_name.rpartition(".")[2]: (m.gralora_k["default"], m.r["default"])
         for m in model.modules()
         if isinstance(m, ParameterLayer)
     }
-    assert found == {"gate_up_proj": 2, "down_proj": 4}
+    assert found == {"gate_up_proj": (2, 4), "down_proj": (4, 8)}
+    with pytest.warns(RuntimeWarning, match=r"The following rank_pattern keys did not match any .*: \['experts.w1'\]"):
+        peft.get_peft_model(moe(), GraloraConfig(r=4, rank_pattern={"experts.w1": 8}, **TARGETS))
 
 
 class Odd(nn.Module):

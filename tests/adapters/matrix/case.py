@@ -53,10 +53,17 @@ class Case:
     def config(self, **settings: Any) -> Any:
         """The adapter with random values, on one kind of layer, unless told otherwise."""
         cls, usual = CONFIGS[self.adapter]
-        given = {**usual, "init_weights": False, "target_modules": [self.family.target], **settings}
+        given = {**usual, "init_weights": False, **self.targets(**settings), **settings}
         if self.adapter == STOCK:
             given["init_lora_weights"] = given.pop("init_weights")
         return cls(**given)
+
+    def targets(self, **settings: Any) -> dict[str, Any]:
+        """What the family adapts; its parameters only where an operation names no layers of its own."""
+        if not self.family.parameters:
+            return {"target_modules": [self.family.target]}
+        parameters = [] if "target_modules" in settings else list(self.family.parameters)
+        return {"target_modules": [], "target_parameters": parameters}
 
     def adapted(self, **settings: Any) -> peft.PeftModel:
         return peft.get_peft_model(self.family.model(), self.config(**settings)).eval()

@@ -38,6 +38,7 @@ class Family:
     task: str | None
     batch: dict[str, Tensor] = field(default_factory=lambda: {"input_ids": IDS})
     ties: bool = True  # whether it can share its head's weight with the embedding
+    parameters: tuple[str, ...] = ()  # what is adapted instead of the target, unless an operation names its own
 
     @property
     def generates(self) -> bool:
@@ -93,6 +94,11 @@ def qwen2() -> nn.Module:
     return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**SIZES, **ONE_KEY, tie_word_embeddings=True))
 
 
+def mixtral() -> nn.Module:
+    config = transformers.MixtralConfig(**SIZES, **ONE_KEY, num_local_experts=2, tie_word_embeddings=True)
+    return transformers.MixtralForCausalLM(config)
+
+
 CLASSIFIERS: dict[str, Any] = {"head": "classifier", "ties": False}
 FAMILIES = [
     causal("GPT-2", gpt2, target="c_attn", embedding="wte"),
@@ -100,6 +106,10 @@ FAMILIES = [
     causal("OPT", opt, embedding="embed_tokens"),
     causal("Gemma", gemma, embedding="embed_tokens"),
     causal("Qwen2", qwen2, embedding="embed_tokens"),
+    Family(
+        "Mixtral", "mixture of experts", mixtral, target="q_proj", head="lm_head", embedding="embed_tokens",
+        auto="CausalLM", task="CAUSAL_LM", parameters=("experts.gate_up_proj", "experts.down_proj"),
+    ),
     Family(
         "T5", "encoder–decoder", t5, target="q", head="lm_head", embedding="shared", auto="Seq2SeqLM",
         task="SEQ_2_SEQ_LM", batch={"input_ids": IDS, "decoder_input_ids": IDS[:, :3]},

@@ -72,6 +72,14 @@ REFUSALS = {
     ("transformers_own_hot_swap", "*", "*"): "Hotswapping is currently only supported for LoRA",
     ("default_targets", "*", "ViT"): "Please specify `target_modules` in `peft_config`",
     ("all_linear_layers", "GraLoRA", "BERT"): r"`gralora_k` \(=2\) must divide .* does not in classifier",
+    ("a_batch_of_several_adapters", "*", "Mixtral"): "does not support mixed adapter batches yet",
+    ("a_weighted_sum", "*", "Mixtral"): "does not support targeting nn.Parameter",
+    (
+        "merging_over_the_other_of_ours",
+        "*",
+        "Mixtral",
+    ): "carries G(ra)?loraParameter already, and is not a valid target",
+    ("exported_as_lora", "*", "Mixtral"): "`target_parameters` .* is what neither PEFT's GLORA and GRALORA nor this",
     ("all_linear_layers", "GraLoRA", "ViT"): r"`gralora_k` \(=2\) must divide .* does not in classifier",
 }
 NOT_HERE = {
