@@ -49,6 +49,13 @@ class LabConfig(PeftConfig):
                 f"Invalid task type: {shown(self.task_type)}. Must be one of the following task types: "
                 f"{', '.join(TaskType)}."
             )
+        for name in ("base_model_name_or_path", "revision", "peft_version"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str | os.PathLike):
+                raise refuse(name, value, "must be a name, or None")
+        names = self.auto_mapping
+        if names is not None and not (isinstance(names, Mapping) and all(isinstance(n, str) for n in names.values())):
+            raise refuse("auto_mapping", names, "must be a dict of names, or None")
         super().__post_init__()
         _check_version(self.glora_lab_version)
         self.glora_lab_version, self.glora_lab_stamp = VERSION, None  # of files, not of settings

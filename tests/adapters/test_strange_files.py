@@ -96,6 +96,18 @@ def test_odd_json_is_one_clear_refusal(tmp_path, odd, door, kind):
 
 @each_kind
 @pytest.mark.parametrize("door", [door for door in DOORS if door != "xray"])  # which does not ask for a task
+@pytest.mark.parametrize("name", ["base_model_name_or_path", "revision", "peft_version", "auto_mapping"])
+def test_names_are_names(tmp_path, name, door, kind):
+    MAKE[kind](BlockNet(), r=4).save_pretrained(tmp_path)
+    deep = []
+    for _ in range(300):
+        deep = [deep]
+    changed(tmp_path, **{name: deep})
+    assert refused(door, kind, tmp_path).startswith(f"`{name}` (=[[")
+
+
+@each_kind
+@pytest.mark.parametrize("door", [door for door in DOORS if door != "xray"])
 def test_a_task_that_is_none_is_not_repeated_at_length(tmp_path, door, kind):
     MAKE[kind](BlockNet(), r=4).save_pretrained(tmp_path)
     changed(tmp_path, task_type="y" * 100_000)
