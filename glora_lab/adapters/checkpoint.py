@@ -27,6 +27,7 @@ from .lab_config import LabConfig
 from .parameter_targets import in_file
 from .paths import PATHS
 from .selection import outside
+from .tied_modules import first_name
 from .tuner import LabTuner
 from .wording import few, within
 
@@ -97,6 +98,7 @@ def _names(
     idle = {name for name in beside if name.endswith(".zeros")}  # stock PEFT's buffers of paths that are off
     missing = (expected.keys() - stored.keys()) | (set(_saved_beside(model, config, beside)) - beside.keys())
     foreign = [name for name in sorted(beside) if name not in base and name not in idle]
+    foreign = [name for name in foreign if first_name(model, name) not in expected]  # PEFT 0.20 saves all names
     if missing:
         yield f"missing: {few(sorted(missing))}"
     if foreign:

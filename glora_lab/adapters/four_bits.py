@@ -9,6 +9,8 @@ adapters keep the form that every other processor has, from then on.
 
 from __future__ import annotations
 
+import sys
+
 from torch import nn
 
 REWRITES = "support_avx512bf16_for_cpu"  # bitsandbytes' own name for "may rewrite itself"
@@ -16,6 +18,8 @@ REWRITES = "support_avx512bf16_for_cpu"  # bitsandbytes' own name for "may rewri
 
 def keep_differentiable(model: nn.Module) -> None:
     """Every 4-bit layer in the form that carries a gradient; one that was rewritten already is turned back."""
+    if "bitsandbytes" not in sys.modules:
+        return
     for layer in model.modules():
         if vars(layer).get(REWRITES):
             _turn_back(layer)

@@ -53,9 +53,14 @@ def freeze(model: nn.Module, modules: Iterable[nn.Module]) -> None:
                 parameter.requires_grad = False
 
 
-def is_low(tensor: Tensor | None) -> bool:
-    """Whether PEFT might cast it to float32."""
-    return tensor is not None and tensor.dtype.itemsize < 4 and tensor.dtype.is_floating_point
+def holds_low(model: nn.Module) -> bool:
+    """Whether any tensor is in a precision that PEFT might cast to float32."""
+    for module in model.modules():
+        for held in (module._parameters, module._buffers):
+            for tensor in held.values() if held else ():
+                if tensor is not None and tensor.dtype.itemsize < 4 and tensor.dtype.is_floating_point:
+                    return True
+    return False
 
 
 @contextmanager
@@ -69,13 +74,17 @@ def filling_at_once(model: nn.Module, adapter_name: str) -> Iterator[None]:
     def fill(state_dict: dict[str, Tensor], prefix: str, metadata: dict[str, Any], *others: Any) -> None:
         if metadata.get("assign_to_params_buffers"):
             return
+        copied: set[int] = set()
         with torch.no_grad():
             for name, own in _own_tensors(model, adapter_name):
                 value = state_dict.get(prefix + name)
-                if value is not None and own.shape == value.shape and not own.is_meta and not is_sharded(own):
+                if value is None and id(own) in copied:
+                    filled.add(prefix + name)  # another name of the same layer
+                elif value is not None and own.shape == value.shape and not own.is_meta and not is_sharded(own):
                     own.copy_(value)
                     del state_dict[prefix + name]
                     filled.add(prefix + name)
+                    copied.add(id(own))
 
     def found(_: nn.Module, incompatible: Any) -> None:
         incompatible.missing_keys[:] = [key for key in incompatible.missing_keys if key not in filled]
@@ -90,8 +99,8 @@ def filling_at_once(model: nn.Module, adapter_name: str) -> Iterator[None]:
 
 def _own_tensors(model: nn.Module, adapter_name: str) -> Iterator[tuple[str, nn.Parameter]]:
     """Name and tensor of what one adapter has in our layers, as `model` names it."""
-    for name, layer in model.named_modules():
+    for name, layer in model.named_modules(remove_duplicate=False):
         if isinstance(layer, LabLayer):
             for tensor, own in layer.tensors(adapter_name).items():
-                container, _, rest = tensor.partition(".")
-                yield ".".join(part for part in (name, container, adapter_name, rest) if part), own
+                container, dot, rest = tensor.partition(".")
+                yield f"{name}{'.' if name else ''}{container}.{adapter_name}{dot}{rest}", own

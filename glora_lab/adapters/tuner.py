@@ -11,7 +11,7 @@ import copy
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 from peft.tuners.tuners_utils import BaseTunerLayer, _maybe_include_all_linear_layers
 from peft.utils.integrations import init_empty_weights
@@ -24,7 +24,7 @@ from .four_bits import keep_differentiable
 from .frozen_base import SUPPORTED, is_supported
 from .lab_config import LabConfig
 from .lab_layer import LabLayer
-from .many_layers import freeze, is_low, name_all, name_outside_once
+from .many_layers import freeze, holds_low, name_all, name_outside_once
 from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
 from .name_patterns import check_matching, pattern_key
@@ -43,6 +43,7 @@ from .registry import PEFT_ASKS_THE_TUNER
 from .selection import outside
 from .settings import refuse
 from .snapshot import Snapshot
+from .tied_modules import Places, places_of_tied, put_in_places
 from .weighing_tuner import WeighingTuner
 
 
@@ -51,6 +52,7 @@ class LabTuner(WeighingTuner):
 
     own_patterns: tuple[str, ...] = ()  # settings by module pattern that PEFT does not know
     config_class: type[LabConfig]
+    places: Places | None = None  # while an adapter is put on: those of modules with several names
     parameter_layer: type[Any]  # a ParameterLayer, over a module, with an adapter's name, its configuration and a name
 
     @ordinary_mode()
@@ -75,6 +77,7 @@ class LabTuner(WeighingTuner):
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """As PEFT's; a ValueError, or any other error, leaves the model as it was."""
         before = Snapshot(self, model)
+        self.places = places_of_tied(model)
         try:
             config: Any = self.peft_config[adapter_name]
             check_name(adapter_name, self.prefix)
@@ -98,6 +101,7 @@ class LabTuner(WeighingTuner):
             raise
         finally:
             name_all(model)
+            self.places = None
 
     def _prepare_model(self, peft_config: Any, model: nn.Module) -> None:
         """Where PEFT is about to ask for the names of all modules."""
@@ -116,7 +120,7 @@ class LabTuner(WeighingTuner):
     @ordinary_mode()
     def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
         """As PEFT's, which looks for what is in a low precision in every part of every layer."""
-        if any(is_low(t) for m in self.model.modules() for t in (*m._parameters.values(), *m._buffers.values())):
+        if holds_low(self.model):
             super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
 
     def check_targets(self, model: nn.Module, config: Any) -> dict[str, nn.Module]:
@@ -148,6 +152,7 @@ class LabTuner(WeighingTuner):
     def put(self, layer: MergingLayer, parent: nn.Module, name: str) -> None:
         """The new layer in its place. PEFT's _replace_module would move it to its base's device, which may be meta."""
         setattr(parent, name, layer)
+        put_in_places(self.places or {}, layer.base_layer, cast(nn.Module, layer))
         layer.place = Place(parent, name)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> None:
@@ -254,7 +259,12 @@ class LabTuner(WeighingTuner):
     ) -> Any:
         if merge:
             self._check_all_mergeable(adapter_names, safe_merge)
-        return super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+        layers = [layer for layer in self.model.modules() if isinstance(layer, LabLayer)]
+        places = places_of_tied(self.model)
+        unloaded = super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+        for layer in layers:
+            put_in_places(places, cast(nn.Module, layer), layer.base_layer)
+        return unloaded
 
     def _check_all_mergeable(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         for module in self.model.modules():

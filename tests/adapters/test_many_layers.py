@@ -21,7 +21,7 @@ CONFIGS: dict[str, Callable[..., peft.PeftConfig]] = {
     "GLoRA": lambda **where: GloraConfig(r=2, **where),
     "GraLoRA": lambda **where: GraloraConfig(r=2, **where),
 }
-FEW, MANY = 20, 60
+FEW, MANY = 30, 90
 PHASES = ("inject", "save", "load", "load a second", "add a third")
 
 
