@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor, nn
 
 from .frozen_base import is_sharded
 from .lab_layer import LabLayer
+from .ordinary_mode import ordinary_mode
 from .selection import outside
 
 
@@ -104,3 +106,27 @@ def _own_tensors(model: nn.Module, adapter_name: str) -> Iterator[tuple[str, nn.
             for tensor, own in layer.tensors(adapter_name).items():
                 container, dot, rest = tensor.partition(".")
                 yield f"{name}{'.' if name else ''}{container}.{adapter_name}{dot}{rest}", own
+
+
+class LinearTuner(BaseTuner):
+    """What PEFT does to a whole model while it puts an adapter on, in a time that is linear in its layers."""
+
+    def _prepare_model(self, peft_config: Any, model: nn.Module) -> None:
+        """Where PEFT is about to ask for the names of all modules."""
+        super()._prepare_model(peft_config, model)
+        name_outside_once(model)
+
+    def _mark_only_adapters_as_trainable(self, model: nn.Module) -> None:
+        """As PEFT's, which looks for every tensor's name among those of all adapters' parts."""
+        apart = list(outside(model, BaseTunerLayer, AuxiliaryTrainingWrapper))
+        trains_biases = any(getattr(self.peft_config[name], "bias", "none") != "none" for name in self.active_adapters)
+        if trains_biases or any(isinstance(m, BaseTunerLayer) and not isinstance(m, LabLayer) for _, m in apart):
+            super()._mark_only_adapters_as_trainable(model)
+            return
+        freeze(model, [module for _, module in apart if not isinstance(module, AuxiliaryTrainingWrapper)])
+
+    @ordinary_mode()
+    def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
+        """As PEFT's, which looks for what is in a low precision in every part of every layer."""
+        if holds_low(self.model):
+            super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)

@@ -24,7 +24,7 @@ from .four_bits import keep_differentiable
 from .frozen_base import SUPPORTED, is_supported
 from .lab_config import LabConfig
 from .lab_layer import LabLayer
-from .many_layers import freeze, holds_low, name_all, name_outside_once
+from .many_layers import LinearTuner, name_all
 from .merging import MergingLayer
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
 from .name_patterns import check_matching, pattern_key
@@ -47,7 +47,7 @@ from .tied_modules import Places, places_of_tied, put_in_places
 from .weighing_tuner import WeighingTuner
 
 
-class LabTuner(WeighingTuner):
+class LabTuner(WeighingTuner, LinearTuner):
     """Base of GloraModel and GraloraModel."""
 
     own_patterns: tuple[str, ...] = ()  # settings by module pattern that PEFT does not know
@@ -102,26 +102,6 @@ class LabTuner(WeighingTuner):
         finally:
             name_all(model)
             self.places = None
-
-    def _prepare_model(self, peft_config: Any, model: nn.Module) -> None:
-        """Where PEFT is about to ask for the names of all modules."""
-        super()._prepare_model(peft_config, model)
-        name_outside_once(model)
-
-    def _mark_only_adapters_as_trainable(self, model: nn.Module) -> None:
-        """As PEFT's, which looks for every tensor's name among those of all adapters' parts."""
-        apart = list(outside(model, BaseTunerLayer, AuxiliaryTrainingWrapper))
-        trains_biases = any(getattr(self.peft_config[name], "bias", "none") != "none" for name in self.active_adapters)
-        if trains_biases or any(isinstance(m, BaseTunerLayer) and not isinstance(m, LabLayer) for _, m in apart):
-            super()._mark_only_adapters_as_trainable(model)
-            return
-        freeze(model, [module for _, module in apart if not isinstance(module, AuxiliaryTrainingWrapper)])
-
-    @ordinary_mode()
-    def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
-        """As PEFT's, which looks for what is in a low precision in every part of every layer."""
-        if holds_low(self.model):
-            super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
 
     def check_targets(self, model: nn.Module, config: Any) -> dict[str, nn.Module]:
         """The `targets`; refuses a configuration that this model cannot carry, before anything is changed."""
