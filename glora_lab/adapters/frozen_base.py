@@ -2,13 +2,12 @@
 
 GLoRA multiplies W0, so it needs more of its base than LoRA does. All but one term need W0 only as a function;
 elementwise lora-A alone needs the matrix. Where the base already carries an adapter, W0 is what that inner
-layer computes, adapter included; and where its weight is quantised, only the layer itself can read it. Both are
-asked as a function, never taken apart.
+layer computes, adapter included; where its weight is quantised, only the layer itself can read it; and where its
+forward is one of its own, the weight may mean anything. All three are asked as a function, never taken apart.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -17,9 +16,11 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from .computed_weight import is_computed, value_of
+from .leaf_kind import SUPPORTED as SUPPORTED
+from .leaf_kind import Kind, kind_of
 from .parameter_leaf import ParameterLeaf
 
-SUPPORTED = (nn.Linear, Conv1D)
 Leaf: TypeAlias = nn.Linear  # or a Conv1D, which has the same two parameters, its weight as (in, out)
 
 
@@ -45,13 +46,14 @@ def is_transposed(leaf: nn.Module | ParameterLeaf) -> bool:
 
 
 def is_quantised(leaf: nn.Module | ParameterLeaf) -> bool:
-    """Whether W0 is kept in a form that only the layer reads: bitsandbytes' 8 and 4 bits, torchao's tensors."""
+    """Whether W0 is kept in a form that only the layer reads: bitsandbytes' 8 and 4 bits, 8-bit floating point,
+    torchao's tensors."""
     if isinstance(leaf, ParameterLeaf):
         return False  # would not have been taken
     weight = leaf._parameters.get("weight")
     if type(leaf) is Conv1D or weight is None:
         return False
-    if not weight.dtype.is_floating_point:
+    if not weight.dtype.is_floating_point or weight.dtype.itemsize == 1:
         return isinstance(leaf, nn.Linear)
     # torchao's tensors give the type they were made from for their own
     return type(weight) is not nn.Parameter and type(weight).__module__.startswith("torchao.")
@@ -59,7 +61,7 @@ def is_quantised(leaf: nn.Module | ParameterLeaf) -> bool:
 
 def is_packed(leaf: nn.Module | ParameterLeaf) -> bool:
     """Whether `torch.ao.quantization.quantize_dynamic` has packed the layer since: `weight` and `bias` are methods."""
-    return callable(getattr(leaf, "weight", None))
+    return callable(getattr(type(leaf), "weight", None))  # of the class: a layer's own may be computed when it is read
 
 
 def is_sharded(tensor: Tensor) -> bool:
@@ -67,15 +69,22 @@ def is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-def is_supported(leaf: nn.Module | ParameterLeaf) -> bool:
-    """Whether an adapter can be put on this layer. Other subclasses of nn.Linear may compute something else."""
-    return isinstance(leaf, ParameterLeaf) or type(leaf) in SUPPORTED or is_quantised(leaf)
+def is_map(leaf: nn.Module) -> bool:
+    """Whether a supported layer maps (…, in) to (…, out), whatever else it may be."""
+    return is_quantised(leaf) or kind_of(leaf) is not Kind.OTHER
+
+
+def is_function(leaf: nn.Module | ParameterLeaf) -> bool:
+    """Whether the layer computes in a way of its own, in which its weight need not be W0."""
+    if isinstance(leaf, ParameterLeaf):
+        return False
+    return not is_quantised(leaf) and kind_of(leaf) is Kind.FUNCTION
 
 
 def float_dtype(leaf: Leaf) -> torch.dtype:
     """The precision that the layer's values have, or, quantised, that its bias has: an adapter takes it."""
     for tensor in (leaf.weight, leaf.bias):
-        if isinstance(tensor, Tensor) and tensor.dtype.is_floating_point:
+        if isinstance(tensor, Tensor) and tensor.dtype.is_floating_point and tensor.dtype.itemsize > 1:
             return tensor.dtype
     return torch.get_default_dtype()
 
@@ -87,8 +96,12 @@ def frozen_base(layer: nn.Module, leaf: Leaf, dtype: torch.dtype | None = None) 
     if is_packed(leaf) and layer is leaf:
         return PackedBase(leaf, dtype)
     if isinstance(layer, BaseTunerLayer):
-        return InnerBase(layer, leaf, dtype)
-    return QuantisedBase(leaf, leaf, dtype) if is_quantised(leaf) else FrozenBase(leaf, dtype)
+        return FunctionBase(layer, leaf, dtype)
+    if is_quantised(leaf):
+        return QuantisedBase(leaf, leaf, dtype)
+    if kind_of(leaf) is Kind.FUNCTION:
+        return FunctionBase(leaf, leaf, dtype)
+    return ComputedBase(leaf, dtype) if is_computed(leaf) else FrozenBase(leaf, dtype)
 
 
 def _device(leaf: Leaf) -> torch.device:
@@ -145,6 +158,20 @@ class PackedBase(FrozenBase):
         return self._read(cast(Any, self.leaf).weight().dequantize())
 
 
+class ComputedBase(FrozenBase):
+    """W0 and b0 of a layer that computes them."""
+
+    @property
+    def bias(self) -> Tensor | None:
+        bias = value_of(self.leaf, "bias")
+        return None if bias is None else self._read(bias)
+
+    def matrix(self) -> Tensor:
+        weight = value_of(self.leaf, "weight")
+        assert weight is not None
+        return self._read(weight.T if isinstance(self.leaf, Conv1D) else weight)
+
+
 class AskedBase(FrozenBase):
     """W0 and b0 of a layer that is asked what it makes of a vector."""
 
@@ -170,20 +197,27 @@ class QuantisedBase(AskedBase):
     """W0 and b0 of a layer with a quantised weight; b0 is kept as it is."""
 
 
-class InnerBase(AskedBase):
-    """W0 and b0 of a layer that carries an adapter already: what it makes of a vector, and of 0."""
+class FunctionBase(AskedBase):
+    """W0 and b0 of a layer that is more than its weight, for it carries an adapter already, or has a forward of its
+    own: what it makes of a vector, and of 0."""
 
-    @cached_property
+    answer_to_zero: Tensor | None = None  # no cached_property: before Python 3.12 its lock stops torch.compile
+
+    @property
     def bias(self) -> Tensor:
-        leaf = self.leaf  # an inner adapter may bring a bias where the leaf has none
-        return self._ask(torch.zeros(features(leaf)[0], dtype=float_dtype(leaf), device=_device(leaf)))
+        leaf = self.leaf  # such a layer may bring a bias where the leaf has none
+        if self.answer_to_zero is None:
+            zero = torch.zeros(features(leaf)[0], dtype=float_dtype(leaf), device=_device(leaf))
+            self.answer_to_zero = self._ask(zero)
+        return self.answer_to_zero
 
     def _ask(self, x: Tensor) -> Tensor:
-        # in evaluation mode, for W0 is one matrix, not a fresh draw of the inner adapter's dropout
-        modes = [(module, module.training) for module in self.layer.modules()]
-        self.layer.eval()
+        # in evaluation mode, for W0 is one matrix, not a fresh draw of an inner dropout
+        modes = [module for module in self.layer.modules() if module.training]
+        for module in modes:
+            module.training = False
         try:
             return super()._ask(x)
         finally:
-            for module, training in modes:
-                module.training = training
+            for module in modes:
+                module.training = True

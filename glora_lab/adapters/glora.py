@@ -26,9 +26,10 @@ from .formula import (
     output_delta,
     weight_terms,
 )
-from .frozen_base import FrozenBase, frozen_base, is_transposed
+from .frozen_base import FrozenBase, FunctionBase, frozen_base, is_transposed
 from .glora_config import GloraConfig
 from .lab_layer import AS_IT_IS, LabLayer
+from .leaf_kind import in_words
 from .offload import offload_hook, onloaded
 from .one_pass import applies, one_pass
 from .ordinary_mode import ordinary_mode
@@ -117,12 +118,14 @@ class GloraLayer(LabLayer):
             return total + self._delta(x, result, adapter_name)
 
     def _delta(self, x: Tensor, result: Tensor, name: str) -> Tensor:
-        plan, factor = self.plans[name], self.factor(name)
+        plan, factor, base = self.plans[name], self.factor(name), self.frozen_base()
+        if plan.elementwise and isinstance(base, FunctionBase) and base.layer is self.leaf:
+            raise ValueError(by_entry_of_a_function(f"layer {self.layer_name!r}", self.leaf))
         delta = output_delta(
             self.paths(name),
             x,
             result,
-            self.frozen_base(),
+            base,
             form=plan.form,
             scaling=plan.scaling,
             dropout=self.dropout(name),
@@ -172,6 +175,15 @@ class GloraLayer(LabLayer):
         return weight, add(biases) if biases else None
 
 
+def by_entry_of_a_function(layers: str, leaf: nn.Module) -> str:
+    """Why elementwise lora-A is refused over `leaf`."""
+    return (
+        f"Path A in mode lora multiplies W0 entry by entry, and {layers} compute(s) more than x·W0ᵀ + b0 "
+        f"({in_words(leaf)}), so that the weight need not be W0: use A_form='product', which multiplies what the layer "
+        "computes, or config_A='vector', 'constant' or 'none'."
+    )
+
+
 class GloraLinear(nn.Module, GloraLayer):
     """GLoRA over an `nn.Linear` or a `transformers` `Conv1D`, or over a layer that already carries an adapter.
 
@@ -184,7 +196,7 @@ class GloraLinear(nn.Module, GloraLayer):
         self._active_adapter = adapter_name
         self.update_layer(adapter_name, config)
 
-    forward = LabLayer.forward  # nn.Module has one of its own, and comes first
+    forward, train = LabLayer.forward, LabLayer.train  # nn.Module has its own, and comes first
 
     def __repr__(self) -> str:
         return "glora." + super().__repr__()

@@ -137,7 +137,7 @@ class GraloraLinear(nn.Module, GraloraLayer):
         self._active_adapter = adapter_name
         self.update_layer(adapter_name, config)
 
-    forward = LabLayer.forward  # nn.Module has one of its own, and comes first
+    forward, train = LabLayer.forward, LabLayer.train  # nn.Module has its own, and comes first
 
     def __repr__(self) -> str:
         return "gralora." + super().__repr__()

@@ -18,6 +18,7 @@ from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
 from .offload import device_of, is_meta
 from .ragged import by_rows
+from .watch import Sight
 
 AS_IT_IS = nn.Identity()  # where an adapter has no dropout
 ENOUGH = 128  # tokens of one adapter: with fewer, a product for each takes longer than one of the whole batch
@@ -54,7 +55,7 @@ class LabLayer(MergingLayer):
         self.r: dict[str, int] = {}
         self.scaling: dict[str, float] = {}
         self.merged_adapters: list[str] = []
-        self.kept, self.place = None, None
+        self.kept, self.place, self.sight = None, None, Sight()
         self._disable_adapters = False
         self._active_adapter: str | list[str] = []
 

@@ -96,11 +96,16 @@ class MergingLayer(StackedLayer, ScaledLayer):
 
     @ordinary_mode()
     def unmerge(self, adapter_names: list[str] | None = None) -> None:
-        """Take adapters (None: all) out again. The base has its exact bits back once none is left."""
+        """Take adapters (None: all) out again. The base has its exact bits back once none is left.
+
+        Raises:
+            ValueError: where the weight that holds them is computed since, see `check_writable`.
+        """
         gone = self.merged_adapters if adapter_names is None else adapter_names
         rest = [name for name in self.merged_adapters if name not in gone]
         if len(rest) == len(self.merged_adapters):
             return
+        self.check_writable()
         with self._onloaded(), set_aside(self.outer, self.leaf, again=True):
             self._take_out()
             if rest:
@@ -139,6 +144,7 @@ class MergingLayer(StackedLayer, ScaledLayer):
             self.check_base(True)
             yield
             return
+        self.check_writable()
         leaf, inner, contained = self.leaf, self.inner, self.inner.names()
         merged = leaf.weight, leaf.bias
         weight, bias = self._kept_like(leaf.weight)

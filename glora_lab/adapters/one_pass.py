@@ -21,7 +21,7 @@ from transformers.pytorch_utils import Conv1D
 from .backward import BackwardPass
 from .by_hand import FEW, Pass
 from .formula import Paths
-from .frozen_base import SUPPORTED
+from .leaf_kind import SUPPORTED, class_keeps_forward, keeps_forward
 from .offload import offload_hook
 from .recipe import Recipe, recipe
 from .slow_precision import is_slow
@@ -35,13 +35,19 @@ def applies(leaf: nn.Module, x: Tensor, offloaded: bool = False) -> bool:
     Under torch.compile, torch.jit.trace, autocast and torch.func autograd follows formula.py; a layer with hooks, one
     that trains itself, one of DataParallel's copies, and tensors that are no plain ones are left to their owners.
     """
-    if torch.compiler.is_compiling() or torch._C._is_tracing() or type(leaf) not in SUPPORTED or type(x) not in PLAIN:
+    kind = type(leaf)
+    if torch.compiler.is_compiling() or torch._C._is_tracing() or type(x) not in PLAIN:
+        return False
+    if kind not in SUPPORTED and not class_keeps_forward(kind):
         return False
     if leaf._forward_hooks or leaf._forward_pre_hooks or leaf._backward_hooks or leaf._backward_pre_hooks:
         return False
-    if ("forward" in vars(leaf) and not offloaded) or _global_hooks():
+    if ("forward" in vars(leaf) and not (offloaded and keeps_forward(leaf))) or _global_hooks():
         return False
-    weight, bias = leaf._parameters.get("weight"), leaf._parameters.get("bias")
+    held = leaf._parameters
+    if "weight" not in held or "bias" not in held:  # computed, see computed_weight.py
+        return False
+    weight, bias = held["weight"], held["bias"]
     if type(weight) is not nn.Parameter or weight.requires_grad or (bias is not None and bias.requires_grad):
         return False
     if x.dtype is not weight.dtype or x.device != weight.device or not x.numel():
@@ -71,7 +77,7 @@ def one_pass(paths: Paths, x: Tensor, leaf: nn.Module, *, form: str, scaling: fl
         flat += cast(tuple[Tensor, ...], tensors)
     single_a = counts[0] == ("A", 1) and flat[0].numel() == 1
     dtypes = tuple([tensor.dtype for tensor in flat])
-    slow, product, conv1d = is_slow(x.dtype, x.device.type), form == "product", type(leaf) is Conv1D
+    slow, product, conv1d = is_slow(x.dtype, x.device.type), form == "product", isinstance(leaf, Conv1D)
     how = recipe(tuple(counts), single_a, product, scaling, conv1d, x.dtype, dtypes, slow)
     weight, bias = leaf._parameters["weight"], leaf._parameters["bias"]
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])

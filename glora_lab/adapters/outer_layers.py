@@ -28,9 +28,13 @@ class Place:
     def __init__(self, parent: nn.Module | None, name: str) -> None:
         self.parent, self.name = None if parent is None else weakref.ref(parent), name
 
+    def module(self) -> nn.Module | None:
+        """The parent."""
+        return None if self.parent is None else self.parent()
+
     def above(self, layer: BaseTunerLayer) -> list[BaseTunerLayer]:
         """The tuner layers over `layer`, outermost first."""
-        parent = None if self.parent is None else self.parent()
+        parent = self.module()
         if parent is None:
             return []
         over: list[BaseTunerLayer] = [parent] if isinstance(parent, BaseTunerLayer) else []
@@ -41,11 +45,11 @@ class Place:
         return over if module is layer else []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Place:
-        parent = None if self.parent is None else self.parent()
+        parent = self.module()
         return Place(memo.get(id(parent)), self.name)  # None where the layer is copied alone
 
     def __reduce__(self) -> tuple[type[Place], tuple[nn.Module | None, str]]:
-        return Place, (None if self.parent is None else self.parent(), self.name)
+        return Place, (self.module(), self.name)
 
 
 @contextmanager

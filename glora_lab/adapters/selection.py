@@ -40,6 +40,12 @@ def choose(config: Any, carried: Collection[str], base: nn.Module, kinds: tuple[
         config.target_modules = "|".join(re.escape(name) for name in sorted(carried))
 
 
+def narrow(config: Any, carried: Collection[str], base: nn.Module, kinds: tuple[type, ...]) -> None:
+    """As `choose`, keeping what else narrows the choice where it can."""
+    config.target_modules = set(carried)
+    choose(config, carried, base, kinds)
+
+
 def _chosen(config: Any, names: Collection[str]) -> set[str]:
     asked = copy.copy(config)
     return {name for name in names if check_target_module_exists(asked, name)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import Any
 
 from .regex_work import repeats, worst
@@ -166,3 +166,9 @@ def check_parameters(value: Any, dropout: str, probability: float) -> None:
     check_names("target_parameters", value, regex=False)
     if value and probability:
         raise refuse(dropout, probability, "must be 0 with `target_parameters`: a parameter has no input of its own")
+
+
+def some(layers: Sequence[str], most: int = 6) -> str:
+    """Names of layers for a sentence: how many, and the first of them."""
+    more = f" and {len(layers) - most} more" if len(layers) > most else ""
+    return f"{len(layers)} layer{'s' * (len(layers) > 1)} ({', '.join(layers[:most])}{more})"

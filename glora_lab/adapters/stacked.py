@@ -11,17 +11,18 @@ from typing import cast
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from .frozen_base import Leaf, is_packed, is_quantised, is_sharded
+from .computed_weight import how_computed, is_computed
+from .frozen_base import Leaf, is_function, is_packed, is_quantised, is_sharded
 from .inner_merges import InnerMerges
-from .outer_layers import Place, adds_only, has_dora
+from .leaf_kind import in_words
+from .outer_layers import adds_only, has_dora
+from .watch import WatchedLayer
 
 
-class StackedLayer(BaseTunerLayer):
+class StackedLayer(WatchedLayer):
     """The leaf beneath, the adapters beneath and above, and the checks that they allow what is asked."""
 
-    layer_name: str
     base_layer: nn.Module
-    place: Place | None  # None for a layer that no tuner put anywhere
 
     @property
     def leaf(self) -> Leaf:
@@ -47,10 +48,20 @@ class StackedLayer(BaseTunerLayer):
                     "into the weight that this one needs as it was: merge both, or unmerge the outer one."
                 )
 
+    def check_writable(self) -> None:
+        """Refuse to write a weight or a bias that is no parameter."""
+        if is_computed(self.leaf):
+            raise ValueError(
+                f"Layer {self.layer_name!r} has no parameter for its {how_computed(self.leaf)}, and what is merged "
+                "would be computed away again: leave the adapter beside it, or put an nn.Parameter there first (with "
+                "torch.nn.utils.parametrize.remove_parametrizations, prune.remove, remove_weight_norm)."
+            )
+
     def check_stack(self) -> None:
-        """Refuse to merge into a weight that is quantised or sharded, or where another layer on the same base would
-        then compute something else."""
+        """Refuse to merge into a weight that is quantised, sharded, computed or read by a forward of its own, or where
+        the layer is not called, or another one on the same base would then compute something else."""
         name, own = self.layer_name, type(self).__name__
+        self.check_called()
         if is_quantised(self.leaf) or is_packed(self.leaf):
             kept = f"{type(self.leaf).__module__}.{type(self.leaf).__name__}"
             kept = kept if is_packed(self.leaf) else type(self.leaf.weight).__name__
@@ -63,6 +74,12 @@ class StackedLayer(BaseTunerLayer):
             raise ValueError(
                 f"Layer {name!r} is sharded over processes: save the adapter, load it into the whole model, and merge "
                 "there."
+            )
+        self.check_writable()
+        if is_function(self.leaf):
+            raise ValueError(
+                f"Layer {name!r} computes more than x·W0ᵀ + b0 ({in_words(self.leaf)}), in which a merged weight would "
+                "mean something else than the adapter beside it: leave it beside it."
             )
         for inner in self.inner.tuners:
             # each would keep the base aside, and put back the other's weight

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, cast
 
@@ -20,12 +20,13 @@ from torch import nn
 
 from .adapter_names import check_name, without_name
 from .experts import experts_left_out, way_to_experts
+from .fast_path import be_called
 from .four_bits import keep_differentiable
-from .frozen_base import SUPPORTED, is_supported
+from .frozen_base import SUPPORTED
 from .lab_config import LabConfig
-from .lab_layer import LabLayer
 from .many_layers import LinearTuner, name_all
 from .merging import MergingLayer
+from .merging_tuner import MergingTuner, see_to_calls
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
 from .name_patterns import check_matching, pattern_key
 from .ordinary_mode import ordinary_mode
@@ -40,14 +41,16 @@ from .parameter_targets import (
     unsaid_of_patterns,
 )
 from .registry import PEFT_ASKS_THE_TUNER
-from .selection import outside
+from .selection import narrow, outside
 from .settings import refuse
+from .settings import some as some
 from .snapshot import Snapshot
 from .tied_modules import Places, places_of_tied, put_in_places
+from .unfit import names_layers, unfit_layers, with_reasons
 from .weighing_tuner import WeighingTuner
 
 
-class LabTuner(WeighingTuner, LinearTuner):
+class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
     """Base of GloraModel and GraloraModel."""
 
     own_patterns: tuple[str, ...] = ()  # settings by module pattern that PEFT does not know
@@ -82,19 +85,20 @@ class LabTuner(WeighingTuner, LinearTuner):
             config: Any = self.peft_config[adapter_name]
             check_name(adapter_name, self.prefix)
             config.validate()
+            experts = experts_left_out(model, config)  # before names are put in the place of "all-linear"
             if kwargs.get("state_dict") is None:
                 self.check_targets(model, config)
-            left_out = experts_left_out(model, config)  # before PEFT puts names in the place of "all-linear"
             with unsaid_of_patterns(config):
                 super().inject_adapter(model, adapter_name, *args, **kwargs)
             self.report(adapter_name)  # within, for a warning may be an error
             self._report_unmatched(model, config)
-            if left_out:
-                warnings.warn(left_out, stacklevel=2)
+            if experts:
+                warnings.warn(experts, stacklevel=2)
             if config.bias != "none" and not PEFT_ASKS_THE_TUNER:
                 message = f"bias={config.bias!r}: this PEFT trains biases but does not save them; 0.21 does"
                 warnings.warn(message, stacklevel=2)
             keep_differentiable(model)
+            see_to_calls(model)
         except BaseException:
             before.restore()
             self.peft_config.pop(adapter_name)
@@ -104,24 +108,38 @@ class LabTuner(WeighingTuner, LinearTuner):
             self.places = None
 
     def check_targets(self, model: nn.Module, config: Any) -> dict[str, nn.Module]:
-        """The `targets`; refuses a configuration that this model cannot carry, before anything is changed."""
+        """The `targets`; refuses a configuration that this model cannot carry, before anything is changed.
+
+        Layers that no adapter can act on are refused where they are named; where they were chosen for being linear,
+        or by PEFT's defaults, `config` is made to leave them out.
+        """
         targets = self.targets(model, config)
+        left_out = {} if names_layers(config) else unfit_layers(model, targets)
+        targets = {name: leaf for name, leaf in targets.items() if name not in left_out}
         if not targets:
             raise refuse(
                 "target_modules",
                 _shown(config.target_modules),
                 f"matches no layer: {_not_found(model, config)} {experts_left_out(model, config)}".rstrip(),
             )
-        unsupported = {name: leaf for name, leaf in targets.items() if not is_supported(leaf)}
+        known_types = (*SUPPORTED, ParameterLeaf)
+        unsupported = {name: leaf for name, leaf in targets.items() if not isinstance(leaf, known_types)}
         if unsupported:
             listed = ", ".join(f"{name} ({type(leaf).__name__})" for name, leaf in unsupported.items())
             known = f"Supported are nn.Linear, quantised or not, and Conv1D{way_to_experts(unsupported)}"
             rule = f"matches layers of a type that is not supported: {listed}. {known}"
             raise refuse("target_modules", _shown(config.target_modules), rule)
+        if unfit := unfit_layers(model, targets):
+            rule = f"names layers that no adapter can act on: {with_reasons(unfit)}. Put them into `exclude_modules`"
+            raise refuse("target_modules", _shown(config.target_modules), rule)
         chosen = chosen_parameters(model, config)
         check_parameters(model, chosen, targets.keys() - chosen.keys(), self.parameter_layer)
         check_alike(model, self.parameters_of(model, config))
         self.check_layers(model, targets, config)
+        if left_out:
+            layers = [name for name, leaf in targets.items() if not isinstance(leaf, ParameterLeaf)]
+            narrow(config, layers, model, (BaseTunerLayer, AuxiliaryTrainingWrapper))
+            warnings.warn(f"Layers left as they are: {with_reasons(left_out)}.", RuntimeWarning, stacklevel=3)
         return targets
 
     @classmethod
@@ -134,6 +152,7 @@ class LabTuner(WeighingTuner, LinearTuner):
         setattr(parent, name, layer)
         put_in_places(self.places or {}, layer.base_layer, cast(nn.Module, layer))
         layer.place = Place(parent, name)
+        be_called(cast(nn.Module, layer), parent)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> None:
         """Hook for rules over all layers together."""
@@ -217,40 +236,6 @@ class LabTuner(WeighingTuner, LinearTuner):
         known += [name for name in chosen if name not in known]
         return list(chosen)
 
-    def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
-        """As PEFT's, which hands on a weight and a bias: a module with an adapted parameter may have neither."""
-        if isinstance(child, ParameterLayer):
-            setattr(parent, child_name, new_module)
-        else:
-            super()._replace_module(parent, child_name, new_module, child)
-
-    def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
-        """As PEFT's; a layer that cannot be merged, with `safe_merge` also one that would not be finite, leaves all
-        of them untouched."""
-        self._check_all_mergeable(adapter_names, safe_merge)
-        super().merge_adapter(adapter_names=adapter_names, safe_merge=safe_merge)
-
-    def _unload_and_optionally_merge(
-        self,
-        merge: bool = True,
-        progressbar: bool = False,
-        safe_merge: bool = False,
-        adapter_names: list[str] | None = None,
-    ) -> Any:
-        if merge:
-            self._check_all_mergeable(adapter_names, safe_merge)
-        layers = [layer for layer in self.model.modules() if isinstance(layer, LabLayer)]
-        places = places_of_tied(self.model)
-        unloaded = super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
-        for layer in layers:
-            put_in_places(places, cast(nn.Module, layer), layer.base_layer)
-        return unloaded
-
-    def _check_all_mergeable(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
-        for module in self.model.modules():
-            if isinstance(module, MergingLayer):
-                module.check_mergeable(adapter_names, safe_merge)
-
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
         names = kwargs.pop("adapter_names", None)
@@ -278,9 +263,3 @@ def _not_found(model: nn.Module, config: Any) -> str:
         + (f" (narrowed by {', '.join(others)})" if others else "")
         + f". Its linear layers are called {', '.join(sorted(linear)) or '(it has none)'}."
     )
-
-
-def some(layers: Sequence[str], most: int = 6) -> str:
-    """Names of layers for a sentence: how many, and the first of them."""
-    more = f" and {len(layers) - most} more" if len(layers) > most else ""
-    return f"{len(layers)} layer{'s' * (len(layers) > 1)} ({', '.join(layers[:most])}{more})"

@@ -67,9 +67,9 @@ FAILURES = {
     "no default for this model": ({"target_modules": None}, "target_modules"),
     "an embedding": ({"target_modules": ["encoder", "embedding"]}, r"embedding \(Embedding\)"),
     "a convolution": ({"target_modules": ["convolution", "decoder"]}, r"convolution \(Conv1d\)"),
-    "a linear layer that is more than linear": (
-        {"target_modules": ["out_proj"]},
-        r"\(NonDynamicallyQuantizableLinear\)",
+    "a layer that is never called": (
+        {"target_modules": ["out_proj", "encoder"]},
+        r"no adapter can act on: 1 layer \(attention.out_proj\): nn.MultiheadAttention reads.*`exclude_modules`",
     ),
     "a container": ({"target_modules": ["blocks", "encoder"]}, r"blocks \(ModuleList\)"),
     "nothing to train": (ALL_OFF, "switched off: A, B, C, D, E"),

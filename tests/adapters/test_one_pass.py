@@ -287,7 +287,7 @@ LEFT_ALONE = {
 
 @pytest.mark.parametrize("why", LEFT_ALONE)
 def test_a_base_with_a_will_of_its_own_is_called(monkeypatch, why):
-    layer, x = layer_of(ALL_LORA), torch.randn(3, 6, dtype=torch.double)
+    layer, x = layer_of(ALL_LORA, A_form="product"), torch.randn(3, 6, dtype=torch.double)
     before = layer(x)
     passes = count_passes(monkeypatch)
     LEFT_ALONE[why](layer.base_layer)
