@@ -131,3 +131,23 @@ def same_bits(model: nn.Module, before: dict[str, Tensor]) -> bool:
 
 def largest_difference(a: Tensor, b: Tensor) -> float:
     return (a - b).abs().max().item()
+
+
+def replica_of(model: nn.Module) -> nn.Module:
+    """What nn.DataParallel makes of a model on each of its devices: modules that hold copies as plain attributes."""
+    modules = list(model.modules())
+    copies = [module._replicate_for_data_parallel() for module in modules]
+    held = {id(p): p.view_as(p) for p in model.parameters()}  # the copies lead back to the parameters
+    for module, copied in zip(modules, copies, strict=True):
+        copied._former_parameters = {}
+        for name, child in module._modules.items():
+            copied._modules[name] = None if child is None else copies[modules.index(child)]
+        for name, parameter in module._parameters.items():
+            if parameter is None:
+                copied._parameters[name] = None
+            else:
+                setattr(copied, name, held[id(parameter)])
+                copied._former_parameters[name] = held[id(parameter)]
+        for name, buffer in module._buffers.items():
+            copied._buffers[name] = buffer
+    return copies[0]

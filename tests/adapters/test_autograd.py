@@ -16,7 +16,17 @@ from torch.autograd import grad, gradgradcheck
 from glora_lab.adapters import GloraConfig, GraloraConfig, by_hand, glora, one_pass, scaled_weight
 
 from .block_models import gralora_layer
-from .small_models import CHOICES, SECOND_TUNER, SINGLES, conv1d, expecting, glora_layer, largest_difference, named
+from .small_models import (
+    CHOICES,
+    SECOND_TUNER,
+    SINGLES,
+    conv1d,
+    expecting,
+    glora_layer,
+    largest_difference,
+    named,
+    replica_of,
+)
 
 # torch compiles its forward-mode formulas at the first jvp, with a function that it deprecates itself
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
@@ -251,26 +261,6 @@ def run(layer: nn.Module, traced: nn.Module, x: Tensor) -> list[tuple[Tensor, li
     by_name = {name: p for name, p in traced.named_parameters() if p.requires_grad}
     mine = [by_name[name] for name, p in layer.named_parameters() if p.requires_grad]
     return [(layer(x), trained(layer)), (traced(x), mine)]
-
-
-def replica_of(model: nn.Module) -> nn.Module:
-    """What nn.DataParallel makes of a model on each of its devices: modules that hold copies as plain attributes."""
-    modules = list(model.modules())
-    copies = [module._replicate_for_data_parallel() for module in modules]
-    held = {id(p): p.view_as(p) for p in model.parameters()}  # the copies lead back to the parameters
-    for module, copied in zip(modules, copies, strict=True):
-        copied._former_parameters = {}
-        for name, child in module._modules.items():
-            copied._modules[name] = None if child is None else copies[modules.index(child)]
-        for name, parameter in module._parameters.items():
-            if parameter is None:
-                copied._parameters[name] = None
-            else:
-                setattr(copied, name, held[id(parameter)])
-                copied._former_parameters[name] = held[id(parameter)]
-        for name, buffer in module._buffers.items():
-            copied._buffers[name] = buffer
-    return copies[0]
 
 
 @pytest.mark.parametrize("name", LAYERS)

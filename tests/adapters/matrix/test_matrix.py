@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from . import disk, living, weights
+from . import around, disk, living, weights
 from .case import CONFIGS, OURS, Case, NotHere, known_warnings
 from .families import FAMILIES, Family
 from .table import CELL
@@ -44,6 +44,15 @@ OPERATIONS: list[Callable[[Case], None]] = [
     weights.over_a_lora,
     weights.beneath_a_lora,
     weights.merging_over_the_other_of_ours,
+    around.writing_into_the_output,
+    around.a_gradient_of_a_gradient,
+    around.a_batch_of_gradients,
+    around.tracing_in_training,
+    around.a_copy_of_data_parallel,
+    around.made_under_inference_mode,
+    around.merged_under_inference_mode,
+    around.a_ragged_batch,
+    around.packed_afterwards,
     disk.saving_and_loading,
     disk.a_damaged_file,
     disk.modules_to_save,
@@ -130,7 +139,7 @@ def test_every_refusal_names_a_cell() -> None:
 
 def test_every_operation_is_in_the_matrix() -> None:
     """None is left out by forgetting its line above."""
-    for module in (disk, living, weights):
+    for module in (around, disk, living, weights):
         own = {
             function
             for name, function in vars(module).items()

@@ -25,11 +25,15 @@ ANSWERS = {
     "merging_and_unmerging": ("≠", "unmerging subtracts, and leaves rounding in the weights"),
     "unload": ("≠", "unmerging subtracts, and leaves rounding in the weights"),
     "tied_embeddings": ("≠", "merging a head changes the embedding that it is tied to"),
+    "made_under_inference_mode": ("≠", "nothing trains, and nothing says so"),
+    "packed_afterwards": ("≠", "a raw AttributeError"),
     "a_damaged_file": ("≠", "a raw error of safetensors, which does not name the file"),
     "transformers_own_hot_swap": ("ok", "is for LoRA"),
 }
 # the same where it is another on one family
 ON_ONE = {
+    ("a_copy_of_data_parallel", "Mixtral"): ("no", "finds no parameter of the experts to put its own in place of"),
+    ("a_ragged_batch", "GPT-2"): ("≠", "a raw RuntimeError of its Conv1D"),
     ("default_targets", "Mixtral"): ("no", "has no targets of its own beside an empty list of parameters"),
     ("all_linear_layers", "Mixtral"): ("≠", "takes the router too, and says of its rank that it was ignored"),
     ("safe_merging_of_a_broken_adapter", "Mixtral"): ("≠", "one parameter is merged when the other is found broken"),
