@@ -48,6 +48,7 @@ from .snapshot import Snapshot
 from .tied_modules import Places, places_of_tied, put_in_places
 from .unfit import names_layers, unfit_layers, with_reasons
 from .weighing_tuner import WeighingTuner
+from .wording import shown
 
 
 class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
@@ -173,7 +174,9 @@ class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
             layers = self.targets(model, config)
             unmatched = sorted(key for key in keys if not any(pattern_key([key], n) == key for n in layers))
             if unmatched:
-                said = f"The following {name} keys did not match any targeted module and were ignored: {unmatched}."
+                said = (
+                    f"The following {name} keys did not match any targeted module and were ignored: {shown(unmatched)}."
+                )
                 warnings.warn(said, RuntimeWarning, stacklevel=3)
 
     def trains_beside(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> bool:
