@@ -125,7 +125,7 @@ def adapter_shapes(model: nn.Module, config: LabConfig) -> Iterator[tuple[str, t
     Raises:
         ValueError: where the model cannot carry the configuration.
     """
-    tuner = _tuner(config)
+    tuner = bare_tuner(config)
     targets = tuner.check_targets(model, config)
     wrapped = in_file(tuner.parameters_of(model, config))
     for layer, leaf in targets.items():
@@ -133,7 +133,7 @@ def adapter_shapes(model: nn.Module, config: LabConfig) -> Iterator[tuple[str, t
             yield f"{wrapped.get(layer, layer)}.{tensor}", shape
 
 
-def _tuner(config: LabConfig) -> LabTuner:
+def bare_tuner(config: LabConfig) -> LabTuner:
     """The tuner without a model, to be asked what it would target."""
     tuner_class: Any = mapping.PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]  # type: ignore[index]
     tuner: LabTuner = tuner_class.__new__(tuner_class)
@@ -169,7 +169,7 @@ def _biases(model: nn.Module, config: Any) -> Iterator[str]:
     if config.bias == "all":
         yield from (_plain(name) for name in model.state_dict() if name.endswith(".bias"))
     elif config.bias != "none":
-        layers = _tuner(config).targets(model, config)
+        layers = bare_tuner(config).targets(model, config)
         yield from (f"{name}.bias" for name, leaf in layers.items() if getattr(leaf, "bias", None) is not None)
 
 

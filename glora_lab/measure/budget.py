@@ -11,13 +11,16 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from peft import PeftConfig, get_peft_model
+from peft import LoraConfig, PeftConfig, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 from transformers import PretrainedConfig
 
+from glora_lab.adapters.checkpoint import bare_tuner
+from glora_lab.adapters.frozen_base import features
 from glora_lab.adapters.glora import GloraLayer
+from glora_lab.adapters.glora_config import GloraConfig
 from glora_lab.adapters.gralora import GraloraLayer
 from glora_lab.adapters.paths import PATHS
 from glora_lab.adapters.view import adapted_layers, adapter_parameters
@@ -58,6 +61,36 @@ def path_budget(model_or_config: nn.Module | PretrainedConfig, adapter_config: P
             warnings.simplefilter("ignore")  # a budget shows inert paths in its rows
             model = get_peft_model(skeleton(model_or_config), copy.deepcopy(adapter_config))
     return _carried(model)
+
+
+def budget_on(model: nn.Module, config: GloraConfig | LoraConfig) -> PathBudget:
+    """As `path_budget`, from the plans that the layers would be built by: nothing is built, and `model` stays bare.
+
+    Args:
+        model: one without an adapter, and without weights too if they are not there for anything else.
+        config: of GLoRA, or a plain LoRA of one rank on named layers.
+
+    Raises:
+        ValueError: where the configuration does not fit the model.
+    """
+    if isinstance(config, GloraConfig):
+        plans = [
+            config.plan(name, in_features=i, out_features=o, has_bias=getattr(leaf, "bias", None) is not None)
+            for name, leaf in bare_tuner(config).check_targets(model, config).items()
+            for i, o in (features(leaf),)
+        ]
+        rows = [PathCount(p.layer, x, p.asked[x], p.params(x), p.inert.get(x, "")) for p in plans for x in PATHS]
+    else:
+        alike = GloraConfig.only(B="lora", r=config.r, target_modules=config.target_modules)
+        tuner = bare_tuner(alike)
+        layers = tuner.targets(model, alike) or tuner.check_targets(model, alike)  # which says that there are none
+        rows = [PathCount(name, "B", "lora", config.r * sum(features(leaf))) for name, leaf in layers.items()]
+    return PathBudget(
+        rows=tuple(rows),
+        method=method_name(config.peft_type),
+        model=_model_name(model),
+        model_params=sum(p.numel() for p in model.parameters()),
+    )
 
 
 def method_name(peft_type: Any) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from dataclasses import replace
 
 import ipywidgets as widgets
 from peft import LoraConfig
 from torch import nn
-from transformers import PretrainedConfig
 
 from glora_lab.adapters import GloraConfig
 from glora_lab.adapters.snippet import LIBRARIES, config_snippet
 from glora_lab.figures import describe_path_budget, equation, plot_path_budget
 from glora_lab.measure import path_budget
+from glora_lab.measure.budget import budget_on
 from glora_lab.models import ARCHITECTURES, architecture, load_model, meta_model
 from glora_lab.panels.controls import Dropdown, IntSlider
 from glora_lab.panels.example import glora_config
@@ -25,6 +26,12 @@ from glora_lab.records import PathBudget
 
 SHIPPED, GIVEN = "digits-vit", "this model"
 COPY = "navigator.clipboard.writeText(this.parentElement.querySelector('pre').textContent)"
+
+
+@functools.cache
+def bare_model(name: str) -> nn.Module:
+    """A well-known architecture without weights, built once and never adapted: building takes longer than counting."""
+    return meta_model(architecture(name))
 
 
 class BudgetPanel(Panel):
@@ -67,10 +74,10 @@ class BudgetPanel(Panel):
     @guarded_about("settings")
     def _change_model(self, _: object = None) -> None:
         name = self.model_choice.value
-        self._counted: nn.Module | PretrainedConfig
+        self._counted: nn.Module
         if name in ARCHITECTURES:
-            self._counted = architecture(name)
-            self.targets.offer(meta_model(self._counted))
+            self._counted = bare_model(name)
+            self.targets.offer(self._counted)
         else:
             model = self._given if name == GIVEN and self._given is not None else load_model(SHIPPED)
             self._counted = model
@@ -118,7 +125,8 @@ class BudgetPanel(Panel):
         return self._loras[key]
 
     def _count(self, config: GloraConfig | LoraConfig) -> PathBudget:
-        return replace(path_budget(self._counted, config), model=self._counted_name)
+        count = budget_on if self.model_choice.value in ARCHITECTURES else path_budget
+        return replace(count(self._counted, config), model=self._counted_name)
 
     @property
     def _counted_name(self) -> str:

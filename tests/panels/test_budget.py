@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import peft
@@ -129,3 +130,38 @@ def test_paths_that_work_in_some_layers_are_not_struck() -> None:
     panel.model_choice.value = "Qwen2.5-7B"
     assert panel.budget.by_path()["C"] > 0 and panel.budget.inert_everywhere() == {}
     assert f"C is inert in {28 * 4} of {28 * 7} layers" in panel.figure.summary
+
+
+@pytest.mark.parametrize("name", ["GPT-2", "Qwen2.5-7B"])
+def test_an_architecture_is_counted_by_plans_as_by_what_is_built(name: str) -> None:
+    panel = BudgetPanel()
+    panel.model_choice.value = name
+    for modes in ({"A": "lora", "B": "vector", "C": "vector", "D": "constant"}, {"B": "lora", "E": "vector"}):
+        panel.modes.set_modes(modes)
+        panel.rank.value += 3
+        built = path_budget(architecture(name), panel.config)
+        assert (panel.budget.rows, panel.budget.model_params) == (built.rows, built.model_params)
+        assert panel.budget.method == built.method
+        lora = path_budget(
+            architecture(name), peft.LoraConfig(r=panel.rank.value, target_modules=panel.targets.targets)
+        )
+        assert (panel.lora.rows, panel.lora.method, panel.lora.model_params) == (lora.rows, "LoRA", lora.model_params)
+
+
+def test_a_change_of_rank_on_the_largest_architecture_builds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = BudgetPanel()
+    panel.model_choice.value = "Llama-3-70B"
+
+    def never(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a model was built")
+
+    made = nn.Linear.__init__
+    monkeypatch.setattr(nn.Linear, "__init__", never)
+    seconds = []
+    for rank in (5, 6, 7, 9, 10):
+        begun = time.process_time()
+        panel.rank.value = rank
+        seconds.append(time.process_time() - begun)
+    monkeypatch.setattr(nn.Linear, "__init__", made)
+    print(f"a change of rank on Llama-3-70B: {sorted(seconds)[2] * 1000:.0f} ms of the processor")
+    assert panel.errors == [] and panel.config.r == 10 and panel.budget.total > panel.lora.total
