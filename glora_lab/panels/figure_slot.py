@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import numpy as np
 
+from glora_lab.figures.still import still
 from glora_lab.panels.answering_page import AnsweringPage
 from glora_lab.panels.looking import running_loop
 from glora_lab.training.in_turn import Turn
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 PLOTLY = "application/vnd.plotly.v1+json"
+SVG = "image/svg+xml"
 SECONDS_BETWEEN, SECONDS_BETWEEN_FRAMES = 0.1, 1.0
 CONFIG = {"displaylogo": False}
 
@@ -117,7 +119,10 @@ class FigureSlot(widgets.VBox):
 
 
 def figure_data(figure: go.Figure, summary: str) -> dict[str, Any]:
-    """Mime type → data of a display, for plotly's renderer; in Colab, whose Output widgets have none, a frame."""
+    """Mime type → data of a display: for plotly's renderer, and a still picture for pages that have none, as an export.
+
+    In Colab, whose Output widgets have no such renderer, a frame.
+    """
     data: dict[str, Any] = {"text/plain": summary}
     plain = json.loads(figure.to_json())
     for trace in plain["data"]:
@@ -127,6 +132,7 @@ def figure_data(figure: go.Figure, summary: str) -> dict[str, Any]:
         data["text/html"] = _frame(plain, figure.layout.height or 450, summary)
     else:
         data[PLOTLY] = {**plain, "config": CONFIG}
+        data[SVG] = still(plain)
     return data
 
 

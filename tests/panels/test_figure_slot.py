@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 import pytest
 
 from glora_lab.panels import answering_page, figure_slot
-from glora_lab.panels.figure_slot import PLOTLY, FigureSlot, figure_data
+from glora_lab.panels.figure_slot import PLOTLY, SVG, FigureSlot, figure_data
 
 
 def figure(n: int) -> go.Figure:
@@ -31,7 +31,7 @@ def test_a_figure_is_plain_data_with_words() -> None:
     slot.show(figure(1), "it says <one>")
     (output,) = slot.children[0].outputs
     assert output["output_type"] == "display_data" and output["metadata"] == {}
-    assert set(output["data"]) == {PLOTLY, "text/plain"} and output["data"]["text/plain"] == "it says <one>"
+    assert set(output["data"]) == {PLOTLY, SVG, "text/plain"} and output["data"]["text/plain"] == "it says <one>"
     json.dumps(output)  # what goes to the browser has no arrays left
     assert "it says &lt;one&gt;" in slot.children[1].value
 
