@@ -13,6 +13,7 @@ from typing import Any
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from .frozen_base import SUPPORTED
 from .selection import outside
 from .settings import ALL_LINEAR
 from .wording import NAME, few, within
@@ -21,7 +22,7 @@ MOST = 6
 
 
 def expert_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Name → parameter, for experts that are no layers of their own: three axes, in a module called after them."""
+    """Name → parameter, for experts that are no layers of their own: weights in a module called after them."""
     return _expert_parameters(outside(model, BaseTunerLayer))
 
 
@@ -29,10 +30,12 @@ def _expert_parameters(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, nn
     found = {}
     for name, held in modules:
         module = held.get_base_layer() if isinstance(held, BaseTunerLayer) else held
-        if "expert" not in f"{name} {type(module).__name__}".lower() or type(module).__module__.startswith("torch."):
+        a_layer = isinstance(module, SUPPORTED) or type(module).__module__.startswith("torch.")
+        if a_layer or "expert" not in f"{name} {type(module).__name__}".lower():
             continue
         for parameter, tensor in module.named_parameters(recurse=False):
-            if tensor.ndim == 3 and tensor.dtype.is_floating_point:
+            axes = 2 if "bias" in parameter else 1  # DBRX keeps its experts below each other, as one matrix
+            if tensor.ndim > axes and tensor.dtype.is_floating_point:
                 found[f"{name}.{parameter}"] = tensor
     return found
 

@@ -50,7 +50,8 @@ class ParameterLayer(LabLayer):
         return []
 
     def __getattr__(self, name: str) -> Any:
-        """What the model asks of the module that is wrapped: a router's bias, a number of experts.
+        """What the model asks of the module that is wrapped: a router's bias, a number of experts, or the very
+        parameter, as DBRX does, which is then W_eff.
 
         Not what begins with an underscore, for accelerate's hook of that module is none of the wrapper's.
         """
@@ -59,7 +60,21 @@ class ParameterLayer(LabLayer):
         except AttributeError:
             if name.startswith("_") or "base_layer" not in self.__dict__.get("_modules", {}):
                 raise
+            if name == self.parameter_name:
+                with self._alone():
+                    return self._effective(self._adding())
             return getattr(self.base_layer, name)
+
+    def _adding(self) -> list[str]:
+        """The adapters whose sum the module is to find, beside what it has."""
+        if self.disable_adapters:
+            if self.merged:
+                self.unmerge()
+            return []
+        if self.merged:
+            self.check_merged()
+            return []
+        return [name for name in self.active_adapters if self.contributes(name)]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs.pop("adapter_names", None) is not None:
@@ -67,14 +82,7 @@ class ParameterLayer(LabLayer):
                 f"{type(self).__name__} does not support mixed adapter batches yet: {self.layer_name!r} is a "
                 "parameter, which all rows share."
             )
-        if self.disable_adapters:
-            if self.merged:
-                self.unmerge()
-            return self.base_layer(*args, **kwargs)
-        if self.merged:
-            self.check_merged()
-            return self.base_layer(*args, **kwargs)
-        names = [name for name in self.active_adapters if self.contributes(name)]
+        names = self._adding()
         if not names:
             return self.base_layer(*args, **kwargs)
         with self._alone():
@@ -84,6 +92,8 @@ class ParameterLayer(LabLayer):
     def _effective(self, names: list[str]) -> Tensor:
         """W0 and what these adapters add, in the layout and the precision of W0."""
         weight = self.leaf.weight
+        if not names:
+            return weight
         delta, _ = self.added(names, torch.promote_types(weight.dtype, torch.float32))
         return weight if delta is None else (weight + delta).to(weight.dtype)
 

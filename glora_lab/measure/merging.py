@@ -76,7 +76,7 @@ def merge_report(
     check_count("seed", seed)
     layers = adapted_layers(model) if layer is None else dict([find_layer(model, layer)])
     if not layers:
-        raise ValueError(f"`model` (a {type(model).__name__}) must carry an adapter")
+        raise ValueError(f"`model` (a {type(model).__name__}) must carry an adapter on a layer")
     adapter = next(iter(layers.values())).active_adapters[0] if adapter_name is None else adapter_name
     layers = {name: found for name, found in layers.items() if adapter in carried(found)}
     if not layers:

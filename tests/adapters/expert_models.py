@@ -68,6 +68,17 @@ def moe(family: str = "mixtral", dtype: torch.dtype = torch.float64) -> nn.Modul
     return copy.deepcopy(_built(family)).to(dtype)
 
 
+def dbrx() -> nn.Module:
+    """Experts below each other in one matrix, which another module than theirs reads."""
+    config = transformers.DbrxConfig(
+        d_model=16, n_heads=2, n_layers=1, vocab_size=32, max_seq_len=16, initializer_range=0.2,
+        ffn_config={"ffn_hidden_size": 8, "moe_num_experts": 2, "moe_top_k": 1},
+        attn_config={"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 1e4},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return transformers.DbrxForCausalLM(config).double().eval()
+
+
 def logits(model: nn.Module) -> Tensor:
     found: Tensor = model(IDS).logits
     return found

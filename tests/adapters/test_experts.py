@@ -11,7 +11,7 @@ from torch import nn
 from glora_lab.adapters import GloraConfig, GraloraConfig
 from glora_lab.adapters.experts import expert_parameters, experts_left_out
 
-from .expert_models import EXPERTS, FAMILIES, expert_weights, moe
+from .expert_models import EXPERTS, FAMILIES, dbrx, expert_weights, moe
 from .small_models import llama
 
 CONFIGS = [functools.partial(GloraConfig.only, B="lora"), GraloraConfig]
@@ -22,6 +22,15 @@ WAY_OUT = r"target_parameters=\['experts.gate_up_proj', 'experts.down_proj'\]"
 def test_the_experts_of_a_model_are_found(family: str) -> None:
     model = moe(family)
     assert expert_parameters(model).keys() == dict(expert_weights(model)).keys() != set()
+
+
+def test_experts_that_are_kept_below_each_other_are_found_and_biases_and_layers_are_none() -> None:
+    assert {name.rpartition(".")[2] for name in expert_parameters(dbrx())} == {"w1", "v1", "w2"}
+
+    class Projection(nn.Linear):
+        pass
+
+    assert expert_parameters(nn.ModuleDict({"shared_experts": Projection(4, 4)})) == {}
 
 
 @pytest.mark.parametrize("targets", ["all-linear", ["q_proj", "w1", "w2", "w3"]], ids=["all-linear", "names"])

@@ -17,7 +17,7 @@ from glora_lab.adapters.parameter_layer import ParameterLayer
 from glora_lab.adapters.parameter_leaf import ParameterLeaf
 from glora_lab.adapters.view import find_layer
 
-from .expert_models import EXPERTS, FAMILIES, IDS, expert_weights, logits, moe
+from .expert_models import EXPERTS, FAMILIES, IDS, dbrx, expert_weights, logits, moe
 from .small_models import INERT, SECOND_TUNER, expecting
 
 TARGETS: dict[str, Any] = {"target_modules": [], "target_parameters": EXPERTS, "init_weights": False}
@@ -299,6 +299,24 @@ def test_a_parameter_of_two_axes(kind: type, case: dict[str, Any]) -> None:
     torch.testing.assert_close(logits(model), logits(base), rtol=0, atol=1e-12)
     router: Any = model.base_model.model.model.layers[0].mlp.router
     assert router.bias is router.base_layer.bias and router.num_experts == 4  # what a model may ask of its module
+
+
+@pytest.mark.parametrize(("kind", "case"), CASES)
+def test_a_parameter_that_another_module_reads_is_the_adapted_one(kind: type, case: dict[str, Any]) -> None:
+    names = ["mlp.w1", "mlp.v1", "mlp.w2"]
+    model = adapted(dbrx(), kind, case, target_parameters=names)
+    out, base = logits(model), dbrx()
+    for name, weight in base.named_parameters():
+        if name.endswith(tuple(names)):
+            layer = next(m for m in model.modules() if isinstance(m, ParameterLayer) and m.layer_name == name)
+            weight.data = effective(weight.data, layer.tensors("default"), model.peft_config["default"])
+    torch.testing.assert_close(out, logits(base), rtol=0, atol=1e-12)
+    out.sum().backward()
+    assert all((p.grad is not None) == ("lora_" in name) for name, p in model.named_parameters())
+    with model.disable_adapter():
+        assert torch.equal(logits(model), logits(dbrx()))
+    model.merge_adapter()
+    assert torch.equal(logits(model), out)
 
 
 def test_k_must_divide_both_sides_of_an_expert() -> None:
