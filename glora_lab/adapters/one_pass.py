@@ -20,13 +20,13 @@ from transformers.pytorch_utils import Conv1D
 
 from .backward import BackwardPass
 from .by_hand import FEW, Pass
-from .formula import Paths
+from .formula import LowRankPath, Paths, SinglePath
 from .leaf_kind import SUPPORTED, class_keeps_forward, keeps_forward
-from .offload import offload_hook
 from .recipe import Recipe, recipe
 from .slow_precision import is_slow
 
 PLAIN = (Tensor, nn.Parameter)
+PATH_TYPES = (LowRankPath, SinglePath)
 
 
 def applies(leaf: nn.Module, x: Tensor, offloaded: bool = False) -> bool:
@@ -72,7 +72,7 @@ def one_pass(paths: Paths, x: Tensor, leaf: nn.Module, *, form: str, scaling: fl
     counts: list[tuple[str, int]] = []
     flat: list[Tensor] = []
     for letter, path in paths.items():
-        tensors = tuple(path._parameters.values()) if "_hf_hook" not in path.__dict__ else _asked(path)
+        tensors = tuple(path._parameters.values()) if _is_plain(path) else _asked(path)
         counts.append((letter, len(tensors)))
         flat += cast(tuple[Tensor, ...], tensors)
     single_a = counts[0] == ("A", 1) and flat[0].numel() == 1
@@ -91,9 +91,14 @@ def one_pass(paths: Paths, x: Tensor, leaf: nn.Module, *, form: str, scaling: fl
     return out if x.ndim == 2 else out.view(*x.shape[:-1], -1)
 
 
+def _is_plain(path: nn.Module) -> bool:
+    """Whether a path's tensors are its parameters, in their order: none is pruned, parametrised or brought in."""
+    return type(path) in PATH_TYPES and not path._forward_pre_hooks and "_hf_hook" not in path.__dict__
+
+
 def _asked(path: nn.Module) -> tuple[Tensor, ...]:
-    """The tensors of a path that carries one of accelerate's hooks, which may bring them in."""
-    held = path() if offload_hook(path) else tuple(path._parameters.values())
+    """The tensors of a path that computes one, or that carries one of accelerate's hooks, which may bring them in."""
+    held = path()
     return (held,) if isinstance(held, Tensor) else cast(tuple[Tensor, ...], held)
 
 
