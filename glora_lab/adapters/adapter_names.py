@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,12 @@ def check_name(name: str, prefix: str) -> None:
 
 def without_name(key: str, name: str) -> str:
     """A tensor's name as a checkpoint has it, without that of its adapter: "encoder.glora_A.Xd"."""
-    return re.sub(rf"\.({CONTAINER})\.{re.escape(name)}(\.[^.]+)?$", r".\1\2", key)
+    return _kept_as(name).sub(r".\1\2", key)
+
+
+@functools.lru_cache(maxsize=32)
+def _kept_as(name: str) -> re.Pattern[str]:
+    return re.compile(rf"\.({CONTAINER})\.{re.escape(name)}(\.[^.]+)?$")
 
 
 def _filtering(theirs: Callable[..., dict[str, Tensor]]) -> Callable[..., dict[str, Tensor]]:
@@ -79,10 +84,9 @@ def check_saved(model: Any, name: str, folder: Path) -> None:
             name.
     """
     config: LabConfig = model.peft_config[name]
-    layers = {
-        path: layer for path, layer in model.named_modules() if isinstance(layer, LabLayer) and layer.carries(name)
-    }
-    lost = set(_names(model, name, layers)) - read_head(folder).keys()
+    modules = dict(model.named_modules())
+    layers = {path: layer for path, layer in modules.items() if isinstance(layer, LabLayer) and layer.carries(name)}
+    lost = set(_names(modules, name, layers)) - read_head(folder).keys()
     if lost:
         said = f"The adapter {name!r} cannot be saved whole under this name: the file would lack {few(sorted(lost))}"
         raise ValueError(within(f"{said}. Nothing is written"))
@@ -95,11 +99,11 @@ def check_saved(model: Any, name: str, folder: Path) -> None:
         raise ValueError(within(f"{said}. {advice}"))
 
 
-def _names(model: nn.Module, name: str, layers: dict[str, LabLayer]) -> Iterator[str]:
+def _names(modules: Mapping[str, nn.Module], name: str, layers: Mapping[str, LabLayer]) -> Iterator[str]:
     """The tensors of an adapter, as a checkpoint names them."""
     for path, layer in layers.items():
         yield from (f"{WRAPPED.sub('', path)}.{tensor}" for tensor in layer.tensors(name))
-    for path, module in model.named_modules():
+    for path, module in modules.items():
         if isinstance(module, ModulesToSaveWrapper) and name in module.modules_to_save:
             yield from (f"{WRAPPED.sub('', path)}.{tensor}" for tensor in module.modules_to_save[name].state_dict())
 
