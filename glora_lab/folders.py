@@ -124,5 +124,6 @@ def _take_places(
 
 
 def _shown(name: object) -> str:
-    text = repr(name)
-    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}…{text[-SHOWN // 4 :]}, {len(text):,} characters"
+    spelled = os.fspath(name) if isinstance(name, os.PathLike) else name
+    text, length = repr(spelled), len(spelled) if isinstance(spelled, str) else len(repr(spelled))
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}…{text[-SHOWN // 4 :]}, {length:,} characters"

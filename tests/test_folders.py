@@ -162,3 +162,9 @@ def test_what_names_no_folder_is_refused(name: object) -> None:
     with pytest.raises(ValueError, match=r"^`path` \(=.*\) must name a folder") as refused:
         folder_named("path", name)  # type: ignore[arg-type]
     assert len(str(refused.value)) < 250
+
+
+def test_a_long_name_is_counted_as_it_was_typed() -> None:
+    for name in ("n" * 300, Path("n" * 300)):
+        with pytest.raises(ValueError, match=r", 300 characters\) must name a folder"):
+            folder_named("path", name)
