@@ -9,6 +9,7 @@ that answers with a tuple is neither.
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -64,8 +65,8 @@ def verdict(leaf: nn.Module) -> Verdict:
     if keeps_forward(leaf):
         return Verdict(Kind.LINEAR)
     put_on, cls = _put_on(leaf), type(leaf)
-    token, known = _OF_LEAVES.get(leaf, (None, None))
-    if known is not None and token == (cls, put_on):
+    token, (known_token, known) = (cls, _weakly(put_on)), _OF_LEAVES.get(leaf, (None, None))
+    if known is not None and known_token == token:
         return known
     traits = None if put_on else _traits(leaf)
     found = None if traits is None else _OF_CLASSES.setdefault(cls, {}).get(traits)
@@ -75,7 +76,7 @@ def verdict(leaf: nn.Module) -> Verdict:
         return Verdict(Kind.LINEAR)
     if traits is not None:
         _OF_CLASSES[cls][traits] = found
-    _OF_LEAVES[leaf] = (cls, put_on), found
+    _OF_LEAVES[leaf] = token, found
     return found
 
 
@@ -96,6 +97,14 @@ def _put_on(leaf: nn.Module) -> Callable[..., Any] | None:
         forward = vars(leaf).get("_old_forward")
     own = isinstance(forward, MethodType) and forward.__self__ is leaf and forward.__func__ is type(leaf).forward
     return None if own else forward
+
+
+def _weakly(forward: Callable[..., Any] | None) -> Any:
+    """What stands for a forward where it is remembered: it may hold its layer, which would then never be freed."""
+    try:
+        return weakref.ref(forward)
+    except TypeError:  # there is none, or it is of a kind that cannot be held so
+        return forward
 
 
 def _traits(leaf: nn.Module) -> Any:

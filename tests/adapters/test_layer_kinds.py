@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 
 import peft
 import pytest
@@ -247,6 +249,16 @@ def test_a_patch_that_only_looks_on_changes_nothing():
     assert seen[-1] == 3
     model.merge_adapter(safe_merge=True)
     assert largest_difference(model(x), expected) < 1e-5
+
+
+@pytest.mark.parametrize("build", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_what_is_remembered_of_a_layer_does_not_keep_it(build):
+    model = adapted(build(), **NO_MATRIX)
+    model(torch.randn(3, 6))
+    leaf = weakref.ref(model.base_model.model[2].base_layer)
+    del model
+    gc.collect()
+    assert leaf() is None
 
 
 @pytest.mark.parametrize("cls", OURS.values(), ids=OURS)
