@@ -51,12 +51,10 @@ class MergingTuner(BaseTuner):
         return plain
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
-        """As PEFT's, which hands on a weight and a bias: a module with an adapted parameter may have neither, and one
-        that computes them would have the result written into it."""
-        if isinstance(child, MergingLayer):
-            setattr(parent, child_name, new_module)
-        else:
-            super()._replace_module(parent, child_name, new_module, child)
+        """What was beneath takes the place as it is. PEFT would hand it a weight and a bias, which a whole head that
+        was trained (`modules_to_save`) and a module with an adapted parameter may not have, and a layer that computes
+        them would lose."""
+        setattr(parent, child_name, new_module)
 
     def _check_all_mergeable(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         for module in self.model.modules():

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import peft
 import pytest
 import torch
+import transformers
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
@@ -112,3 +114,27 @@ def test_spread_by_a_device_map(tmp_path, base, name):
         assert largest_difference(model(IDS).logits, expected) < 1e-4
         model.unmerge_adapter()
         assert torch.equal(model(IDS).logits, spread_out)
+
+
+def roberta() -> nn.Module:
+    """A classifier whose head is a module of two layers, which PEFT trains as a whole (`modules_to_save`)."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.RobertaConfig(**sizes, vocab_size=32, pad_token_id=0, num_labels=4, initializer_range=0.5)
+    return transformers.RobertaForSequenceClassification(config).eval()
+
+
+@pytest.mark.parametrize("targets", [["query", "value"], "all-linear"], ids=["attention", "the head's layers too"])
+@pytest.mark.parametrize("cls", [peft.LoraConfig, GloraConfig, GraloraConfig])
+def test_a_head_of_several_layers_that_is_trained_whole(cls, targets):
+    """It stays as it was trained, merged or taken off."""
+    model = peft.get_peft_model(roberta(), cls(r=2, target_modules=targets, task_type="SEQ_CLS")).eval()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            nn.init.normal_(parameter, std=0.2)
+    expected, adapters = model(IDS).logits, [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
+    assert largest_difference(copy.deepcopy(model).merge_and_unload()(IDS).logits, expected) < 1e-5
+    with model.disable_adapter():
+        assert largest_difference(model(IDS).logits, expected) > 0.01
+    plain, head = model.unload(), model.base_model.model.classifier
+    assert adapters and not any(isinstance(module, BaseTunerLayer) for module in plain.modules())
+    assert type(head.out_proj) is nn.Linear and plain(IDS).logits.isfinite().all()
