@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PLOTLY = "application/vnd.plotly.v1+json"
 SVG = "image/svg+xml"
+STATIC = "GLORA_LAB_STATIC"  # set in the environment where a page has no widgets
 SECONDS_BETWEEN, SECONDS_BETWEEN_FRAMES = 0.1, 1.0
 CONFIG = {"displaylogo": False}
 
@@ -85,8 +86,9 @@ class FigureSlot(widgets.VBox):
             self._waiting = False
             if self.figure is None or self.comm is None:  # closed meanwhile
                 return
-            data = figure_data(self.figure, self.summary)
-            self._output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
+            if not is_static():  # there the panel's own cell holds the picture, and this would be saved beside it
+                data = figure_data(self.figure, self.summary)
+                self._output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
             self._words.value = words(self.summary)
             self._drawn_at = time.monotonic()
             self._page.ask()
@@ -166,3 +168,8 @@ def words(summary: str) -> str:
 
 def in_colab() -> bool:
     return bool({"COLAB_RELEASE_TAG", "COLAB_NOTEBOOK_ID"} & os.environ.keys())
+
+
+def is_static() -> bool:
+    """Whether the page has no widgets, and a panel is a still picture."""
+    return bool(os.environ.get(STATIC))

@@ -11,7 +11,6 @@ reader moves meanwhile. Without a subject it is an answer in passing, and the ne
 from __future__ import annotations
 
 import html
-import os
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,13 +21,12 @@ import ipywidgets as widgets
 from IPython.display import HTML, display
 
 from glora_lab.panels.closing import tree
-from glora_lab.panels.figure_slot import FigureSlot, figure_data, in_colab, words
+from glora_lab.panels.figure_slot import FigureSlot, figure_data, in_colab, is_static, words
 from glora_lab.panels.slider_names import SliderNames
 from glora_lab.training.in_turn import TURN, in_turn
 
 WIDE = {"description_width": "initial"}  # a control's label as wide as its words
 
-STATIC = "GLORA_LAB_STATIC"  # set in the environment where a page has no widgets
 SAYS_STATIC = (
     "This page shows no controls, so this is a still picture. Set the controls from Python, as in "
     "panel.rank.value = 4, and display the panel again."
@@ -99,7 +97,7 @@ class Panel(widgets.VBox):
 
     def _ipython_display_(self, **options: Any) -> None:
         """IPython asks this first, with every version of ipywidgets."""
-        if os.environ.get(STATIC):
+        if is_static():
             self._show_still()
         elif hasattr(super(), "_ipython_display_"):  # ipywidgets 7
             super()._ipython_display_(**options)
