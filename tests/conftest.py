@@ -21,7 +21,8 @@ import torch
 from beartype import BeartypeConf, beartype
 
 from glora_lab import records
-from tests.adapters.matrix.table import pytest_terminal_summary as pytest_terminal_summary
+from tests.adapters.matrix.table import write_table
+from tests.faults.counts import write_counts
 
 torch.set_num_threads(1)
 gc.disable()  # until the test modules are imported: what they make stays, and looking through it takes time
@@ -29,6 +30,11 @@ gc.disable()  # until the test modules are imported: what they make stays, and l
 # Seconds on a loaded machine say nothing, and a run that fails has to fail again.
 hypothesis.settings.register_profile("lab", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("lab")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    write_table(terminalreporter)
+    write_counts(terminalreporter)
 
 
 def check_record_shapes() -> None:

@@ -29,6 +29,7 @@ from glora_lab.adapters.lab_layer import LabLayer
 from glora_lab.measure import xray
 from tests.adapters.small_models import bits, same_bits
 from tests.adapters.test_injection import fingerprint
+from tests.faults.counts import COUNTED
 
 FILES, LONGEST = 300, 1_000
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -263,7 +264,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_every_door_reads_right_or_refuses(
-    saved: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    saved: dict[str, Path], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     counts: dict[str, Counter[str]] = {door: Counter() for door in DOORS}
     outside, models, began = [], Models(), time.process_time()
@@ -281,10 +282,10 @@ def test_every_door_reads_right_or_refuses(
             if found not in ("right", "refused"):
                 outside.append(f"file {number} ({damage.__name__}, {kind}) at {door}: {found}")
         shutil.rmtree(folder)
-    with capsys.disabled():
-        print()
-        for door, found in counts.items():
-            print(f"{door:26} right {found['right']:4}  refused {found['refused']:4}  outside {found['outside']:4}")
-        print(f"{FILES} files, {time.process_time() - began:.0f} s of this process")
+    lines = [
+        f"{door:26} right {found['right']:4}  refused {found['refused']:4}  outside {found['outside']:4}"
+        for door, found in counts.items()
+    ]
+    record_property(COUNTED, [f"{FILES} files, {time.process_time() - began:.0f} s of this process", *lines])
     assert not outside, "\n".join([f"{len(outside)} outside", *outside[:40]])
     assert all(found["right"] and found["refused"] for found in counts.values())

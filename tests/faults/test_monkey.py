@@ -20,6 +20,7 @@ from glora_lab.adapters import GraloraConfig
 from glora_lab.panels import Panel
 from glora_lab.panels.closing import tree
 from glora_lab.panels.controls import Chosen
+from tests.faults.counts import COUNTED
 from tests.faults.monkey_panels import SUBJECTS, adapted
 from tests.panels.driving import ANYTHING, allowed, controls, name_of, press, send, sent
 from tests.panels.instances import INSTANCES
@@ -143,7 +144,7 @@ def test_500_events_leave_what_is_right_or_a_refusal_in_words(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    capsys: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
 ) -> None:
     gc.collect()
     threads, started = left(), set(INSTANCES)
@@ -163,5 +164,6 @@ def test_500_events_leave_what_is_right_or_a_refusal_in_words(
     assert raised == []
     outcomes = {name: count for name, count in monkey.counts.items() if ":" in name}
     assert sum(outcomes.values()) == EVENTS and {name.split(": ")[1] for name in outcomes} == {"right", "refused"}
-    with capsys.disabled():
-        print(f"\n{EVENTS} events:", ", ".join(f"{name} {count}" for name, count in sorted(monkey.counts.items())))
+    record_property(
+        COUNTED, [f"{EVENTS} events", *(f"{name} {count}" for name, count in sorted(monkey.counts.items()))]
+    )

@@ -41,8 +41,8 @@ def _short(words: str, most: int = 150) -> str:
     return words if len(words) <= most else words[: most - 1] + "…"
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """pytest's hook, named in tests/conftest.py."""
+def write_table(terminalreporter: Any) -> None:
+    """For pytest's hook, in tests/conftest.py."""
     cells: list[Cell] = []
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, []):
