@@ -16,7 +16,7 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 # Where Colab's own versions live; its IPython and plotly warn of what Python has deprecated since.
 COLAB ?= .venv-colab
-PINNED_ALONE := --ignore=tests/panels/test_race.py --ignore=tests/panels/test_training_text.py  # they train, long
+PINNED_ALONE := --ignore=tests/ideas/training/test_panel_race.py --ignore=tests/ideas/training/test_panel_text.py  # they train, long
 COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
 NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=600 notebooks -n 2
 
@@ -59,7 +59,7 @@ notebooks: $(VENV)/test.stamp ## every notebook, in a kernel where a swallowed e
 colab: colab-panels colab-notebooks ## the panels' tests and every notebook at Colab's versions of everything but torch
 
 colab-panels: $(COLAB)/colab.stamp
-	$(TEST_ENV) $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning tests/colab tests/panels $(PINNED_ALONE) $(ARGS)
+	$(TEST_ENV) $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning tests/colab tests/page tests/ideas -k "not (measure or figure)" $(PINNED_ALONE) $(ARGS)
 
 colab-notebooks: $(COLAB)/colab.stamp
 	COLAB_RELEASE_TAG=test IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(TEST_ENV) $(COLAB)/bin/python -m pytest $(NBMAKE) $(ARGS)

@@ -23,8 +23,19 @@ def tree(path: Path) -> ast.Module:
 
 
 def part(path: Path) -> str:
-    """The part of the house that a module belongs to: `measure` for glora_lab/measure/budget.py."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    """The part of the house that a module belongs to, see `room`."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return room(".".join(parts).removesuffix(".__init__") if len(parts) > 2 else ".".join(parts))
+
+
+def room(module: str) -> str:
+    """The room of a module by its dotted name: "adapters/glora", "ideas:measure" (by the file's name), "figures"."""
+    first, *inside = module.split(".")[1:]
+    if first == "adapters" and inside:
+        return f"adapters/{inside[0]}"
+    if first == "ideas" and len(inside) == 2:
+        return f"ideas:{inside[1].partition('_')[0]}"
+    return "ideas:show" if inside == ["show"] else first
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:
@@ -37,8 +48,15 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
             # `from glora_lab import figures` names a module as well as `import glora_lab.figures` does
-            names = [f"{module}.{alias.name}" for alias in node.names] if module == "glora_lab" else [module]
-            yield from ((name, node.lineno) for name in names)
+            for alias in node.names:
+                inner = f"{module}.{alias.name}"
+                names_a_module = module == "glora_lab" or is_module(inner)
+                yield (inner if names_a_module else module), node.lineno
+
+
+def is_module(name: str) -> bool:
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return name.startswith("glora_lab.") and (path.is_dir() or path.with_suffix(".py").is_file())
 
 
 def code_cells(notebook: Path) -> list[dict]:

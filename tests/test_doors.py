@@ -15,8 +15,8 @@ from torch import nn
 
 from glora_lab import export_peft, load_adapter, load_model, xray
 from glora_lab.adapters import GloraConfig, GraloraConfig
+from glora_lab.ideas.training.panel_keep import KeepControls
 from glora_lab.panels import XrayPanel
-from glora_lab.panels.keep import KeepControls
 from tests.adapters.block_models import BlockNet, gralora_model
 from tests.adapters.small_models import glora_model, gpt2
 

@@ -15,42 +15,67 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import glora_lab
-from tests.source import MODULES, PACKAGE, ROOT, imports, part, tree
+from tests.source import MODULES, PACKAGE, ROOT, imports, part, room, tree
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-EVERYTHING_BELOW_PANELS = {
-    "records", "adapters", "models", "data", "training", "measure", "search", "figures", "checks", "cli"
+# what everybody may import: folders by name, packages that may be missing, checks of arguments and their words
+ANYBODYS = {"folders", "extras", "arguments", "wording", "regex_work", "record"}
+ROOMS_OF_ADAPTERS = {
+    "adapters/registry": set(),
+    "adapters/stamp": {"adapters/registry"},
+    "adapters/files": {"adapters/stamp"},
+    "adapters/base": set(),
+    "adapters/tuner": {"adapters/base", "adapters/files", "adapters/registry"},
+    "adapters/glora": {"adapters/base", "adapters/tuner", "adapters/registry"},
+    "adapters/gralora": {"adapters/base", "adapters/tuner", "adapters/registry"},
+    "adapters/own": {"adapters/base", "adapters/tuner", "adapters/registry"},
+}
+ADAPTERS = ROOMS_OF_ADAPTERS.keys() | {
+    "adapters", "adapters/view", "adapters/optimizers", "adapters/checkpoints", "adapters/stock"
 }  # fmt: skip
-ANYBODYS = {"folders", "extras"}  # what every door shares: folders by name, packages that may be missing
-MAY_IMPORT = {
+BELOW_PICTURES = ADAPTERS | {"ideas:record", "anatomy", "models", "data", "training", "search", "ideas:measure"}
+EVERYTHING_BELOW_PANELS = BELOW_PICTURES | {"records", "measure", "figures", "drawing", "ideas:figure", "checks", "cli"}
+MAY_IMPORT = ROOMS_OF_ADAPTERS | {
     "__init__": EVERYTHING_BELOW_PANELS,
     "folders": set(),
     "extras": set(),
-    "records": set(),
-    "adapters": {"records"} | ANYBODYS,
-    "measure": {"records", "adapters", "models"} | ANYBODYS,  # a budget is counted on a model without weights
-    "figures": {"records"} | ANYBODYS,
-    "data": {"records"} | ANYBODYS,
-    "models": {"records", "data"} | ANYBODYS,
-    "training": {"records", "data", "models"} | ANYBODYS,
-    "search": {"records", "data", "models", "training", "measure", "adapters"} | ANYBODYS,
-    "checks": EVERYTHING_BELOW_PANELS | ANYBODYS,
-    "cli": EVERYTHING_BELOW_PANELS | ANYBODYS,
-    "panels": EVERYTHING_BELOW_PANELS | ANYBODYS,
+    "wording": set(),
+    "regex_work": set(),
+    "arguments": {"wording", "regex_work"},
+    "record": set(),
+    "adapters": ADAPTERS,
+    "adapters/view": set(ROOMS_OF_ADAPTERS),
+    "adapters/optimizers": set(ROOMS_OF_ADAPTERS),
+    "adapters/checkpoints": ROOMS_OF_ADAPTERS.keys() | {"adapters/view"},
+    "adapters/stock": ADAPTERS | {"ideas:record"},
+    "anatomy": ADAPTERS,
+    "ideas:record": set(),
+    "ideas:measure": ADAPTERS | {"ideas:record", "anatomy", "models"},  # a budget is counted on a model without weights
+    "ideas:figure": {"ideas:record", "drawing"},
+    "ideas:panel": BELOW_PICTURES | {"drawing", "ideas:figure", "page"},
+    "ideas:show": {"ideas:record", "figures", "drawing", "page"},
+    "ideas": set(),
+    "drawing": set(),
+    "page": ADAPTERS | {"drawing", "data", "models", "training"},
+    "data": set(),
+    "models": {"data"},
+    "training": {"ideas:record", "data", "models"},
+    "search": BELOW_PICTURES,
+    "records": {"ideas:record"},
+    "measure": {"ideas:measure"},
+    "figures": {"ideas:figure", "drawing"},
+    "panels": {"ideas:panel", "ideas:show", "page"},
+    "checks": EVERYTHING_BELOW_PANELS,
+    "cli": EVERYTHING_BELOW_PANELS,
 }
 DRAWING = {"plotly", "ipywidgets", "anywidget", "IPython"}
+HEAVY_PACKAGES = {"torch", "transformers", "peft"}
+MAKES_NO_PICTURES = ADAPTERS | {"anatomy", "ideas:measure", "data", "models", "training", "search"}
 MUST_NOT_IMPORT = {
-    "folders": DRAWING | {"torch", "transformers", "peft"},
-    "extras": DRAWING | {"torch", "transformers", "peft"},
-    "records": DRAWING | {"torch", "transformers", "peft"},
-    "adapters": DRAWING,
-    "measure": DRAWING,
-    "data": DRAWING,
-    "models": DRAWING,
-    "training": DRAWING,
-    "search": DRAWING,
-    "figures": {"torch", "transformers", "peft", "ipywidgets"},
+    **dict.fromkeys(ANYBODYS | {"ideas:record", "records"}, DRAWING | HEAVY_PACKAGES),
+    **dict.fromkeys(MAKES_NO_PICTURES, DRAWING),
+    **dict.fromkeys(("ideas:figure", "drawing", "figures"), HEAVY_PACKAGES | {"ipywidgets"}),
 }
 CORE = {"torch", "transformers", "peft"}
 COMES_WITH_THE_CORE = {"numpy", "safetensors", "accelerate", "huggingface_hub", "tqdm", "yaml", "packaging"}
@@ -86,11 +111,10 @@ def test_imports_keep_to_the_plan(module: Path) -> None:
         top, _, rest = name.partition(".")
         where = f"{module.relative_to(ROOT)}:{line} imports {name}"
         if top == "glora_lab":
-            other = rest.split(".")[0]
-            names_no_module = other in glora_lab.__all__ or other in {"", "__version__"}
-            assert names_no_module or other == home or other in MAY_IMPORT[home], where
-            lives_elsewhere = names_no_module and other != "__version__"
-            assert not (lives_elsewhere and home != "panels"), f"{where}: name the module it lives in"
+            names_no_module = rest in glora_lab.__all__ or rest in {"", "__version__"}
+            other = home if names_no_module else room(name)
+            assert other == home or other in MAY_IMPORT[home] | ANYBODYS, where
+            assert not (rest in glora_lab.__all__ and home != "panels"), f"{where}: name the module it lives in"
         else:
             assert top not in MUST_NOT_IMPORT.get(home, set()), where
 

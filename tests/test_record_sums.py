@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from glora_lab.ideas.cost.record import KINDS
 from glora_lab.records import Cost, CostReport, PathBudget, PathCount, RankReach, Reach, WeightChange
-from glora_lab.records.cost import KINDS
-from tests.figures.literal import deep_budget, fresh_picture, glora_budget, picture
+from tests.ideas.literal import deep_budget, fresh_picture, glora_budget, picture
 
 
 def names(*layers: str) -> PathBudget:

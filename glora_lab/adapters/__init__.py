@@ -1,17 +1,18 @@
 """GLoRA and GraLoRA as PEFT tuners. Importing this enters our types into PEFT's tables."""
 
-from . import hotswap as hotswap  # PEFT swaps our adapters through it
+from glora_lab.adapters.checkpoints.load import load_adapter
+from glora_lab.adapters.glora.config import GloraConfig
+from glora_lab.adapters.glora.layer import GloraLayer, GloraLinear
+from glora_lab.adapters.glora.model import GloraModel
+from glora_lab.adapters.gralora.config import GraloraConfig
+from glora_lab.adapters.gralora.layer import GraloraLayer, GraloraLinear
+from glora_lab.adapters.gralora.model import GraloraModel
+from glora_lab.adapters.stock.export import export_peft
+from glora_lab.adapters.stock.use_in_peft import use_in_peft
+
 from . import optimizers as optimizers  # PEFT's optimizers for LoRA meet our adapters there
-from . import peft_model as peft_model  # PEFT saves and loads our adapters through it
-from .export import export_peft
-from .glora import GloraLayer, GloraLinear
-from .glora_config import GloraConfig
-from .glora_model import GloraModel
-from .gralora import GraloraLayer, GraloraLinear
-from .gralora_config import GraloraConfig
-from .gralora_model import GraloraModel
-from .interop import load_adapter
-from .stock_entries import use_in_peft
+from .checkpoints import hotswap as hotswap  # PEFT swaps our adapters through it
+from .checkpoints import peft_hooks as peft_hooks  # PEFT saves and loads our adapters through it
 
 __all__ = [
     "GloraConfig",

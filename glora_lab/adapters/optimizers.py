@@ -18,10 +18,10 @@ from typing import Any
 from peft import optimizers
 from torch import nn
 
-from .formula import LowRankPath
-from .glora import GloraLayer
-from .lab_layer import LabLayer
-from .settings import refuse
+from glora_lab.adapters.glora.formula import LowRankPath
+from glora_lab.adapters.glora.layer import GloraLayer
+from glora_lab.adapters.tuner.layer import LabLayer
+from glora_lab.arguments import refuse
 
 PLAIN, FAST = 0, 2  # PEFT's groups: A, embeddings, B, and what of B does not decay
 STOCK: dict[str, Callable[..., Any]] = {}  # PEFT's functions as they were

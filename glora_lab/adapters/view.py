@@ -15,11 +15,11 @@ from peft.tuners.lora.variants import DoraLinearVariant
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from .block_formula import block_delta, block_factors
-from .frozen_base import frozen_base
-from .glora import GloraLayer
-from .gralora import GraloraLayer
-from .parameter_layer import ParameterLayer
+from glora_lab.adapters.base.frozen import frozen_base
+from glora_lab.adapters.glora.layer import GloraLayer
+from glora_lab.adapters.gralora.formula import block_delta, block_factors
+from glora_lab.adapters.gralora.layer import GraloraLayer
+from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
 
 # over a parameter of a module (`target_parameters`), a matrix or a stack of them that no layer holds
 OVER_PARAMETERS = (ParameterLayer, ParamWrapper)
@@ -64,6 +64,13 @@ def check_is_layer(name: str, layer: BaseTunerLayer) -> None:
     if isinstance(layer, OVER_PARAMETERS):
         kind = "a LoRA" if isinstance(layer, ParamWrapper) else "an adapter"
         raise ValueError(f"`layer` (={name!r}) carries {kind} of `target_parameters`, which is no single matrix")
+
+
+def carried(layer: BaseTunerLayer) -> list[str]:
+    """The adapters that a layer carries, one whose paths are all off included."""
+    if isinstance(layer, GloraLayer):
+        return list(layer.plans)
+    return list(dict.fromkeys(name for container in layer.adapter_layer_names for name in getattr(layer, container)))
 
 
 def adapter_parameters(layer: BaseTunerLayer, adapter_name: str) -> Iterator[tuple[str, nn.Parameter]]:

@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftConfig
 from torch import nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
-from glora_lab.adapters.paths import PATHS
+from glora_lab.adapters.glora.paths import PATHS
 from glora_lab.measure import path_budget, path_picture, rank_by_k, rank_for_budget
 from glora_lab.models import architecture, load_model
 

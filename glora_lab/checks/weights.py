@@ -10,9 +10,9 @@ from torch import nn
 
 from glora_lab.adapters import GloraConfig
 from glora_lab.adapters.view import delta_matrix, find_layer
+from glora_lab.ideas.merging.record import STOCK
 from glora_lab.measure import block_detail, merge_report, path_budget
 from glora_lab.models import load_model
-from glora_lab.records.merging import STOCK
 
 from .exercise import NotYet, exercise, glora_config, matrix, near, several
 from .material import FIRST, LAYER, SECOND, adapted, baked_in, found, gralora_layer, two_adapters

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glora_lab import __version__
-from glora_lab.cli.course import FIRST, FOLDER, copy_course
 from glora_lab.extras import lacks
 from glora_lab.folders import folder_named
+
+from .course import FIRST, FOLDER, copy_course
 
 EPILOG = "Something looks wrong? `glora-lab doctor` says what is there and what to mend."
 OPEN = f"""\
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     at = given.index("--") if "--" in given else len(given)
     asked = _parser().parse_args(given[:at])
     if asked.command == "doctor":
-        from glora_lab.cli.doctor import examine, report
+        from .doctor import examine, report
 
         findings = examine()
         print(report(findings))

@@ -104,7 +104,7 @@ def _of_the_lab(asked: Iterable[Requirement]) -> list[Requirement]:
 
 
 def _notebooks() -> Iterator[Finding]:
-    from glora_lab.cli.course import course_folder
+    from .course import course_folder
 
     folder = course_folder()
     yield Finding("notebooks", f"{len(list(folder.glob('*.ipynb')))} in {folder}")
@@ -148,7 +148,7 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _kernel() -> Iterator[Finding]:
-    from glora_lab.cli.kernel import try_kernel
+    from .kernel import try_kernel
 
     kernel = try_kernel()
     yield Finding("kernel", f"ipykernel {kernel.version}, up in {kernel.seconds:.1f} s")

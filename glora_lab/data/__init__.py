@@ -12,9 +12,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from glora_lab.data.digits import CLASSES, DIGIT_TASKS, digit_parts, pretraining_part
-from glora_lab.data.task import Kind, Part, Recipe, Task
-from glora_lab.data.text import BYTES, TEXT_TASKS, decode, encode, text_parts
+from .digits import CLASSES, DIGIT_TASKS, digit_parts, pretraining_part
+from .task import Kind, Part, Recipe, Task
+from .text import BYTES, TEXT_TASKS, decode, encode, text_parts
 
 TASKS: Mapping[str, Recipe] = MappingProxyType({**DIGIT_TASKS, **TEXT_TASKS})
 

@@ -6,7 +6,7 @@ table, no grammar. The wording changes with each Python, so the model's weights 
 
 from __future__ import annotations
 
-from glora_lab.data.text import unwrapped
+from .text import unwrapped
 
 SHORTEST = 40  # characters of a paragraph
 PLAIN = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "…": "...", "—": "-", "–": "-"})

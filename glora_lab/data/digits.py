@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from glora_lab.data.task import Part, Recipe
 from glora_lab.extras import needed
+
+from .task import Part, Recipe
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glora_lab.data.task import Part, Recipe
+from .task import Part, Recipe
 
 if TYPE_CHECKING:
     from jaxtyping import Int

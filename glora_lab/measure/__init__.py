@@ -1,21 +1,21 @@
 """Computation → records: what an adapter is, costs and does, as plain numbers."""
 
-from .activity import path_activity
-from .block_detail import block_detail
-from .blocks import block_grid
-from .budget import path_budget
-from .cost import cost_report
-from .descent import descent, stable_step
-from .entanglement import gradient_report, sensible_limit
-from .equal_budget import rank_for_budget
-from .merging import merge_report
-from .paths import path_picture
-from .rank_by_k import rank_by_k
-from .reach import best_change, best_changes, best_error, rank_reach
-from .spectrum import delta_spectrum
-from .trained import trained_error
-from .weight_changes import weight_change, weight_changes
-from .xray import xray
+from glora_lab.ideas.blocks.measure import block_grid
+from glora_lab.ideas.blocks.measure_block_detail import block_detail
+from glora_lab.ideas.blocks.measure_rank_by_k import rank_by_k
+from glora_lab.ideas.budget.measure import path_budget
+from glora_lab.ideas.budget.measure_equal_budget import rank_for_budget
+from glora_lab.ideas.cost.measure import cost_report
+from glora_lab.ideas.descent.measure import descent, stable_step
+from glora_lab.ideas.entanglement.measure import gradient_report, sensible_limit
+from glora_lab.ideas.merging.measure import merge_report
+from glora_lab.ideas.paths.measure import path_picture
+from glora_lab.ideas.paths.measure_activity import path_activity
+from glora_lab.ideas.reach.measure import best_change, best_changes, best_error, rank_reach
+from glora_lab.ideas.reach.measure_trained import trained_error
+from glora_lab.ideas.reach.measure_weight_changes import weight_change, weight_changes
+from glora_lab.ideas.xray.measure import xray
+from glora_lab.ideas.xray.measure_spectrum import delta_spectrum
 
 __all__ = [
     "best_change",

@@ -1,8 +1,8 @@
 """Pretrained models: those that ship here and any other of transformers; bare architectures; a synthetic layer."""
 
-from glora_lab.models.architectures import ARCHITECTURES, architecture, meta_model
-from glora_lab.models.load import SHIPPED, load_model
-from glora_lab.models.outlier_layer import OUTLIER_LAYER, amplified, outlier_layer
+from .architectures import ARCHITECTURES, architecture, meta_model
+from .load import SHIPPED, load_model
+from .outlier_layer import OUTLIER_LAYER, amplified, outlier_layer
 
 # The share of upright digits it never saw (load_task("digits").test) that digits-vit reads right.
 DIGITS_VIT_ACCURACY = 0.993

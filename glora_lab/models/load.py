@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from glora_lab.folders import folder_named
-from glora_lab.models.architectures import model_class
+
+from .architectures import model_class
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

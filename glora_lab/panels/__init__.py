@@ -9,16 +9,16 @@ from glora_lab.extras import needed
 
 needed("a panel", "ipywidgets", "plotly", "anywidget")
 
-from glora_lab.panels.blocks import BlockPanel
-from glora_lab.panels.budget import BudgetPanel
-from glora_lab.panels.entanglement import EntanglementPanel
-from glora_lab.panels.merging import MergePanel
-from glora_lab.panels.panel import Panel, check_panels, panel_errors
-from glora_lab.panels.paths import PathPanel
-from glora_lab.panels.reach import ReachPanel
-from glora_lab.panels.show import show
-from glora_lab.panels.training import TrainPanel
-from glora_lab.panels.xray import XrayPanel
+from glora_lab.ideas.blocks.panel import BlockPanel
+from glora_lab.ideas.budget.panel import BudgetPanel
+from glora_lab.ideas.entanglement.panel import EntanglementPanel
+from glora_lab.ideas.merging.panel import MergePanel
+from glora_lab.ideas.paths.panel import PathPanel
+from glora_lab.ideas.reach.panel import ReachPanel
+from glora_lab.ideas.show import show
+from glora_lab.ideas.training.panel import TrainPanel
+from glora_lab.ideas.xray.panel import XrayPanel
+from glora_lab.page.panel import Panel, check_panels, panel_errors
 
 # PEFT 0.21 asks transformers 5.23 for an attribute by its old name, and every reader would be told so.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)

@@ -9,20 +9,21 @@ Axes carry one letter everywhere: o output channel, i input channel, n image, h 
 grid of k×k blocks m counts the output blocks and n the input blocks, both typed "k k".
 """
 
-from .blocks import BlockDetail, BlockGrid, RankAtK
-from .cost import Cost, CostReport
-from .descent import Descent, StableStep
-from .export import ExportReport, LayerExport
-from .gradients import GradientReport
-from .merging import LayerMerge, MergeReport
-from .paths import PathActivity, PathBudget, PathCount, PathPicture
-from .reach import RankReach, Reach, WeightChange
-from .record import Record
-from .spectrum import Spectrum
-from .training import Predictions, Run, Step
-from .verdict import Verdict
-from .writing import Writing
-from .xray import XrayLayer, XrayReport
+from glora_lab.ideas.blocks.record import BlockDetail, BlockGrid, RankAtK
+from glora_lab.ideas.budget.record import PathBudget, PathCount
+from glora_lab.ideas.cost.record import Cost, CostReport
+from glora_lab.ideas.descent.record import Descent, StableStep
+from glora_lab.ideas.entanglement.record import GradientReport
+from glora_lab.ideas.exercises.record import Verdict
+from glora_lab.ideas.export.record import ExportReport, LayerExport
+from glora_lab.ideas.merging.record import LayerMerge, MergeReport
+from glora_lab.ideas.paths.record import PathActivity, PathPicture
+from glora_lab.ideas.reach.record import RankReach, Reach, WeightChange
+from glora_lab.ideas.training.record import Predictions, Run, Step
+from glora_lab.ideas.training.record_writing import Writing
+from glora_lab.ideas.xray.record import XrayLayer, XrayReport
+from glora_lab.ideas.xray.record_spectrum import Spectrum
+from glora_lab.record import Record
 
 __all__ = [
     "BlockDetail",

@@ -19,9 +19,10 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
-from glora_lab.records import Step
-from glora_lab.training.in_turn import TURN, Turn, inside_a_step, lent_to
-from glora_lab.training.interrupt import interrupted
+from glora_lab.ideas.training.record import Step
+
+from .in_turn import TURN, Turn, inside_a_step, lent_to
+from .interrupt import interrupted
 
 State: TypeAlias = Literal["ready", "running", "pausing", "paused", "stopping", "stopped", "done", "failed"]
 

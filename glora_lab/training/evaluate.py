@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from glora_lab.data import Part
+from glora_lab.ideas.training.record import Predictions
 from glora_lab.models.mode import eval_mode
-from glora_lab.records import Predictions
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped

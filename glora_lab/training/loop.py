@@ -24,11 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from glora_lab.data import Part, Task
+from glora_lab.ideas.training.record import Step
 from glora_lab.models.mode import eval_mode
-from glora_lab.records import Step
-from glora_lab.training.evaluate import evaluate
-from glora_lab.training.mode import TrainMode
-from glora_lab.training.randomness import Randomness
+
+from .evaluate import evaluate
+from .mode import TrainMode
+from .randomness import Randomness
 
 Metric: TypeAlias = Callable[[nn.Module, Part], float]
 

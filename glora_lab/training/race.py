@@ -14,9 +14,10 @@ from typing import Any
 from torch import nn
 
 from glora_lab.data import Task
-from glora_lab.records import Step
-from glora_lab.training.background import Background
-from glora_lab.training.loop import fit
+from glora_lab.ideas.training.record import Step
+
+from .background import Background
+from .loop import fit
 
 
 class Race(Background):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from glora_lab.data import BYTES, decode, encode
+from glora_lab.ideas.training.record_writing import Writing
 from glora_lab.models.mode import eval_mode
-from glora_lab.records import Writing
 
 if TYPE_CHECKING:
     from jaxtyping import Int

@@ -13,7 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import grad, gradgradcheck
 
-from glora_lab.adapters import GloraConfig, GraloraConfig, by_hand, glora, one_pass, scaled_weight
+from glora_lab.adapters import GloraConfig, GraloraConfig
+from glora_lab.adapters.glora import layer as glora
+from glora_lab.adapters.glora.fast_pass import autograd as one_pass
+from glora_lab.adapters.glora.fast_pass import elementwise as scaled_weight
+from glora_lab.adapters.glora.fast_pass import forward as by_hand
 
 from .block_models import gralora_layer
 from .small_models import (

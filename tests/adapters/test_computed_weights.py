@@ -13,7 +13,7 @@ from torch.nn.utils import spectral_norm as hooked_spectral_norm
 from torch.nn.utils import weight_norm as hooked_weight_norm
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
-from glora_lab.adapters.computed_weight import how_computed
+from glora_lab.adapters.base.computed import how_computed
 
 from .small_models import bits, largest_difference, same_bits
 

@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
-from glora_lab.adapters.experts import expert_parameters, experts_left_out
+from glora_lab.adapters.tuner.experts import expert_parameters, experts_left_out
 
 from .expert_models import EXPERTS, FAMILIES, dbrx, expert_weights, moe
 from .small_models import llama

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from glora_lab.adapters import by_hand, scaled_weight
-from glora_lab.adapters.slow_precision import is_slow
+from glora_lab.adapters.glora.fast_pass import elementwise as scaled_weight
+from glora_lab.adapters.glora.fast_pass import forward as by_hand
+from glora_lab.adapters.glora.fast_pass.precision import is_slow
 
 from .block_models import gralora_layer
 from .small_models import SINGLES, conv1d, glora_layer, named

@@ -12,7 +12,7 @@ from torch import nn
 
 import glora_lab
 from glora_lab.adapters import GraloraConfig, GraloraModel
-from glora_lab.adapters.block_plan import fitting_k
+from glora_lab.adapters.gralora.blocks import fitting_k
 from glora_lab.adapters.registry import LabPeftType
 
 from .block_models import INDIVISIBLE, BlockNet, add, config, encoder, gralora_model

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from glora_lab.adapters.block_formula import block_delta, block_output
+from glora_lab.adapters.gralora.formula import block_delta, block_output
 from glora_lab.adapters.view import blocks
 
 from .block_models import BASES, KS, BlockNet, R, encoder, gralora_layer, gralora_model, stock_and_ours

@@ -13,8 +13,9 @@ import transformers
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from glora_lab.adapters import GloraConfig, GraloraConfig, by_hand
-from glora_lab.adapters.leaf_kind import Kind, verdict
+from glora_lab.adapters import GloraConfig, GraloraConfig
+from glora_lab.adapters.base.kind import Kind, verdict
+from glora_lab.adapters.glora.fast_pass import forward as by_hand
 
 from .small_models import SINGLES, bits, glora_layer, largest_difference, named, same_bits
 

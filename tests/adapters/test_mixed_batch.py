@@ -8,8 +8,9 @@ import torch
 import transformers
 from torch import nn
 
-from glora_lab.adapters import by_hand, watch
-from glora_lab.adapters.mixed_batch import rows_by_adapter
+from glora_lab.adapters.glora.fast_pass import forward as by_hand
+from glora_lab.adapters.tuner import uncalled as watch
+from glora_lab.adapters.tuner.mixed_batch import rows_by_adapter
 
 from .small_models import INERT, Net, add, expecting, glora_model, gpt2, largest_difference, t5
 

@@ -14,8 +14,11 @@ from torch.autograd import forward_ad
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from glora_lab.adapters import by_hand, glora, one_pass, scaled_weight
-from glora_lab.adapters.scaled_weight import ScaledWeight, Way
+from glora_lab.adapters.glora import layer as glora
+from glora_lab.adapters.glora.fast_pass import autograd as one_pass
+from glora_lab.adapters.glora.fast_pass import elementwise as scaled_weight
+from glora_lab.adapters.glora.fast_pass import forward as by_hand
+from glora_lab.adapters.glora.fast_pass.elementwise import ScaledWeight, Way
 
 from .block_models import gralora_layer
 from .small_models import CHOICES, SINGLES, conv1d, glora_layer, largest_difference, named

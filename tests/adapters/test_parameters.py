@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from glora_lab import export_peft, load_adapter, path_budget, xray
 from glora_lab.adapters import GloraConfig, GraloraConfig
-from glora_lab.adapters.parameter_layer import ParameterLayer
-from glora_lab.adapters.parameter_leaf import ParameterLeaf
+from glora_lab.adapters.base.parameter import ParameterLeaf
+from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
 from glora_lab.adapters.view import find_layer
 
 from .expert_models import EXPERTS, FAMILIES, IDS, dbrx, expert_weights, logits, moe

@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
-from glora_lab.adapters.paths import MODES, PATHS, plan_layer
+from glora_lab.adapters.glora.paths import MODES, PATHS, plan_layer
 
 from .small_models import CHOICES, Net, glora_layer, named
 

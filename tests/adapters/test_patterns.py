@@ -14,10 +14,11 @@ from peft.utils.other import get_pattern_key
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from glora_lab.adapters import GloraConfig, GraloraConfig, load_adapter, settings
-from glora_lab.adapters.name_patterns import check_matching, pattern_key
-from glora_lab.adapters.regex_work import steps, worst
+from glora_lab import arguments
+from glora_lab.adapters import GloraConfig, GraloraConfig, load_adapter
+from glora_lab.adapters.tuner.name_patterns import check_matching, pattern_key
 from glora_lab.measure import xray
+from glora_lab.regex_work import steps, worst
 
 from .small_models import Net, bits, glora_model, same_bits
 
@@ -104,14 +105,14 @@ def test_in_patterns_of_our_own(field, cls):
 
 @pytest.mark.parametrize("pattern", WRITTEN, ids=lambda pattern: pattern[:24])
 def test_what_people_write_is_taken_and_is_quick_on_any_name(pattern):
-    for larger in ("{}", settings.KEY, settings.SAVED):
-        settings.check_regex("x", pattern, larger)
+    for larger in ("{}", arguments.KEY, arguments.SAVED):
+        arguments.check_regex("x", pattern, larger)
     words = ["a", ".", "proj", "layers.", "q_proj.", "self_attn.", "layers.1.mlp.q.", "language.attn.proj.", "1", "_a"]
     names = [(word * 128)[:length] for word in words for length in (127, 128)]
     start = time.process_time()
     for name in [*names, *(name + "!" for name in names)]:
         re.fullmatch(pattern, name)
-        re.match(settings.KEY.format(pattern), name)
+        re.match(arguments.KEY.format(pattern), name)
     assert time.process_time() - start < 20  # milliseconds; without the rule there is no end
 
 
@@ -141,7 +142,7 @@ EXPRESSIONS = st.recursive(
 
 @given(EXPRESSIONS, st.sampled_from(["", "!", "$", "b"]))
 def test_whatever_is_taken_is_quick_on_any_name(expression, end):
-    if worst(expression + end, 128) > settings.MOST_STEPS:
+    if worst(expression + end, 128) > arguments.MOST_STEPS:
         return
     start = time.process_time()
     for word in ("a", "ab", "aab", "a.b", ".", "1", "abb."):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from glora_lab import path_budget, path_picture, xray
 from glora_lab.adapters import GloraConfig, GraloraConfig, GraloraLinear, export_peft, load_adapter
-from glora_lab.adapters.frozen_base import is_quantised
+from glora_lab.adapters.base.frozen import is_quantised
 
 from .small_models import SECOND_TUNER, SINGLES, expecting, glora_layer, largest_difference, llama, named
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
-from glora_lab.adapters.paths import MODES, PATHS
-from glora_lab.adapters.snippet import MODE_FIELDS, config_snippet
+from glora_lab.adapters.glora.paths import MODES, PATHS
+from glora_lab.adapters.stock.snippet import MODE_FIELDS, config_snippet
 
 ALL_432 = list(itertools.product(*(MODES[path] for path in PATHS)))
 RICH: dict[str, Any] = {

@@ -11,7 +11,7 @@ from peft import LoraConfig
 from peft.tuners.lora import EvaConfig
 
 from glora_lab.adapters import GraloraConfig
-from glora_lab.adapters.snippet import config_snippet
+from glora_lab.adapters.stock.snippet import config_snippet
 from tests.adapters.test_snippet import run, same_function
 
 RICH: dict[str, Any] = {

@@ -9,8 +9,8 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
-from glora_lab.adapters.lab_layer import LabLayer
-from glora_lab.adapters.stock_twin import lab_twin, stock_twin
+from glora_lab.adapters.stock.twin import lab_twin, stock_twin
+from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.view import adapted_layers
 
 SAID_TWICE = [

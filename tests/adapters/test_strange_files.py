@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig, load_adapter
-from glora_lab.adapters.adapter_files import not_finite
+from glora_lab.adapters.files import not_finite
 from glora_lab.measure import xray
 
 from .block_models import BlockNet, gralora_model

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from glora_lab.adapters import GloraConfig, GloraModel, GraloraConfig, GraloraModel
-from glora_lab.adapters.lab_layer import LabLayer
+from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.measure import path_budget
 
 CONFIGS = {

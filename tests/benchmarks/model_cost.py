@@ -23,8 +23,8 @@ from cost_table import replace_section
 from torch import Tensor, nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
+from glora_lab.ideas.cost.measure_methods import ALL_LINEAR, FULL, Method, trainable_models
 from glora_lab.measure import cost_report
-from glora_lab.measure.methods import ALL_LINEAR, FULL, Method, trainable_models
 
 TOKENS, R = 256, 8
 OURS = ("all lora", "lora without A", "all vector", "all constant")

@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig, load_adapter
-from glora_lab.adapters.lab_layer import LabLayer
+from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.measure import xray
 from tests.adapters.small_models import bits, same_bits
 from tests.adapters.test_injection import fingerprint

@@ -17,13 +17,13 @@ import torch
 
 from glora_lab import panels
 from glora_lab.adapters import GraloraConfig
+from glora_lab.page.closing import tree
+from glora_lab.page.controls.widgets import Chosen
 from glora_lab.panels import Panel
-from glora_lab.panels.closing import tree
-from glora_lab.panels.controls import Chosen
 from tests.faults.counts import COUNTED
 from tests.faults.monkey_panels import SUBJECTS, adapted
-from tests.panels.driving import ANYTHING, allowed, controls, name_of, press, send, sent
-from tests.panels.instances import INSTANCES
+from tests.page.driving import ANYTHING, allowed, controls, name_of, press, send, sent
+from tests.page.instances import INSTANCES
 
 EVENTS, SEED = 500, 14
 AT_ONE_PANEL = 5  # events, before it goes to another

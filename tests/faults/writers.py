@@ -17,7 +17,7 @@ from torch import nn
 from glora_lab import export_peft, load_adapter, xray
 from glora_lab.adapters import GloraConfig, GraloraConfig
 from glora_lab.cli import course
-from glora_lab.panels.keep import KeepControls
+from glora_lab.ideas.training.panel_keep import KeepControls
 from tests.adapters.small_models import gpt2
 from tests.faults.campaign import MINE, TARGETS, Net, Read, outputs
 from tests.faults.killing import Write

@@ -11,7 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils.hotswap import hotswap_adapter
 from torch import Tensor, nn
 
-from glora_lab.adapters.lab_layer import LabLayer
+from glora_lab.adapters.tuner.layer import LabLayer
 
 from .case import Case, NotHere, known_warnings, near, same, same_tensors
 from .living import parts

@@ -1,0 +1,1 @@
+"""GLoRA's layer as one function of autograd."""

@@ -1,0 +1,207 @@
+"""GLoRA's layer: a linear layer with five trainable paths over frozen weights.
+
+The forward pass asks the base once and adds what the paths contribute; the formula itself is in formula.py,
+shapes and inert paths are settled in paths.py, merging is in tuner/merging.py, and the pass itself in tuner/layer.py.
+What is left here is which adapter holds what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from glora_lab.adapters.base.frozen import FrozenBase, FunctionBase, frozen_base, is_transposed
+from glora_lab.adapters.base.kind import in_words
+from glora_lab.adapters.base.offload import offload_hook, onloaded
+from glora_lab.adapters.base.ordinary_mode import ordinary_mode
+from glora_lab.adapters.glora.fast_pass.autograd import applies, one_pass
+from glora_lab.adapters.tuner.layer import AS_IT_IS, LabLayer
+from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
+from glora_lab.adapters.tuner.terms import add
+
+from .config import GloraConfig
+from .formula import Path, Paths, SinglePath, bias_terms, build_path, init_path, is_dropping, output_delta, weight_terms
+from .paths import PATHS, LayerPlan
+
+
+class GloraLayer(LabLayer):
+    """The five paths of any number of adapters on one layer.
+
+    Parameters are `glora_A[name].Xd` and `.Xu` in mode lora, `.X` in vector and constant (shapes: paths.py);
+    a path that is off has no entry. `plans[name]` says what the adapter put here, and which paths are inert.
+    """
+
+    adapter_layer_names = ("glora_A", "glora_B", "glora_C", "glora_D", "glora_E")
+    other_param_names = ("r", "scaling", "plans", "glora_dropout")
+
+    def __init__(self, base_layer: nn.Module, layer_name: str = "") -> None:
+        self.begin(base_layer, layer_name)
+        for name in self.adapter_layer_names:
+            setattr(self, name, nn.ModuleDict())
+        self.glora_dropout = nn.ModuleDict()
+        self.plans: dict[str, LayerPlan] = {}
+
+    def settle(self, adapter_name: str, config: GloraConfig) -> LayerPlan:
+        plan = config.plan(
+            self.layer_name,
+            in_features=self.in_features,
+            out_features=self.out_features,
+            has_bias=self.has_bias,
+            lead=self.lead,
+        )
+        self.r[adapter_name], self.scaling[adapter_name], self.plans[adapter_name] = plan.r, plan.scaling, plan
+        self.settle_dropout(self.glora_dropout, adapter_name, config.glora_dropout)
+        return plan
+
+    @ordinary_mode()
+    def update_layer(self, adapter_name: str, config: GloraConfig) -> None:
+        """Add (or replace) the paths of one adapter."""
+        plan = self.settle(adapter_name, config)
+        for letter in PATHS:
+            modules, shapes = getattr(self, f"glora_{letter}"), plan.shapes(letter)
+            if adapter_name in modules:
+                del modules[adapter_name]
+            if shapes:
+                modules[adapter_name] = build_path(shapes, len(plan.lead or ()))
+                init_path(modules[adapter_name], letter, plan.form, self.in_features, no_op=config.init_weights)
+        self.move_to_base(adapter_name)
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the base has a bias of its own; one that merging added does not count."""
+        return (self.leaf.bias if self.kept is None else self.kept.bias) is not None
+
+    def carries(self, adapter_name: str) -> bool:
+        return adapter_name in self.plans
+
+    def contributes(self, adapter_name: str) -> bool:
+        return adapter_name in self.plans and bool(self.paths(adapter_name))
+
+    def reads_base(self, adapter_name: str) -> bool:
+        return any(self.plans[adapter_name].modes[path] != "none" for path in "ACD")
+
+    def at_once(self, x: Tensor, adapter_names: Sequence[str]) -> Tensor | None:
+        names = [name for name in adapter_names if name in self.plans]
+        if len(names) != 1:
+            return None
+        name, leaf = names[0], self.base_layer
+        offloaded = offload_hook(leaf) is not None
+        with onloaded([leaf]) if offloaded else nullcontext():
+            paths = self.paths(name)
+            dropped = ("A" in paths or "B" in paths) and is_dropping(self.dropout(name))
+            if not paths or dropped or x.is_meta or not applies(leaf, x, offloaded):
+                return None
+            if self.factor(name) != 1 and any(isinstance(path, SinglePath) for path in paths.values()):
+                return None  # there, the scaling is that of low-rank products alone
+            if self.outer:
+                self.check_base(self.reads_base(name))
+            return one_pass(paths, x, leaf, form=self.plans[name].form, scaling=self.scaling[name])
+
+    def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
+        if offload_hook(self.leaf) is None:  # a context would break the graph of torch.compile
+            return total + self._delta(x, result, adapter_name)
+        with onloaded([self.leaf]):  # the paths multiply W0 and b0 themselves
+            return total + self._delta(x, result, adapter_name)
+
+    def _delta(self, x: Tensor, result: Tensor, name: str) -> Tensor:
+        plan, factor, base = self.plans[name], self.factor(name), self.frozen_base()
+        if plan.elementwise and isinstance(base, FunctionBase) and base.layer is self.leaf:
+            raise ValueError(by_entry_of_a_function(f"layer {self.layer_name!r}", self.leaf))
+        delta = output_delta(
+            self.paths(name),
+            x,
+            result,
+            base,
+            form=plan.form,
+            scaling=plan.scaling,
+            dropout=self.dropout(name),
+        )
+        return delta if factor == 1 else delta * factor
+
+    def paths(self, adapter_name: str) -> Paths:
+        """Path letter → module, for the paths of this adapter that are on."""
+        modules = cast(
+            nn.Module, self
+        )._modules  # a look-up through the attribute would cost as much as a small product
+        held = {letter: cast(nn.Module, modules[f"glora_{letter}"])._modules for letter in PATHS}
+        return {letter: cast(Path, of[adapter_name]) for letter, of in held.items() if adapter_name in of}
+
+    def dropout(self, adapter_name: str) -> nn.Module:
+        return self.glora_dropout._modules.get(adapter_name) or AS_IT_IS
+
+    def frozen_base(self, dtype: torch.dtype | None = None) -> FrozenBase:
+        return frozen_base(self.base_layer, self.leaf, dtype)
+
+    def weight_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """{"A": W0⊙A, "B": B} as (…, out, in), for the paths that are on, from the original W0, merged or not."""
+        with self.original():
+            base, plan = self.frozen_base(dtype), self.plans[adapter_name]
+            terms = weight_terms(self.paths(adapter_name), base, form=plan.form, scaling=plan.scaling)
+            terms = self._scaled(terms, adapter_name)
+            shape = (*(self.lead or ()), self.out_features, self.in_features)
+            return {letter: term.expand(shape) for letter, term in terms.items()}
+
+    def bias_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """{"C": W0·C, "D": b0⊙D, "E": E} as (out,), for the paths that are on."""
+        with self.original():
+            base, plan = self.frozen_base(dtype), self.plans[adapter_name]
+            terms = self._scaled(bias_terms(self.paths(adapter_name), base, scaling=plan.scaling), adapter_name)
+            return {letter: term.expand(self.out_features) for letter, term in terms.items()}
+
+    def _scaled(self, terms: dict[str, Tensor], adapter_name: str) -> dict[str, Tensor]:
+        factor = self.factor(adapter_name)
+        return terms if factor == 1 else {letter: term * factor for letter, term in terms.items()}
+
+    def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        weights = [t for name in adapter_names for t in self.weight_terms(name, dtype).values()]
+        biases = [t for name in adapter_names for t in self.bias_terms(name, dtype).values()]
+        weight = add(weights) if weights else None
+        if weight is not None and is_transposed(self.leaf):
+            weight = weight.mT
+        return weight, add(biases) if biases else None
+
+
+def by_entry_of_a_function(layers: str, leaf: nn.Module) -> str:
+    """Why elementwise lora-A is refused over `leaf`."""
+    return (
+        f"Path A in mode lora multiplies W0 entry by entry, and {layers} compute(s) more than x·W0ᵀ + b0 "
+        f"({in_words(leaf)}), so that the weight need not be W0: use A_form='product', which multiplies what the layer "
+        "computes, or config_A='vector', 'constant' or 'none'."
+    )
+
+
+class GloraLinear(nn.Module, GloraLayer):
+    """GLoRA over an `nn.Linear` or a `transformers` `Conv1D`, or over a layer that already carries an adapter.
+
+    Input (..., in) of any rank, output (..., out) in the base's own dtype.
+    """
+
+    def __init__(self, base_layer: nn.Module, adapter_name: str, config: GloraConfig, layer_name: str = "") -> None:
+        super().__init__()
+        GloraLayer.__init__(self, base_layer, layer_name)
+        self._active_adapter = adapter_name
+        self.update_layer(adapter_name, config)
+
+    forward, train = LabLayer.forward, LabLayer.train  # nn.Module has its own, and comes first
+
+    def __repr__(self) -> str:
+        return "glora." + super().__repr__()
+
+
+class GloraParameter(ParameterLayer, nn.Module, GloraLayer):
+    """GLoRA over a parameter of a module: W_eff = W0 + W0⊙A + B, for each expert its own."""
+
+    def __init__(self, base_layer: nn.Module, adapter_name: str, config: GloraConfig, layer_name: str) -> None:
+        nn.Module.__init__(self)
+        self.parameter_name = layer_name.rpartition(".")[2]
+        GloraLayer.__init__(self, base_layer, layer_name)
+        self._active_adapter = adapter_name
+        self.update_layer(adapter_name, config)
+
+    def __repr__(self) -> str:
+        return "glora." + super().__repr__()

@@ -1,0 +1,99 @@
+"""GraloraModel: the tuner that `peft.get_peft_model` builds for a GraloraConfig."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import TRANSFORMERS_MODELS_TO_GRALORA_TARGET_MODULES_MAPPING
+from torch import nn
+
+from glora_lab.adapters.base.frozen import features, lead
+from glora_lab.adapters.registry import LabPeftType, register
+from glora_lab.adapters.tuner.model import LabTuner, some
+from glora_lab.adapters.tuner.weighted import Request, Sums
+
+from .blocks import BlockPlan, check_fit
+from .config import GraloraConfig
+from .layer import GraloraLayer, GraloraLinear, GraloraParameter
+from .weighted import config_of_blocks, weighted_blocks
+
+
+class GraloraModel(LabTuner):
+    """A model whose targeted layers carry GraLoRA adapters. Made by `peft.get_peft_model(model, GraloraConfig(...))`.
+
+    Raises:
+        ValueError: where the configuration matches nothing, matches a layer of an unsupported type or one that k
+            does not divide, or leaves nothing to train; the model is then as it was.
+    """
+
+    prefix = "gralora_"
+    config_class = GraloraConfig
+    tuner_layer_cls = GraloraLayer
+    parameter_layer = GraloraParameter
+    own_patterns = ("k_pattern",)
+    target_module_mapping = TRANSFORMERS_MODELS_TO_GRALORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
+
+    def _create_and_replace(  # type: ignore[override]
+        self,
+        peft_config: GraloraConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        **kwargs: Any,
+    ) -> None:
+        leaf = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
+        if self.skips(peft_config, current_key, leaf):
+            return
+        if isinstance(target, GraloraLinear):
+            target.update_layer(adapter_name, peft_config)
+        else:
+            self.put(GraloraLinear(target, adapter_name, peft_config, current_key), parent, target_name)
+
+    def skips(self, config: GraloraConfig, name: str, leaf: Any) -> bool:
+        return _plan(config, name, leaf).skipped
+
+    def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GraloraConfig) -> None:
+        plans = [_plan(config, name, leaf) for name, leaf in targets.items()]
+        check_fit(plans, config.gralora_k)
+        if all(plan.skipped for plan in plans) and not self.trains_beside(model, targets, config):
+            raise ValueError(
+                f"This GraloraConfig leaves nothing to train: with on_indivisible='skip', {_skipped(plans)} remain as "
+                "they are, and these are all that it targets. Give them a k that fits in `gralora_k` or `k_pattern`."
+            )
+
+    def weighted(self, name: str, layer: GraloraLayer, request: Request) -> Sums:
+        return weighted_blocks(name, layer, request)
+
+    def config_of_sums(self, request: Request, layers: Mapping[str, Any], sums: Mapping[str, Sums]) -> Any:
+        return config_of_blocks(request, layers, sums)
+
+    def report(self, adapter_name: str) -> None:
+        """One warning that names the layers that were skipped."""
+        config: Any = self.peft_config[adapter_name]
+        if config.on_indivisible != "skip":
+            return
+        plans = [_plan(config, name, leaf) for name, leaf in self.targets(self.model, config).items()]
+        if any(plan.skipped for plan in plans):
+            said = f"Indivisible layers, which GraLoRA leaves as they are (on_indivisible='skip'): {_skipped(plans)}."
+            warnings.warn(said, stacklevel=2)
+
+
+def _plan(config: GraloraConfig, name: str, leaf: Any) -> BlockPlan:
+    in_features, out_features = features(leaf)
+    return config.plan(name, in_features=in_features, out_features=out_features, lead=lead(leaf))
+
+
+def _skipped(plans: list[BlockPlan]) -> str:
+    by_k: dict[int, list[str]] = {}
+    for plan in plans:
+        if plan.skipped:
+            by_k.setdefault(plan.k, []).append(plan.layer)
+    return "; ".join(f"{some(names)}, which k={k} does not divide" for k, names in by_k.items())
+
+
+register(LabPeftType.GRALORA_LAB, GraloraConfig, GraloraModel)

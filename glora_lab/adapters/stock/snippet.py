@@ -1,0 +1,164 @@
+"""A configuration as the code that makes it, to copy out of the laboratory: for this library or for PEFT.
+
+PEFT's GLoRA sets A with B and D with E, so most settings cannot be said there. Where PEFT cannot say one, the
+snippet names what is in the way; it never writes a configuration that means something else. B alone is LoRA,
+with the same initial values and scaling, and is written as PEFT's LoraConfig. LoRA itself is PEFT's for both.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from peft import GraloraConfig as StockGraloraConfig
+from peft import LoraConfig, PeftConfig
+
+from glora_lab.adapters.glora.config import GloraConfig
+from glora_lab.adapters.glora.paths import PATHS
+from glora_lab.adapters.gralora.config import GraloraConfig
+from glora_lab.arguments import check_choice
+
+LIBRARIES = ("glora_lab", "peft")
+USE = "# from peft import get_peft_model\n# model = get_peft_model(model, config)\n"
+MODE_FIELDS = frozenset({"config_A_B", "config_C", "config_D_E", "config_A", "config_B", "config_D", "config_E"})
+# What PEFT knows about the run and not about the adapter; `task_type` is the one that a reader sets.
+RUN_FIELDS = frozenset(field.name for field in fields(PeftConfig)) - {"task_type"}
+STOCK_FIELDS = frozenset({"task_type", "r", "target_modules", "bias", "modules_to_save"})
+STOCK_GRALORA_FIELDS = frozenset(field.name for field in fields(StockGraloraConfig))
+LORA_NAMES = {"glora_dropout": "lora_dropout", "alpha": "lora_alpha"}
+
+
+def config_snippet(config: PeftConfig, library: str = "glora_lab", *, conv1d: bool = False) -> str:
+    """Python that makes `config`, as a variable of that name.
+
+    Args:
+        config: PEFT's LoraConfig, or this library's GloraConfig or GraloraConfig. Settings at their default are left
+            out; rank, scaling, modes and `gralora_k`, which tell what it is, are always written.
+        library: "glora_lab", or "peft" for code that needs nothing but PEFT.
+        conv1d: whether a layer that it adapts is a `Conv1D` (GPT-2), which PEFT's GLoRA does not take.
+
+    Returns:
+        Code that runs as it stands. Where PEFT cannot say the configuration, or no text can: comment lines that tell
+        why, and no code.
+
+    Raises:
+        ValueError: for another library, or another kind of configuration.
+    """
+    check_choice("library", library, LIBRARIES)
+    if isinstance(config, GloraConfig):
+        return _glora(config, library, conv1d)
+    if isinstance(config, GraloraConfig):
+        return _gralora(config, library)
+    if isinstance(config, LoraConfig):
+        return _lora(config)
+    kinds = "PEFT's LoraConfig, or this library's GloraConfig or GraloraConfig"
+    raise ValueError(f"`config` (a {type(config).__module__}.{type(config).__name__}) must be {kinds}")
+
+
+def _glora(config: GloraConfig, library: str, conv1d: bool) -> str:
+    changed = _changed(config)
+    if library == "glora_lab":
+        return _code("glora_lab", "GloraConfig", {**changed, **{f"config_{p}": config.modes[p] for p in PATHS}})
+    lora = {path: mode for path, mode in config.modes.items() if mode != "none"} == {"B": "lora"}
+    reasons = list(_not_in_lora(config) if lora else _not_in_stock_glora(config, conv1d))
+    if reasons:
+        return _refusal(reasons)
+    return _code("peft", "LoraConfig", _as_lora(config, changed)) if lora else _stock_glora(config, changed)
+
+
+def _gralora(config: GraloraConfig, library: str) -> str:
+    settings = {"r": config.r, "gralora_k": config.gralora_k, "alpha": config.alpha, **_changed(config)}
+    reasons = [
+        f"{k}={v!r}, which its GraLoRA does not have" for k, v in settings.items() if k not in STOCK_GRALORA_FIELDS
+    ]
+    if not config.init_weights:
+        reasons.append("init_weights=False, which starts from values of another size there")
+    if library == "peft" and reasons:
+        return _refusal(reasons)
+    return _code(library, "GraloraConfig", settings)
+
+
+def _lora(config: LoraConfig) -> str:
+    settings = {"r": config.r, "lora_alpha": config.lora_alpha, **_changed(config)}
+    unwritten = [f"{name}={value!r}" for name, value in settings.items() if not _is_literal(value)]
+    if unwritten:
+        return "".join(f"# No text can say this: {setting}.\n" for setting in unwritten)
+    return _code("peft", "LoraConfig", settings)
+
+
+def _is_literal(value: Any) -> bool:
+    try:
+        return bool(ast.literal_eval(repr(value)) == value)
+    except (ValueError, SyntaxError):
+        return False
+
+
+def _refusal(reasons: list[str]) -> str:
+    return "".join(f"# PEFT cannot say this: {reason}.\n" for reason in reasons)
+
+
+def _changed(config: LoraConfig | GloraConfig | GraloraConfig) -> dict[str, Any]:
+    """Field → value where it is not the default; modes apart."""
+    changed = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        if field.name not in MODE_FIELDS | RUN_FIELDS and value != default:
+            changed[field.name] = sorted(value) if isinstance(value, set) else value
+    return {"r": config.r, **changed}
+
+
+def _code(module: str, name: str, settings: Mapping[str, Any]) -> str:
+    lines = "".join(f"    {key}={value!r},\n" for key, value in settings.items())
+    return f"from {module} import {name}\n\nconfig = {name}(\n{lines})\n{USE}"
+
+
+def _stock_glora(config: GloraConfig, changed: Mapping[str, Any]) -> str:
+    modes = config.modes
+    joint = {"config_A_B": modes["A"], "config_C": modes["C"], "config_D_E": modes["D"]}
+    return _code("peft", "GloraConfig", {**{k: v for k, v in changed.items() if k in STOCK_FIELDS}, **joint})
+
+
+def _not_in_stock_glora(config: GloraConfig, conv1d: bool) -> Iterator[str]:
+    modes = config.modes
+    if conv1d:
+        yield "its GLoRA takes nn.Linear alone, and this model has Conv1D layers"
+    for one, other in ("AB", "DE"):
+        if modes[one] != modes[other]:
+            pair = f"config_{one}={modes[one]!r} with config_{other}={modes[other]!r}"
+            yield f"{pair}, for its config_{one}_{other} sets both"
+    if config.A_form != "elementwise" and modes["A"] != "none":
+        yield f"A_form={config.A_form!r}, for its A is elementwise"
+    if config.bias_free == "add" and any(modes[path] != "none" for path in "CDE"):
+        yield "bias_free='add', for it drops C, D and E on layers without a bias"
+    if not config.init_weights:
+        yield "init_weights=False, which starts from values of another size there"
+    ignored = {"A_form", "bias_free", "init_weights"}
+    if "lora" not in modes.values():
+        ignored |= {"alpha", "alpha_pattern", "use_rslora", "rank_pattern"}
+    for name, value in _changed(config).items():
+        if name not in STOCK_FIELDS | ignored:
+            yield f"{name}={value!r}, which its GLoRA does not have"
+
+
+def _not_in_lora(config: GloraConfig) -> Iterator[str]:
+    if config.path_pattern:
+        yield f"path_pattern={config.path_pattern!r}, which its LoRA does not have"
+    if not config.init_weights:
+        yield "init_weights=False, which starts from values of another size there"
+    if config.use_rslora and config.alpha is None:
+        yield "use_rslora=True for some layers only"
+
+
+def _as_lora(config: GloraConfig, changed: Mapping[str, Any]) -> dict[str, Any]:
+    """B alone in PEFT's words. Without `alpha` our product is not scaled, which is lora_alpha=r there."""
+    dropped = {"A_form", "bias_free", "path_pattern", "init_weights", "alpha_pattern"}
+    settings = {LORA_NAMES.get(name, name): value for name, value in changed.items() if name not in dropped}
+    if settings.get("bias") == "glora_only":
+        settings["bias"] = "lora_only"
+    unscaled = config.rank_pattern if config.alpha is None else {}
+    alphas = {**config.alpha_pattern, **{k: r for k, r in unscaled.items() if k not in config.alpha_pattern}}
+    settings.setdefault("lora_alpha", config.r)
+    return {**settings, **({"alpha_pattern": alphas} if alphas else {})}

@@ -1,0 +1,242 @@
+"""Merging an adapter into its base layer, and taking it out again with every bit of the base restored.
+
+PEFT's GLoRA inverts the merge: it subtracts B and divides by 1 + A, which is infinite at A = −1 and drifts in
+low precision. We keep the base's tensors aside while adapters are merged, so unmerging is an assignment, at
+the price of one copy of the merged layers. The sum of all merged adapters is always formed anew from the kept
+W0, in one fixed order, so that the order of merging leaves no trace.
+
+The merged tensors are parameters of their own: the base's may be an embedding's as well, as the heads of most
+language models have it, and putting other values into them would change that too. Unmerging brings back the
+parameters themselves, tied as they were.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer, check_adapters_to_merge
+from torch import Tensor, nn
+
+from glora_lab.adapters.base.frozen import float_dtype, is_packed, is_quantised
+from glora_lab.adapters.base.offload import keep_offloaded, onloaded
+from glora_lab.adapters.base.ordinary_mode import ordinary_mode
+
+from .outer_layers import set_aside
+from .scaling import ScaledLayer
+from .stack import StackedLayer
+
+
+@dataclass
+class KeptBase:
+    """The base's own parameters while adapters are merged into it, what scale these had, and which inner adapters
+    the parameters contain."""
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    scaling: dict[str, float]
+    inner_merged: list[list[str]]
+    inner_norms: list[dict[str, Any]]
+
+
+class MergingLayer(StackedLayer, ScaledLayer):
+    """`merge` and `unmerge` for a layer that can say what its adapters add to the weight and the bias.
+
+    A subclass has `layer_name`, `in_features`, `out_features` and `added(adapters, dtype) -> (weight delta, bias delta
+    or None)`, the weight delta in the layout of the base's weight and None where nothing is added.
+    """
+
+    kept: KeptBase | None
+    in_features: int
+    out_features: int
+
+    def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
+
+    def carries(self, adapter_name: str) -> bool:
+        raise NotImplementedError(f"{type(self).__name__} does not say what it carries")
+
+    def get_delta_weight(self, adapter: str) -> Tensor:
+        """What the adapter adds to the base's weight, in that weight's own layout and precision."""
+        with onloaded([self.get_base_layer()]):
+            weight, dtype = self.leaf.weight, float_dtype(self.leaf)
+            delta, _ = self.added([adapter], torch.promote_types(dtype, torch.float32))
+            if delta is not None:
+                return delta.to(dtype)
+            if is_packed(self.leaf):
+                return torch.zeros(self.out_features, self.in_features, dtype=dtype)
+            shape = (self.out_features, self.in_features) if is_quantised(self.leaf) else weight.shape
+            return torch.zeros(shape, dtype=dtype, device=weight.device)
+
+    @ordinary_mode()
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Put adapters into the base's weight and bias.
+
+        Args:
+            safe_merge: refuse, with the base untouched, where a merged value would not be finite.
+            adapter_names: which adapters; None for the active ones.
+
+        Raises:
+            ValueError: under `safe_merge`, naming the layer and the adapters; or where it cannot be merged, see
+                `check_stack` and `check_scaling`.
+        """
+        self.check_merged()
+        new = [name for name in check_adapters_to_merge(self, adapter_names) if self.carries(name)]
+        if not new:
+            return
+        self.check_stack()
+        had_bias = self.leaf.bias is not None
+        with self._onloaded(), set_aside(self.outer, self.leaf, again=True):
+            self._put_in(self.merged_adapters + new, safe_merge)
+        if not had_bias and self.leaf.bias is not None:
+            warn_gained_bias(self.layer_name)
+
+    @ordinary_mode()
+    def unmerge(self, adapter_names: list[str] | None = None) -> None:
+        """Take adapters (None: all) out again. The base has its exact bits back once none is left.
+
+        Raises:
+            ValueError: where the weight that holds them is computed since, see `check_writable`.
+        """
+        gone = self.merged_adapters if adapter_names is None else adapter_names
+        rest = [name for name in self.merged_adapters if name not in gone]
+        if len(rest) == len(self.merged_adapters):
+            return
+        self.check_writable()
+        with self._onloaded(), set_aside(self.outer, self.leaf, again=True):
+            self._take_out()
+            if rest:
+                self._put_in(rest)
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """As PEFT's; an adapter that is merged is taken out of the base first."""
+        self.unmerge([adapter_name])
+        super().delete_adapter(adapter_name)
+
+    def check_mergeable(self, adapter_names: list[str] | None = None, safe_merge: bool = True) -> None:
+        """Raise what `merge` would, without merging."""
+        self.check_merged()
+        asked = self.active_adapters if adapter_names is None else adapter_names
+        names = list(dict.fromkeys(n for n in [*self.merged_adapters, *asked] if self.carries(n)))
+        if len(names) > len(self.merged_adapters):
+            self.check_stack()
+        if names and safe_merge:
+            with onloaded([self.get_base_layer()]), set_aside(self.outer, self.leaf, again=False), self.original():
+                self._check_finite(*self._merged(names), names)
+
+    def check_merged(self) -> None:
+        """Refuse to compute with merged adapters whose scale has changed since."""
+        if self.kept is not None:
+            self.check_scaling(self.kept.scaling)
+
+    @contextmanager
+    def original(self) -> Iterator[None]:
+        """Within, the base has its own weight and bias, merged, offloaded or not."""
+        with onloaded([self.get_base_layer()]), self._with_kept():
+            yield
+
+    @contextmanager
+    def _with_kept(self) -> Iterator[None]:
+        if self.kept is None:
+            self.check_base(True)
+            yield
+            return
+        self.check_writable()
+        leaf, inner, contained = self.leaf, self.inner, self.inner.names()
+        merged = leaf.weight, leaf.bias
+        weight, bias = self._kept_like(leaf.weight)
+        # parameters of their own, not other data in the same ones: a backward pass may come after the exit
+        leaf.weight = nn.Parameter(weight, requires_grad=False)
+        leaf.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]
+        inner.say(self.kept.inner_merged)
+        try:
+            yield
+        finally:
+            leaf.weight, leaf.bias = merged
+            inner.say(contained)
+
+    @contextmanager
+    def _onloaded(self) -> Iterator[None]:
+        """Within, the tensors of every layer here are in place; what the base has then, accelerate brings in later."""
+        outermost: BaseTunerLayer = [*self.outer, self][0]
+        with onloaded(cast(nn.Module, outermost).modules()):
+            yield
+            keep_offloaded(self.get_base_layer())
+
+    def _put_in(self, names: list[str], safe_merge: bool = False) -> None:
+        with self.original():
+            weight, bias = self._merged(names)
+        if safe_merge:
+            self._check_finite(weight, bias, names)
+        if self.kept is None:
+            leaf = self.leaf
+            own = cast(nn.Parameter, leaf.weight), cast("nn.Parameter | None", leaf.bias)
+            self.kept = KeptBase(*own, {}, self.inner.names(), self.inner.norms())
+        self._assign(_own(weight, self.kept.weight), None if bias is None else _own(bias, self.kept.bias))
+        self.inner.redo(self.kept.inner_merged, self.kept.inner_norms)
+        self.merged_adapters, self.kept.scaling = names, {name: self.scaling[name] for name in names}
+
+    def _take_out(self) -> None:
+        kept = self.kept
+        assert kept is not None
+        weight, bias = self._kept_like(self.leaf.weight)
+        kept.weight.data = weight
+        if kept.bias is not None and bias is not None:
+            kept.bias.data = bias
+        self._assign(kept.weight, kept.bias)
+        self.inner.redo(kept.inner_merged, kept.inner_norms)
+        self.kept, self.merged_adapters = None, []
+
+    def _merged(self, names: list[str]) -> tuple[Tensor, Tensor | None]:
+        """The base's weight and bias with these adapters in, summed in at least float32 and rounded once."""
+        leaf = self.leaf
+        ordered = [name for name in self._all_available_adapter_names() if name in names]
+        dtype = torch.promote_types(leaf.weight.dtype, torch.float32)
+        with torch.no_grad():
+            weight_delta, bias_delta = self.added(ordered, dtype)
+            # tensors of their own also where nothing is added: inner adapters merge in place
+            weight = _sum(leaf.weight, weight_delta, dtype)
+            if leaf.bias is None:
+                return weight, None if bias_delta is None else bias_delta.to(weight.dtype)
+            return weight, _sum(leaf.bias, bias_delta, dtype)
+
+    def _assign(self, weight: nn.Parameter, bias: nn.Parameter | None) -> None:
+        self.leaf.weight, self.leaf.bias = weight, bias  # type: ignore[assignment]
+
+    def _check_finite(self, weight: Tensor, bias: Tensor | None, names: list[str]) -> None:
+        if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
+            raise ValueError(
+                f"NaNs detected in the merged weights. The adapter {', '.join(names)} seems to be broken "
+                f"in layer {self.layer_name!r}"
+            )
+
+    def _kept_like(self, current: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The kept weight and bias; the model may have moved, or changed precision, while merged."""
+        kept, leaf = self.kept, self.leaf
+        assert kept is not None
+        weight = kept.weight.to(device=current.device, dtype=current.dtype)
+        if kept.bias is None:
+            return weight, None
+        like = current if leaf.bias is None else leaf.bias
+        return weight, kept.bias.to(device=like.device, dtype=like.dtype)
+
+
+def _sum(base: Tensor, delta: Tensor | None, dtype: torch.dtype) -> Tensor:
+    return (base.to(dtype) if delta is None else base.to(dtype) + delta).to(base.dtype, copy=True)
+
+
+def _own(merged: Tensor, base: nn.Parameter | None) -> nn.Parameter:
+    """A parameter in the place of the base's; a bias that the base does not have is none to train."""
+    return nn.Parameter(merged, requires_grad=base is not None and base.requires_grad)
+
+
+def warn_gained_bias(layer_name: str) -> None:
+    warnings.warn(
+        f"Merging gives layer {layer_name!r} a bias that it did not have (bias_free='add'). A checkpoint of the merged "
+        "model holds a tensor more than its architecture declares; unmerging takes the bias away again.",
+        stacklevel=3,
+    )

@@ -1,0 +1,109 @@
+"""One of our layers among other tuners' layers on the same base, and what they must not do to each other.
+
+They all read and change one weight, that of the innermost layer, the leaf. A sum over it may be merged in any
+order; what looks at the weight itself may not, and is refused before anything is changed.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from glora_lab.adapters.base.computed import how_computed, is_computed
+from glora_lab.adapters.base.frozen import Leaf, is_function, is_packed, is_quantised, is_sharded
+from glora_lab.adapters.base.kind import in_words
+
+from .inner_merges import InnerMerges
+from .outer_layers import adds_only, has_dora
+from .uncalled import WatchedLayer
+
+
+class StackedLayer(WatchedLayer):
+    """The leaf beneath, the adapters beneath and above, and the checks that they allow what is asked."""
+
+    base_layer: nn.Module
+
+    @property
+    def leaf(self) -> Leaf:
+        """The innermost layer, whose weight and bias an adapter is merged into."""
+        return cast(Leaf, self.get_base_layer())
+
+    @property
+    def inner(self) -> InnerMerges:
+        """The adapters beneath, merged or not."""
+        return InnerMerges(self.base_layer)
+
+    @property
+    def outer(self) -> list[BaseTunerLayer]:
+        """The adapters that were put over this layer, outermost first."""
+        return [] if self.place is None else self.place.above(self)
+
+    def check_base(self, reads_base: bool) -> None:
+        """Refuse to compute beside a weight into which an outer adapter was merged, where that would be wrong."""
+        for tuner in self.outer:
+            if tuner.merged and (reads_base or not adds_only(tuner)):
+                raise ValueError(
+                    f"Layer {self.layer_name!r} carries {type(self).__name__} beneath {_kind(tuner)}, which is merged "
+                    "into the weight that this one needs as it was: merge both, or unmerge the outer one."
+                )
+
+    def check_writable(self) -> None:
+        """Refuse to write a weight or a bias that is no parameter."""
+        if is_computed(self.leaf):
+            raise ValueError(
+                f"Layer {self.layer_name!r} has no parameter for its {how_computed(self.leaf)}, and what is merged "
+                "would be computed away again: leave the adapter beside it, or put an nn.Parameter there first (with "
+                "torch.nn.utils.parametrize.remove_parametrizations, prune.remove, remove_weight_norm)."
+            )
+
+    def check_stack(self) -> None:
+        """Refuse to merge into a weight that is quantised, sharded, computed or read by a forward of its own, or where
+        the layer is not called, or another one on the same base would then compute something else."""
+        name, own = self.layer_name, type(self).__name__
+        self.check_called()
+        if is_quantised(self.leaf) or is_packed(self.leaf):
+            kept = f"{type(self.leaf).__module__}.{type(self.leaf).__name__}"
+            kept = kept if is_packed(self.leaf) else type(self.leaf.weight).__name__
+            raise ValueError(
+                f"Layer {name!r} keeps its weight quantised ({kept}), and would round what "
+                "is merged into it: leave the adapter beside it, or load the base in floating point and the adapter "
+                "into that, and merge there."
+            )
+        if is_sharded(self.leaf.weight):
+            raise ValueError(
+                f"Layer {name!r} is sharded over processes: save the adapter, load it into the whole model, and merge "
+                "there."
+            )
+        self.check_writable()
+        if is_function(self.leaf):
+            raise ValueError(
+                f"Layer {name!r} computes more than x·W0ᵀ + b0 ({in_words(self.leaf)}), in which a merged weight would "
+                "mean something else than the adapter beside it: leave it beside it."
+            )
+        for inner in self.inner.tuners:
+            # each would keep the base aside, and put back the other's weight
+            if isinstance(inner, StackedLayer):
+                raise ValueError(
+                    f"Layer {name!r} carries {own} over {type(inner).__name__}, which runs and trains, but cannot be "
+                    "merged: use `merge_and_unload` on the inner one before adding the outer."
+                )
+        self.check_inner_doras()
+        if any(has_dora(tuner) for tuner in self.outer):
+            raise ValueError(
+                f"Layer {name!r} carries {own} beneath a DoRA, which divides by the norm of the weight and would find "
+                "another one after this merge: it cannot be merged."
+            )
+
+    def check_inner_doras(self) -> None:
+        """Refuse to be merged over a DoRA that is not."""
+        if self.inner.unmerged_doras():
+            raise ValueError(
+                f"Layer {self.layer_name!r} carries {type(self).__name__} over a DoRA, which divides by the norm of "
+                "the weight: merge the inner DoRA first, and unmerge it last."
+            )
+
+
+def _kind(tuner: BaseTunerLayer) -> str:
+    return "a DoRA" if has_dora(tuner) else f"{type(tuner).__module__.split('.')[-2]}.{type(tuner).__name__}"

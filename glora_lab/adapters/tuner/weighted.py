@@ -1,0 +1,123 @@
+"""`add_weighted_adapter`: Σ wᵢ ΔWᵢ and Σ wᵢ Δbᵢ as one adapter.
+
+What GLoRA's paths and GraLoRA's blocks add is linear in them, path by path and block by block, whatever W0 is; so the
+sum is made of the adapters alone (glora/weighted.py, gralora/weighted.py). A sum of low-rank products is exact with
+their ranks side by side (`cat`), or as its best product of a given rank (`svd`); `linear` adds factor to factor, as
+PEFT has it, which is rough. PEFT's other ways prune single values of the factors and vote on their signs. They are
+refused: how a product is cut into factors is arbitrary, and in a grid of blocks more so.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+from glora_lab.arguments import check_number, check_positive_int, refuse
+
+WAYS = ("svd", "linear", "cat")
+Sums = dict[str, Tensor]  # name → tensor, as `LabLayer.tensors` has them
+Value = TypeVar("Value", bound=Hashable)
+
+
+class Request(NamedTuple):
+    """What was asked for, checked."""
+
+    adapters: tuple[str, ...]
+    weights: tuple[float, ...]
+    first: Any  # the configuration of the first adapter
+    how: str
+    rank: int | None
+    driver: str | None
+
+    def parts(self, layer: Any) -> list[tuple[str, float]]:
+        """(adapter, weight) of those that this layer carries."""
+        return [(name, w) for name, w in zip(self.adapters, self.weights, strict=True) if layer.carries(name)]
+
+
+def check_request(
+    configs: Mapping[str, Any],
+    adapters: Sequence[str],
+    weights: Sequence[float],
+    how: str,
+    rank: int | None,
+    driver: str | None,
+) -> Request:
+    """Check what needs no look at a layer.
+
+    Raises:
+        ValueError: with the argument, its value and the rule.
+    """
+    adapters, weights = tuple(adapters), tuple(weights)
+    if not adapters:
+        raise refuse("adapters", list(adapters), "must name at least one adapter")
+    for name in adapters:
+        if name not in configs:
+            raise ValueError(f"Adapter {name} does not exist; `adapters` can name: {', '.join(configs)}")
+    if len(weights) != len(adapters):
+        raise refuse("weights", list(weights), f"must be one number for each of {len(adapters)} adapters")
+    for weight in weights:
+        check_number("weights", weight)
+    if how not in WAYS:
+        raise ValueError(
+            f"Invalid combination_type: {how}. It must be one of {', '.join(map(repr, WAYS))}: pruning and voting work "
+            "on single values of the factors, and what a path or a block adds is their product."
+        )
+    if rank is not None:
+        check_positive_int("svd_rank", rank)
+        if how != "svd":
+            raise refuse("svd_rank", rank, f"needs combination_type='svd' (it is {how!r})")
+    for name in dict.fromkeys(adapters):
+        _check_nothing_beside(name, configs[name])
+    # of one adapter, the factors need no change but the weight
+    return Request(adapters, weights, configs[adapters[0]], "linear" if len(adapters) == 1 else how, rank, driver)
+
+
+def _check_nothing_beside(name: str, config: Any) -> None:
+    if config.target_parameters:
+        raise ValueError(f"add_weighted_adapter does not support targeting nn.Parameter (problematic adapter {name!r})")
+    if config.modules_to_save:
+        saved = list(config.modules_to_save)
+        rule = f"of adapter {name!r}: Cannot add weighted adapters if they train whole modules with modules_to_save"
+        raise refuse("modules_to_save", saved, rule)
+    if config.bias != "none":
+        raise refuse("bias", config.bias, f"of adapter {name!r}: biases of the base belong to no adapter's sum")
+
+
+@torch.no_grad()
+def fill(layer: Any, adapter: str, sums: Sums) -> None:
+    """Copy the sums into the adapter's tensors; zeros stay where these are larger."""
+    for name, tensor in layer.tensors(adapter).items():
+        tensor.zero_()
+        if name in sums:  # a hybrid's LoRA may be that of adapters on other layers
+            tensor[tuple(slice(size) for size in sums[name].shape)] = sums[name].to(tensor.device, tensor.dtype)
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """A tensor to compute with, in at least float32 and without its history."""
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def roots(weights: Sequence[float]) -> list[tuple[float, float]]:
+    """Each weight as the product of two factors of one size; the sign is the first one's, as in PEFT."""
+    return [(math.copysign(math.sqrt(abs(w)), w), math.sqrt(abs(w))) for w in weights]
+
+
+def truncated(matrix: Tensor, rank: int, driver: str | None) -> tuple[Tensor, Tensor]:
+    """The best product of that rank: (..., o, i) → (..., o, rank) and (..., rank, i), zeros beyond the matrix's own."""
+    u, s, v = torch.linalg.svd(matrix, full_matrices=False, driver=driver)
+    kept = min(rank, s.shape[-1])
+    up, down = u[..., :kept] * s[..., None, :kept], v[..., :kept, :]
+    padding = rank - kept
+    return torch.nn.functional.pad(up, (0, padding)), torch.nn.functional.pad(down, (0, 0, 0, padding))
+
+
+def prevailing(values: Mapping[str, Value]) -> tuple[Value, dict[str, Value]]:
+    """The most common value, and those of the layers that have another, under a pattern that is theirs alone."""
+    most = Counter(values.values()).most_common(1)[0][0]
+    return most, {f"^{re.escape(name)}": value for name, value in values.items() if value != most}

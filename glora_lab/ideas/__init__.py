@@ -1,0 +1,1 @@
+"""One folder a lesson: its record, its measure, its figure and its panel."""

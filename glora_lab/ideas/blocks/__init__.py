@@ -1,0 +1,1 @@
+"""GraLoRA's blocks: their norms, their factors, and the rank of the whole."""

@@ -1,0 +1,192 @@
+"""One block of ΔW as the product that it is: B_mn at the left, A_mnᵀ above, the block where they meet; and its
+spectrum beside it.
+
+Each of the three matrices has its own scale, written beside its name: B starts at zero and A does not, and on one
+scale a young adapter's B would not be seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from glora_lab.drawing.theme import DIVERGING, FROZEN, IN_AXIS, METHOD_COLORS, OUT_AXIS, draw, note, plain
+
+from .record import BlockDetail
+
+MOST_CELLS = 256  # per side; a larger block is thinned out, and says so
+COLUMNS = {"B": (0.0, 0.13), "block": (0.21, 0.62), "spectrum": (0.74, 1.0)}
+ROWS = {"A": (0.78, 1.0), "block": (0.0, 0.62)}
+SPECTRUM_ROW = (0.0, 0.92)
+
+
+def plot_block_detail(detail: BlockDetail) -> go.Figure:
+    """B_mn (o, s), A_mnᵀ (s, i), their product (o, i) with the channels' own numbers, and the singular values."""
+    panels = _panels(detail)
+    axes: dict[str, Any] = {
+        "xaxis4": {
+            "domain": COLUMNS["spectrum"],
+            "anchor": "y4",
+            "title": {"text": "singular values, in order"},
+            "dtick": 1,
+        },
+        "yaxis4": {"domain": SPECTRUM_ROW, "anchor": "x4", "rangemode": "tozero"},
+    }
+    for axis, panel in enumerate(panels, start=1):
+        axes |= _matrix_axes(axis, panel)
+    return draw(
+        [*(_heatmap(axis, panel) for axis, panel in enumerate(panels, start=1)), _spectrum(detail)],
+        _title(detail),
+        height=380,
+        notes=_notes(detail, panels),
+        shapes=_general_line(detail),
+        showlegend=False,
+        margin={"t": 78, "b": 44, "r": 20},
+        **axes,
+    )
+
+
+def describe_block_detail(detail: BlockDetail) -> str:
+    """The figure in words."""
+    where = f"Layer {detail.layer}, block m {detail.m}, n {detail.n}: {_channels(detail)}"
+    if not detail.norm:
+        return f"{where}; it is zero, nothing has changed yet."
+    values = ", ".join(f"{value:.2g}" for value in detail.singular_values[:8])
+    more = ", …" if len(detail.singular_values) > 8 else ""
+    general = f"; {_general(detail)}" if detail.hybrid_r else ""
+    others = f"; {_others(detail)}" if _others(detail) else ""
+    return f"{where}; {_size(detail)}{general}. Singular values: {values}{more}{others}."
+
+
+def _panels(detail: BlockDetail) -> list[dict[str, Any]]:
+    """B, Aᵀ and the block: values, what their axes count, and where they lie."""
+    writes, reads, columns = detail.writes, detail.reads, range(detail.B.shape[1])
+    block = "ΔW<sub>mn</sub>" if detail.scaling == 1 else f"ΔW<sub>mn</sub> = {detail.scaling:.3g} · B Aᵀ"
+    return [
+        {"name": "B<sub>mn</sub>", "values": detail.B, "y": writes, "x": columns, "at": ("B", "block")},
+        {"name": "A<sub>mn</sub>ᵀ", "values": detail.A.T, "y": columns, "x": reads, "at": ("block", "A")},
+        {"name": block, "values": detail.block, "y": writes, "x": reads, "at": ("block", "block")},
+    ]
+
+
+def _heatmap(axis: int, panel: dict[str, Any]) -> dict[str, Any]:
+    values, (down, right) = panel["values"], _steps(panel["values"])
+    limit = _largest(values) or 1.0
+    return {
+        "type": "heatmap",
+        "z": np.where(values.any(), values, np.nan)[::down, ::right].astype(np.float32),  # all zero is drawn empty
+        "x": list(panel["x"][::right]),
+        "y": list(panel["y"][::down]),
+        "colorscale": DIVERGING,
+        "zmin": -limit,
+        "zmax": limit,
+        "zmid": 0,
+        "showscale": False,
+        "name": panel["name"],
+        "xaxis": f"x{axis}",
+        "yaxis": f"y{axis}",
+        "hovertemplate": "%{y}, %{x}<br>%{z:.4g}<extra>" + panel["name"] + "</extra>",
+    }
+
+
+def _matrix_axes(axis: int, panel: dict[str, Any]) -> dict[str, Any]:
+    """Rows count downwards; the channels keep their numbers in the whole layer."""
+    column, row = panel["at"]
+    x, y = panel["x"], panel["y"]
+    box = {"showline": True, "mirror": True, "showgrid": False, "zeroline": False, "ticks": "", "tickformat": "d"}
+    across = {"domain": COLUMNS[column], "anchor": f"y{axis}", "range": (x[0] - 0.5, x[-1] + 0.5), **box}
+    down = {"domain": ROWS[row], "anchor": f"x{axis}", "range": (y[-1] + 0.5, y[0] - 0.5), **box}
+    if panel["at"] == ("B", "block"):
+        across |= {"title": {"text": "s"}, "dtick": _whole_ticks(x), "tick0": 0}
+        down["title"] = {"text": OUT_AXIS}
+    elif panel["at"] == ("block", "A"):
+        down |= {"title": {"text": "s"}, "dtick": _whole_ticks(y), "tick0": 0}
+        across["showticklabels"] = False
+    else:
+        across["title"] = {"text": IN_AXIS}
+        down["showticklabels"] = False
+    return {f"xaxis{axis}": across, f"yaxis{axis}": down}
+
+
+def _whole_ticks(axis: range) -> int:
+    return max(1, len(axis) // 4)
+
+
+def _spectrum(detail: BlockDetail) -> dict[str, Any]:
+    count = len(detail.singular_values)
+    return {
+        "type": "bar",
+        "x": list(range(1, count + 1)),
+        "y": detail.singular_values.astype(np.float32),
+        "marker": {"color": METHOD_COLORS["LoRA" if detail.k == 1 else "GraLoRA"]},
+        "width": [min(0.8, 0.2 * count)] * count,
+        "name": "spectrum",
+        "xaxis": "x4",
+        "yaxis": "y4",
+        "hovertemplate": "%{x}: %{y:.4g}<extra></extra>",
+    }
+
+
+def _notes(detail: BlockDetail, panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    notes = []
+    for panel in panels:
+        column, row = COLUMNS[panel["at"][0]], ROWS[panel["at"][1]]
+        down, right = _steps(panel["values"])
+        limit, thinned = _largest(panel["values"]), f", 1 in {max(down, right)} drawn" if max(down, right) > 1 else ""
+        says = f"±{limit:.2g}{thinned}" if limit else "still zero"
+        text = f"<b>{panel['name']}</b> <span style='font-size:11px'>{says}</span>"
+        notes.append(note(column[0], row[1], text, anchor=("left", "bottom")))
+        if not limit:
+            notes.append(note(sum(column) / 2, sum(row) / 2, "zero", anchor=("center", "middle")))
+    few = f"<b>spectrum</b> <span style='font-size:11px'>{_others(detail)}</span>"
+    notes.append(note(COLUMNS["spectrum"][0], SPECTRUM_ROW[1], few, anchor=("left", "bottom")))
+    return notes
+
+
+def _general_line(detail: BlockDetail) -> list[dict[str, Any]]:
+    """Between the block's own columns and those of a hybrid's LoRA, in both factors."""
+    if not detail.hybrid_r:
+        return []
+    at, line = detail.B.shape[1] - detail.hybrid_r - 0.5, {"color": FROZEN, "width": 2, "dash": "dot"}
+    in_b = {"x0": at, "x1": at, "xref": "x", "y0": 0, "y1": 1, "yref": "y domain"}
+    in_a = {"y0": at, "y1": at, "yref": "y2", "x0": 0, "x1": 1, "xref": "x2 domain"}
+    return [{"type": "line", "line": line, **place} for place in (in_b, in_a)]
+
+
+def _title(detail: BlockDetail) -> str:
+    size = _size(detail) if detail.norm else "zero, nothing has changed yet"
+    general = f"; {_general(detail)}" if detail.hybrid_r else ""
+    below = f"<br><span style='font-size:12px'>{_channels(detail)}{general}</span>"
+    return f"<b>{plain(detail.layer)}</b>, block m {detail.m}, n {detail.n}: {size}{below}"
+
+
+def _size(detail: BlockDetail) -> str:
+    return f"rank {detail.rank}, norm {detail.norm:.2g}, {detail.energy:.0%} of ΔW's energy"
+
+
+def _channels(detail: BlockDetail) -> str:
+    return f"reads input channels {_from_to(detail.reads)}, writes output channels {_from_to(detail.writes)}"
+
+
+def _general(detail: BlockDetail) -> str:
+    return f"the last {detail.hybrid_r} columns of B and A are the plain LoRA's, which lies under all blocks"
+
+
+def _from_to(channels: range) -> str:
+    return f"{channels[0]} to {channels[-1]}" if len(channels) > 1 else f"{channels[0]}"
+
+
+def _others(detail: BlockDetail) -> str:
+    count = min(detail.block.shape) - len(detail.singular_values)
+    return "" if not count else "the other one is zero" if count == 1 else f"the other {count} are zero"
+
+
+def _steps(values: np.ndarray) -> tuple[int, int]:
+    rows, columns = values.shape
+    return -(-rows // MOST_CELLS), -(-columns // MOST_CELLS)
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values).max(initial=0.0))

@@ -1,0 +1,64 @@
+"""The rank of the whole ΔW over k, the blocks per side: the same parameters, up to k times the rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from glora_lab.drawing.theme import METHOD_COLORS, RIGHT, draw, number
+
+from .record import BlockGrid, RankAtK
+
+
+def plot_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> go.Figure:
+    """Bars of the rank of ΔW at each k; a line where the layer of `grid` is."""
+    ks = [str(row.k) for row in rows]
+    bars = {
+        "type": "bar",
+        "x": ks,
+        "y": [row.rank for row in rows],
+        "text": [str(row.rank) for row in rows],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": [METHOD_COLORS["LoRA" if row.k == 1 else "GraLoRA"] for row in rows]},
+        "width": [min(0.8, 0.2 * len(rows))] * len(rows),
+        "name": "random values",
+        "hovertemplate": "k %{x}: rank %{y}<extra></extra>",
+    }
+    here = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [] if grid is None or grid.rank is None else [str(grid.k)],
+        "y": [] if grid is None or grid.rank is None else [grid.rank],
+        "marker": {"symbol": "line-ew", "size": 44, "line": {"color": RIGHT, "width": 5}},
+        "name": "the layer that is shown",
+        "hovertemplate": "the layer that is shown: rank %{y}<extra></extra>",
+    }
+    return draw(
+        [bars, here],
+        f"Rank of ΔW over k: {_rank_finding(rows)}<br><span style='font-size:12px'>{_params(rows)}</span>",
+        height=400,
+        legend={"y": 1.06},
+        margin={"t": 104, "b": 48},
+        xaxis={"type": "category", "title": {"text": "k, blocks per side"}, "showgrid": False},
+        yaxis={"title": {"text": "rank of ΔW"}, "rangemode": "tozero"},
+    )
+
+
+def describe_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> str:
+    """The figure in words."""
+    pairs = ", ".join(f"{row.rank} at k {row.k}" for row in rows)
+    here = f" The layer that is shown has rank {grid.rank} at k {grid.k}." if grid and grid.rank is not None else ""
+    return f"With random values the rank of ΔW is {pairs}. {_params(rows)}.{here}"
+
+
+def _rank_finding(rows: Sequence[RankAtK]) -> str:
+    return " / ".join(str(row.rank) for row in rows)
+
+
+def _params(rows: Sequence[RankAtK]) -> str:
+    counts = sorted({row.params for row in rows})
+    if len(counts) == 1:
+        return f"{number(counts[0])} parameters{' at every k' if len(rows) > 1 else ''}"
+    return f"{number(counts[0])} to {number(counts[-1])} parameters"

@@ -1,0 +1,47 @@
+"""What rank the whole ΔW has for every k that a layer allows, from real layers with random values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from glora_lab.adapters import GraloraConfig, GraloraLinear
+from glora_lab.adapters.base.frozen import features
+from glora_lab.adapters.gralora.blocks import fitting_k
+from glora_lab.adapters.view import adapter_parameters
+
+from .measure import block_grid
+from .record import RankAtK
+
+LAYER = "layer"
+
+
+@torch.no_grad()
+def rank_by_k(layer: nn.Module, config: GraloraConfig, *, seed: int = 0) -> list[RankAtK]:
+    """The rank of the whole ΔW for every k that fits, each from a real layer with random values.
+
+    Args:
+        layer: the linear layer (or Conv1D) to adapt; it is left as it is.
+        config: rank and hybrid rank; its own gralora_k is not used, nor are its initial values.
+        seed: of the random values; the global generator is left as it was.
+
+    Returns:
+        One row for each k that divides r and the features; `params` counted on the layer's own tensors.
+    """
+    rows = []
+    for k in fitting_k(*features(layer), config.r):
+        adapted = with_blocks(layer, replace(config, gralora_k=k, init_weights=False), seed=seed)
+        found: Any = adapted[LAYER]
+        params = sum(parameter.numel() for _, parameter in adapter_parameters(found, "default"))
+        rows.append(RankAtK(k, int(block_grid(adapted, LAYER).rank or 0), params))
+    return rows
+
+
+def with_blocks(layer: nn.Module, config: GraloraConfig, *, seed: int) -> nn.ModuleDict:
+    """A model of one GraLoRA layer named `LAYER` over `layer`, which is left as it is; seeded initial values."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.ModuleDict({LAYER: GraloraLinear(layer, "default", config, layer_name=LAYER)})

@@ -1,0 +1,208 @@
+"""BlockPanel: cut one layer's ΔW into k×k blocks, click one, and see its factors and what k does to the rank."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import ipywidgets as widgets
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from glora_lab.adapters import GraloraConfig
+from glora_lab.adapters.base.frozen import features
+from glora_lab.adapters.view import adapted_layers, adapter_parameters, has_factors
+from glora_lab.models import load_model
+from glora_lab.page.controls.example import linear_layers, named_layer
+from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
+from glora_lab.page.controls.widgets import Dropdown
+from glora_lab.page.figure_slot import FigureSlot
+from glora_lab.page.following import FollowingPanel
+from glora_lab.page.panel import WIDE, guarded_about
+from glora_lab.training import TrainSession
+
+from .figure_block_detail import describe_block_detail, plot_block_detail
+from .figure_rank_by_k import describe_rank_by_k, plot_rank_by_k
+from .measure import block_grid
+from .measure_block_detail import block_detail
+from .measure_rank_by_k import LAYER, rank_by_k, with_blocks
+from .panel_block_map import BlockMap
+from .panel_controls import BlockControls
+from .record import BlockDetail, BlockGrid, RankAtK
+
+
+class BlockPanel(ExampleValuesPanel, FollowingPanel):
+    """k, r and hybrid rank over one layer; the grid of its blocks, one of them in detail, and the rank over k.
+
+    Args:
+        model: the model whose layer is shown, left as it is; digits-vit by default. With a GraLoRA or LoRA on it,
+            ours or stock PEFT's, trained or from disk, the panel starts on that adapter's own values.
+        layer: a layer's name or an unambiguous end of one; the first adapted, else the first linear one.
+        k, r, hybrid_r: where the controls start, unless the model carries an adapter.
+        session: a TrainSession of this model, to be followed while it trains; see `follow`.
+
+    State: `config` (the GraloraConfig of the last k, r and hybrid rank that fitted), `grid` (BlockGrid), `selected`
+    (the chosen block m, n), `detail` (its BlockDetail), `ranks` (a RankAtK for each k that fits), `params`.
+
+    Raises:
+        ValueError: for an unknown layer, a k that does not fit it, or a session of a model without blocks.
+    """
+
+    config: GraloraConfig
+    grid: BlockGrid
+    detail: BlockDetail
+    ranks: list[RankAtK]
+    params: int
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        layer: str | None = None,
+        *,
+        k: int = 4,
+        r: int = 16,
+        hybrid_r: int = 0,
+        session: TrainSession | None = None,
+    ) -> None:
+        super().__init__()
+        self._model = load_model("digits-vit") if model is None else model
+        found = adapted_layers(self._model).items()
+        self._carried = {n: m for n, m in found if m.active_adapters and has_factors(m, m.active_adapters[0])}
+        names = list(self._carried) or linear_layers(self._model)
+        self._ranks_of = ("", 0, 0)
+        self.controls = BlockControls(self._change_settings, k=k, r=r, hybrid_r=hybrid_r)
+        self.layer_choice = Dropdown(
+            options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "320px"}
+        )
+        self._offer_values(trained=bool(self._carried))
+        self.map = BlockMap(self._select)
+        self.rank_figure, self.detail_figure = FigureSlot(height=400), FigureSlot(height=380)
+        self._note = widgets.HTML()
+        self._arrange()
+        if not self._carried:
+            self._config()  # there is no last good picture yet
+        if session is None:
+            self._change_place()
+        else:
+            self.follow(session)
+
+    @property
+    def selected(self) -> tuple[int, int]:
+        """The chosen block (m, n); `select` chooses another."""
+        return self.map.selected
+
+    def select(self, m: int, n: int) -> None:
+        """Choose a block, as a click on it does."""
+        self.map.select(m, n)
+
+    def follow(self, session: TrainSession) -> None:
+        """Show the model's adapter while this session trains it: from the event loop where one runs, else at `refresh`.
+
+        Raises:
+            ValueError: where the model carries no adapter that could be followed.
+        """
+        if not self._carried:
+            raise ValueError("`session` needs a `model` that carries GraLoRA or LoRA: give the panel the one it trains")
+        self._session = session  # from here on it rests while the model is measured
+        self.values.value = TRAINED
+        self._change_place()
+        self._follow(session)
+
+    def _look(self) -> None:
+        if self.values.value == TRAINED:
+            self._show()
+
+    def _arrange(self) -> None:
+        place = widgets.HBox([self.layer_choice, self.values, self.again], layout={"flex_flow": "row wrap"})
+        self.top.children = [place, self.controls, widgets.HBox([self._note, self._status])]
+        self.map.layout.width, self.rank_figure.layout.flex = "450px", "1 1 340px"
+        self.rank_figure.layout.width = "auto"
+        beside = widgets.HBox([self.map, self.rank_figure], layout={"flex_flow": "row wrap", "width": "100%"})
+        self.bottom.children = [beside, self.detail_figure]
+        self.layer_choice.observe(self._change_place, "value")
+        self.values.observe(self._change_place, "value")
+
+    @guarded_about("settings")
+    def _change_place(self, _: object = None) -> None:
+        """Another layer or other values: the controls follow the adapter that the model carries."""
+        if self.values.value == TRAINED:
+            found, adapter = self._adapter()
+            k, hybrid_r = (getattr(found, name, {}).get(adapter) for name in ("gralora_k", "hybrid_r"))
+            self.controls.set(k=k or 1, r=found.r[adapter], hybrid_r=hybrid_r or 0)
+        self._update()
+
+    @guarded_about("settings")
+    def _change_settings(self) -> None:
+        """Another k, r or hybrid rank: what the adapter is not is shown as an example."""
+        try:
+            self._config()
+        except ValueError as refusal:  # the last good picture stays
+            self.say(refusal)
+            return
+        self._show_example()
+
+    def _select(self) -> None:
+        with self.guard():  # what is said about a setting stays said
+            with self._measuring():
+                self._measure_detail()
+            self._show_detail()
+
+    def _update(self) -> None:
+        try:
+            self.config = self._config()
+        except ValueError as refusal:
+            self.say(refusal)
+            return
+        self._shown = layer = self.layer_choice.value  # a layer that is refused is not shown
+        values = self.values.value
+        if values == TRAINED:
+            self._source, self._source_layer = self._model, layer
+            found, adapter = self._adapter()
+            self.config.alpha = found.scaling[adapter] * (self.config.r + self.config.hybrid_r)
+        else:
+            example = replace(self.config, init_weights=values == FRESH)
+            self._source, self._source_layer = with_blocks(self._base(), example, seed=self._seed), LAYER
+            found, adapter = self._source[LAYER], "default"
+        self.params = sum(parameter.numel() for _, parameter in adapter_parameters(found, adapter))
+        asked = (layer, self.config.r, self.config.hybrid_r)
+        if asked != self._ranks_of:
+            self.ranks, self._ranks_of = rank_by_k(self._base(), self.config), asked
+        self._note.value = f"<b>{self.params:,}</b> trainable parameters in this layer. {SAYS[values]}"
+        self._show()
+
+    def _show(self) -> None:
+        """Measure and draw the blocks of the layer as it is now."""
+        with self._measuring():
+            self.grid = self._named(block_grid(self._source, self._source_layer))
+            self.map.show(self.grid)
+            self._measure_detail()
+        self._show_detail()
+        self.rank_figure.show(plot_rank_by_k(self.ranks, self.grid), describe_rank_by_k(self.ranks, self.grid))
+
+    def _measure_detail(self) -> None:
+        self.detail = self._named(block_detail(self._source, self._source_layer, *self.selected))
+
+    def _show_detail(self) -> None:
+        self.detail_figure.show(plot_block_detail(self.detail), describe_block_detail(self.detail))
+
+    def _measuring(self) -> AbstractContextManager[None]:
+        """An example rests by itself; the model does between two steps of its session."""
+        return self._resting() if self._source is self._model else nullcontext()
+
+    def _config(self) -> GraloraConfig:
+        into, out = features(self._base())
+        return self.controls.config(self.layer_choice.value, in_features=into, out_features=out)
+
+    def _base(self) -> Any:
+        """The linear layer itself, beneath any adapter."""
+        layer = self._carried.get(self.layer_choice.value) or self._model.get_submodule(self.layer_choice.value)
+        return layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer
+
+    def _adapter(self) -> tuple[Any, str]:
+        found = self._carried[self.layer_choice.value]
+        return found, found.active_adapters[0]
+
+    def _named(self, record: Any) -> Any:
+        """An example stands in a small model of its own; the record says which layer it is an example of."""
+        return replace(record, layer=self._shown)

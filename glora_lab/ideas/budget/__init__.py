@@ -1,0 +1,1 @@
+"""What an adapter costs in parameters, and methods at an equal budget."""

@@ -1,0 +1,215 @@
+"""Where the trainable parameters go: per path, and per layer or kind of layer, for one budget or several.
+
+A deep model is grouped by kind of layer (the same module in every block), so that 80 layers of seven modules
+are seven bars. Inert paths keep their place, struck, hatched and at 0: leaving them out would hide that they
+were asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import takewhile
+from typing import Any, TypeAlias
+
+import plotly.graph_objects as go
+
+from glora_lab.drawing.theme import draw, listed, number, path_color, plain, struck
+
+from .record import PathBudget
+
+MOST_LAYERS = 12  # more than these and the lower bars are kinds of layers
+LONGEST_NAME = 34
+NARROW = 0.12  # of the longest bar: a share below it is too narrow for its text, the legend names it
+HEAD, ROW, GAP, FOOT, TOP = 30, 24, 48, 52, 78  # pixels
+
+Groups = dict[str, dict[str, int]]
+Budgets: TypeAlias = PathBudget | Sequence[PathBudget] | Mapping[str, PathBudget]
+
+
+def plot_path_budget(budgets: Budgets) -> go.Figure:
+    """Bars stacked by path: above one per budget, below one per layer or kind, in a column per budget.
+
+    Args:
+        budgets: one, or several, called by their methods; or several by a name of their own.
+    """
+    budgets = _as_list(budgets)
+    groups = _groups(budgets)
+    labels = list(dict.fromkeys(label for group in groups for label in group))
+    paths = dict.fromkeys(row.path for budget in budgets for row in budget.rows)
+    traces = [trace for path in paths for trace in _bars(path, budgets, groups)]
+    upper, lower = HEAD * len(budgets), ROW * max(len(labels), 1)
+    whole = upper + GAP + lower
+    return draw(
+        traces,
+        _title(budgets),
+        height=whole + TOP + FOOT,
+        notes=_sums(budgets, groups),
+        barmode="stack",
+        margin={"t": TOP, "b": FOOT, "r": 24},
+        **_axes(budgets, groups, labels, upper / whole, lower / whole),
+    )
+
+
+def describe_path_budget(budgets: Budgets) -> str:
+    """The figure in words: the total of each budget, its parameters per path, and what is inert and why."""
+    return " ".join(_describe(budget) for budget in _as_list(budgets))
+
+
+def _as_list(budgets: Budgets) -> list[PathBudget]:
+    """Each budget once, under the name that it is drawn with."""
+    if isinstance(budgets, Mapping):
+        return [replace(budget, method=name) for name, budget in budgets.items()]
+    return [budgets] if isinstance(budgets, PathBudget) else list(budgets)
+
+
+def _describe(budget: PathBudget) -> str:
+    model = f" of {budget.model}" if budget.model else ""
+    share = f", {budget.share:.2%} of the frozen ones" if budget.model_params else ""
+    paths = listed(f"{path} {count:,}" for path, count in budget.by_path().items() if count)
+    inert = "".join(f" {path} is inert{_in_some(budget, path)}: {reason}." for path, reason in budget.inert().items())
+    where = f" in {len(budget.by_layer())} layers{model}: {paths}." if budget.rows else f" in no layer{model}."
+    return f"{budget.method} trains {budget.total:,} parameters{share},{where}{inert}"
+
+
+def _in_some(budget: PathBudget, path: str) -> str:
+    """Nothing where a path is inert in every layer, else in how many of them."""
+    if path in budget.inert_everywhere():
+        return ""
+    return f" in {budget.inert_layers()[path]} of {len(budget.by_layer())} layers"
+
+
+def _title(budgets: Sequence[PathBudget]) -> str:
+    if not any(budget.total for budget in budgets):
+        return f"{listed(f'<b>{plain(budget.method)}</b>' for budget in budgets)}: nothing to train"
+    if len(budgets) == 1:
+        of = f"{budgets[0].share:.2%} of {plain(budgets[0].model) or 'the model'}" if budgets[0].model_params else ""
+        share = f", {of}" if of else ""
+        return f"<b>{plain(budgets[0].method)}</b> trains {number(budgets[0].total)} parameters{share}"
+    model = budgets[0].model if budgets else ""
+    least, most = (end(budgets, key=lambda budget: budget.total) for end in (min, max))
+    if len(budgets) > 2 and least.total < most.total:
+        says = f"from {_total(least)} to {_total(most)}"
+    else:
+        says = listed(map(_total, budgets))
+    return f"Trainable parameters{' of ' + plain(model) if model else ''}: {says}"
+
+
+def _total(budget: PathBudget) -> str:
+    return f"<b>{plain(budget.method)}</b> {number(budget.total)}"
+
+
+def _names(budgets: Sequence[PathBudget]) -> list[str]:
+    """One category per budget: equal method names are told apart by an invisible space."""
+    return [plain(budget.method) + "\u200b" * n for n, budget in enumerate(budgets)]
+
+
+def _groups(budgets: Sequence[PathBudget]) -> list[Groups]:
+    """Label of the row → path → parameters, of each budget: layers, or kinds where a budget has many of them.
+
+    All in one way, so that a row is the same layers in every column.
+    """
+    if all(len(budget.by_layer()) <= MOST_LAYERS for budget in budgets):
+        words = [name.split(".")[:-1] for budget in budgets for name in budget.by_layer()]
+        shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*words, strict=False)))
+        return [
+            {_short(".".join(name.split(".")[shared:])): paths for name, paths in budget.by_layer_and_path().items()}
+            for budget in budgets
+        ]
+    kinds = PathBudget(tuple(row for budget in budgets for row in budget.rows)).kinds()
+    return [_by_kind(budget, kinds) for budget in budgets]
+
+
+def _by_kind(budget: PathBudget, kinds: Mapping[str, str]) -> Groups:
+    members = Counter(kinds[layer] for layer in budget.by_layer())
+    return {_short(f"{kind} ×{members[kind]}"): paths for kind, paths in budget.by_kind_and_path(kinds).items()}
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :]
+
+
+def _bars(path: str, budgets: Sequence[PathBudget], groups: Sequence[Groups]) -> list[dict[str, Any]]:
+    """One path: its share of every budget's total, and its share of every row of every column."""
+    sums = [budget.by_path().get(path, 0) for budget in budgets]
+    inert = any(path in budget.inert() for budget in budgets)
+    if not any(sums) and not inert:
+        return []
+    modes = {row.mode for budget in budgets for row in budget.rows if row.path == path}
+    name = plain(f"{path} {modes.pop()}" if len(modes) == 1 else path)
+    look: dict[str, Any] = {"color": path_color(path), "line": {"width": 0}}
+    if not any(sums):
+        name = f"{struck(name)} inert, 0"
+        look["pattern"] = {"shape": "x", "size": 5, "fillmode": "overlay", "fgopacity": 1}
+    hover = f"{name}: %{{x:,}}<br>%{{y}}<extra></extra>"
+    common = {"type": "bar", "orientation": "h", "marker": look, "name": name, "legendgroup": path}
+    common["hovertemplate"] = hover
+    widest = max(budget.total for budget in budgets)
+    total = {
+        "x": sums,
+        "y": _names(budgets),
+        "text": [f"{path} {number(count)}" if count > NARROW * widest else "" for count in sums],
+        "textposition": "inside",
+        "insidetextanchor": "middle",
+        "textangle": 0,
+        "textfont": {"color": "#FFFFFF"},
+    }
+    columns = [
+        {
+            "x": [paths.get(path, 0) for paths in group.values()],
+            "y": list(group),
+            "xaxis": f"x{n + 2}",
+            "yaxis": f"y{n + 2}",
+            "showlegend": False,
+        }
+        for n, group in enumerate(groups)
+        if any(paths.get(path) for paths in group.values())
+    ]
+    return [{**common, **bars} for bars in (total, *columns)]
+
+
+def _sums(budgets: Sequence[PathBudget], groups: Sequence[Groups]) -> list[dict[str, Any]]:
+    """At the end of each bar its sum, and beside a total what is inert there."""
+    notes = []
+    for n, (name, budget) in enumerate(zip(_names(budgets), budgets, strict=True)):
+        share = f" · {budget.share:.2%}" if budget.model_params else ""
+        dead = budget.inert_everywhere()
+        inert = f" · {', '.join(struck(path) for path in dead)} inert" if dead else ""
+        notes.append({"x": budget.total, "y": name, "text": f"{budget.total:,}{share}{inert}"})
+        axes = {"xref": f"x{n + 2}", "yref": f"y{n + 2}", "font": {"size": 11}}
+        rows = ((label, sum(paths.values())) for label, paths in groups[n].items())
+        notes += [{"x": total, "y": label, "text": number(total), **axes} for label, total in rows]
+    return [{"showarrow": False, "xanchor": "left", "xshift": 4, **words} for words in notes]
+
+
+def _axes(
+    budgets: Sequence[PathBudget], groups: Sequence[Groups], labels: list[str], upper: float, lower: float
+) -> dict[str, Any]:
+    """The totals across the figure's width; under them the columns, which share one scale."""
+    rows = {"autorange": "reversed", "type": "category", "showgrid": False, "ticks": ""}
+    room = 1.45 * max((budget.total for budget in budgets), default=0) or 1
+    bars: dict[str, Any] = {"showgrid": False, "showticklabels": False, "ticks": "", "range": (0, room)}
+    axes = {"xaxis": bars, "yaxis": {"domain": (1 - upper, 1), **rows}}
+    first = next((n for n, budget in enumerate(budgets) if budget.total), 0)  # an empty column shows nothing
+    longest = max((sum(paths.values()) for group in groups for paths in group.values()), default=0) or 1
+    between = 0.04
+    width = (1 + between) / max(len(budgets), 1) - between
+    for n, budget in enumerate(budgets):
+        axes[f"xaxis{n + 2}"] = {
+            "domain": (n * (width + between), min(n * (width + between) + width, 1)),
+            "anchor": f"y{n + 2}",
+            "range": (0, 1.28 * longest),
+            "nticks": 5,
+            "title": {"text": f"{plain(budget.method)}, parameters"},
+        }
+        axes[f"yaxis{n + 2}"] = {
+            "domain": (0, lower),
+            "anchor": f"x{n + 2}",
+            "categoryorder": "array",
+            "categoryarray": labels,
+            "range": (len(labels) - 0.5, -0.5),
+            "showticklabels": n == first,
+            **{key: value for key, value in rows.items() if key != "autorange"},
+        }
+    return axes

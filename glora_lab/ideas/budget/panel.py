@@ -1,0 +1,146 @@
+"""BudgetPanel: what a configuration costs on a model, GLoRA beside LoRA, and the code to take away."""
+
+from __future__ import annotations
+
+import functools
+import html
+from dataclasses import replace
+
+import ipywidgets as widgets
+from peft import LoraConfig
+from torch import nn
+
+from glora_lab.adapters import GloraConfig
+from glora_lab.adapters.stock.snippet import LIBRARIES, config_snippet
+from glora_lab.drawing.equation import equation
+from glora_lab.models import ARCHITECTURES, architecture, load_model, meta_model
+from glora_lab.page.controls.example import glora_config
+from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice
+from glora_lab.page.controls.targets import TargetControls
+from glora_lab.page.controls.widgets import Dropdown, IntSlider
+from glora_lab.page.figure_slot import FigureSlot
+from glora_lab.page.panel import Panel, guarded, guarded_about
+
+from .figure import describe_path_budget, plot_path_budget
+from .measure import budget_on, path_budget
+from .record import PathBudget
+
+SHIPPED, GIVEN = "digits-vit", "this model"
+COPY = "navigator.clipboard.writeText(this.parentElement.querySelector('pre').textContent)"
+
+
+@functools.cache
+def bare_model(name: str) -> nn.Module:
+    """A well-known architecture without weights, built once and never adapted: building takes longer than counting."""
+    return meta_model(architecture(name))
+
+
+class BudgetPanel(Panel):
+    """Model, target modules, rank and modes → parameters per path and layer, beside LoRA of the same rank.
+
+    Args:
+        model: a model to count on, beside digits-vit and the well-known architectures; it is left as it is.
+
+    State: `config` (the GloraConfig), `budget` and `lora` (PathBudgets; without rows where nothing can be
+    trained), `snippet` (the configuration as code).
+    """
+
+    config: GloraConfig
+    budget: PathBudget
+    lora: PathBudget
+    snippet: str
+
+    def __init__(self, model: nn.Module | None = None) -> None:
+        super().__init__()
+        self._given = model
+        self._loras: dict[tuple[object, ...], PathBudget] = {}  # LoRA's count does not change with the modes
+        names = ([] if model is None else [GIVEN]) + [SHIPPED, *ARCHITECTURES]
+        self.model_choice = Dropdown(options=names, description="model")
+        self.rank = IntSlider(8, 1, 64, description="rank", continuous_update=False)
+        self.bias_free = choice("C, E without a bias", ["drop", "add"])
+        self.code_for = choice("code for", LIBRARIES)
+        self.targets = TargetControls(self._change_settings)
+        self.modes = ModeControls(DEFAULT, self._change_settings)
+        self.figure = FigureSlot(height=360)
+        self._equation, self._note, self._code = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        what = widgets.HBox([self.model_choice, self.rank, self.bias_free], layout={"flex_flow": "row wrap"})
+        self.top.children = [self._equation, what, self.targets, self.modes]
+        self.bottom.children = [self._note, self.figure, self.code_for, self._code]
+        self.model_choice.observe(self._change_model, "value")
+        self.rank.observe(self._change_settings, "value")
+        self.bias_free.observe(self._change_settings, "value")
+        self.code_for.observe(self._change_library, "value")
+        self._change_model()
+
+    @guarded_about("settings")
+    def _change_model(self, _: object = None) -> None:
+        name = self.model_choice.value
+        self._counted: nn.Module
+        if name in ARCHITECTURES:
+            self._counted = bare_model(name)
+            self.targets.offer(self._counted)
+        else:
+            model = self._given if name == GIVEN and self._given is not None else load_model(SHIPPED)
+            self._counted = model
+            self.targets.offer(model)
+        self._update()
+
+    @guarded_about("settings")
+    def _change_settings(self, _: object = None) -> None:
+        self._update()
+
+    def _update(self) -> None:
+        self._note.value = "counting …"
+        names, r, modes = self.targets.targets, self.rank.value, self.modes.modes
+        self.config = glora_config(names, modes, r=r, bias_free=self.bias_free.value)
+        self.lora = self._count_lora(LoraConfig(r=r, target_modules=names))
+        self.budget = self._count_glora()
+        sums, inert = self.budget.by_path(), self.budget.inert_everywhere()
+        self._equation.value = equation(modes, inert)
+        self.modes.show_params({path: n for path, n in sums.items() if modes[path] != "none"}, inert)
+        budgets = [self.budget, self.lora]
+        self.figure.show(plot_path_budget(budgets), describe_path_budget(budgets))
+        self._write_code()
+        self._note.value = f"<b>{self.budget.total:,}</b> trainable parameters"
+
+    def _count_glora(self) -> PathBudget:
+        """The budget; where nothing can be trained the reason is said, and inert paths are counted as such."""
+        try:
+            return self._count(self.config)
+        except ValueError as refusal:
+            self.say(refusal)
+        try:
+            modes = {**self.modes.modes, "B": "constant"}  # one that always trains, to ask about the others
+            asked = self._count(glora_config(self.targets.targets, modes, bias_free=self.bias_free.value))
+        except ValueError:
+            return PathBudget((), model=self._counted_name)
+        return replace(asked, rows=tuple(row for row in asked.rows if row.path != "B"))
+
+    def _count_lora(self, config: LoraConfig) -> PathBudget:
+        key = (self._counted_name, config.r, *sorted(self.targets.targets))
+        if key not in self._loras:
+            try:
+                self._loras[key] = self._count(config)
+            except ValueError:  # no target: said for GLoRA
+                self._loras[key] = PathBudget((), method="LoRA", model=self._counted_name)
+        return self._loras[key]
+
+    def _count(self, config: GloraConfig | LoraConfig) -> PathBudget:
+        count = budget_on if self.model_choice.value in ARCHITECTURES else path_budget
+        return replace(count(self._counted, config), model=self._counted_name)
+
+    @property
+    def _counted_name(self) -> str:
+        return type(self._given).__name__ if self.model_choice.value == GIVEN else self.model_choice.value
+
+    @guarded
+    def _change_library(self, _: object) -> None:
+        self._write_code()
+
+    def _write_code(self) -> None:
+        self.snippet = config_snippet(self.config, self.code_for.value, conv1d=self.targets.conv1d)
+        box = "margin:0;padding:8px;line-height:1.35;border:1px solid rgba(128,128,128,.4);border-radius:4px"
+        self._code.value = (
+            f'<div><pre tabindex="0" aria-label="code" style="{box}">{html.escape(self.snippet)}</pre>'
+            f'<button class="jupyter-button" onclick="{COPY}">Copy</button></div>'
+        )

@@ -1,0 +1,1 @@
+"""What a step of training costs: time and memory, method beside method."""

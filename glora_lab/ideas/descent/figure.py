@@ -1,0 +1,136 @@
+"""How the loss falls step by step, and the largest stable step of each method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from glora_lab.drawing.theme import LINE, dashes, draw, listed, path_color, plain
+
+from .record import Descent, StableStep
+
+CEILING = 1000.0  # times the first loss: what climbs above it leaves the picture
+OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
+
+
+def plot_descent(descents: Descent | Mapping[str, Descent]) -> go.Figure:
+    """The loss after each step, one line a descent in its method's colour; those of one method differ in dashes.
+
+    Raises:
+        ValueError: where there is none.
+    """
+    named = _named(descents, Descent, "descents")
+    first = max(descent.losses[0] for descent in named.values())
+    shown = [_shown(descent.losses, CEILING * first) for descent in named.values()]
+    drawn = zip(named.items(), shown, dashes(descent.method for descent in named.values()), strict=True)
+    lines = [_line(name, descent, losses, dash) for (name, descent), losses, dash in drawn]
+    start = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": first, "y1": first}
+    return draw(
+        lines,
+        _descent_title(named),
+        height=340,
+        shapes=[start | {"line": {"color": LINE, "width": 1.5, "dash": "dash"}}],
+        margin={"t": 84},
+        xaxis={"title": {"text": "step"}},
+        yaxis={"title": {"text": "loss on the batch"}, "type": "log", "dtick": 1, "exponentformat": "power"},
+    )
+
+
+def describe_descent(descents: Descent | Mapping[str, Descent]) -> str:
+    """The figure in words."""
+    named = _named(descents, Descent, "descents")
+    each = (
+        f"{name} with {OPTIMIZERS.get(descent.optimizer, descent.optimizer)} at learning rate {descent.lr:.2g}: "
+        f"loss {descent.losses[0]:.3g} at first, {_end(descent)} after {len(descent.losses) - 1} steps"
+        for name, descent in named.items()
+    )
+    return f"{'; '.join(each)}."
+
+
+def plot_stable_step(steps: StableStep | Mapping[str, StableStep]) -> go.Figure:
+    """The largest stable learning rate of each as a bar, and how it compares with the first.
+
+    Raises:
+        ValueError: where there is none.
+    """
+    named = _named(steps, StableStep, "steps")
+    ratios = _ratios(named)
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [step.largest for step in named.values()],
+        "y": [plain(name) for name in named],
+        "text": [f"{step.largest:.2g} (×{ratios[name]:.2f})" for name, step in named.items()],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": [path_color(step.method.removeprefix("stock ")) for step in named.values()]},
+        "hovertemplate": "%{y}: %{x:.3g}<extra></extra>",
+    }
+    return draw(
+        [bars],
+        _step_title(named, ratios),
+        height=110 + 44 * len(named),
+        margin={"t": 48, "l": 120, "r": 120},
+        xaxis={"title": {"text": "largest stable learning rate"}, "rangemode": "tozero", "exponentformat": "power"},
+        yaxis={"autorange": "reversed", "ticks": ""},
+    )
+
+
+def describe_stable_step(steps: StableStep | Mapping[str, StableStep]) -> str:
+    """The figure in words."""
+    named = _named(steps, StableStep, "steps")
+    ratios, first = _ratios(named), next(iter(named))
+    times = {name: f", {ratio:.2f} times {first}'s" for name, ratio in ratios.items() if name != first}
+    each = (f"{name} {step.largest:.2g}{times.get(name, '')}" for name, step in named.items())
+    what = "Largest learning rate at which plain gradient descent never leaves the loss above its start"
+    return f"{what}: {'; '.join(each)}."
+
+
+def _named(given: Any, kind: type, argument: str) -> dict[str, Any]:
+    named = {str(given.method): given} if isinstance(given, kind) else dict(given)  # type: ignore[attr-defined]
+    if not named:
+        raise ValueError(f"`{argument}` (={named}) must be at least one")
+    return named
+
+
+def _shown(losses: np.ndarray, ceiling: float) -> np.ndarray:
+    """A log axis has no place for what is not finite, and one that diverged would press the others flat."""
+    return np.where(np.isfinite(losses) & (losses < ceiling), losses, np.nan)
+
+
+def _line(name: str, descent: Descent, losses: np.ndarray, dash: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "x": np.arange(len(losses)),
+        "y": losses,
+        "mode": "lines",
+        "name": f"{plain(name)}, learning rate {descent.lr:.2g}",
+        "line": {"color": path_color(descent.method.removeprefix("stock ")), "width": 2, "dash": dash},
+        "hovertemplate": "step %{x}: %{y:.4g}<extra>" + plain(name) + "</extra>",
+    }
+
+
+def _end(descent: Descent) -> str:
+    return f"{descent.final:.3g}" if np.isfinite(descent.final) else "not finite"
+
+
+def _descent_title(named: Mapping[str, Descent]) -> str:
+    higher = [plain(name) for name, descent in named.items() if not descent.final <= descent.losses[0]]
+    lower = [f"{_end(d)} with {plain(name)}" for name, d in named.items() if d.final <= d.losses[0]]
+    where = [f"above its start with {listed(higher)}"] if higher else []
+    return f"The loss ends {', '.join(where + ([f'at {listed(lower)}'] if lower else []))}"
+
+
+def _ratios(named: Mapping[str, StableStep]) -> dict[str, float]:
+    first = next(iter(named.values())).largest
+    return {name: step.largest / first for name, step in named.items()}
+
+
+def _step_title(named: Mapping[str, StableStep], ratios: Mapping[str, float]) -> str:
+    name, first = max(ratios, key=lambda name: ratios[name]), next(iter(named))
+    if name == first:
+        return f"{plain(first)} takes the largest stable step"
+    return f"{plain(name)} takes a stable step {ratios[name]:.2f} times as large as {plain(first)}'s"

@@ -1,0 +1,1 @@
+"""One wild input channel, and how far it reaches into the gradient of the others."""

@@ -1,0 +1,206 @@
+"""EntanglementPanel: one input channel goes wild, and how far that reaches under LoRA and under GraLoRA."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+from peft import LoraConfig, PeftConfig
+from torch import nn
+
+from glora_lab.adapters import GraloraConfig
+from glora_lab.adapters.gralora.blocks import fitting_k
+from glora_lab.anatomy.batch import Batch, Loss
+from glora_lab.arguments import check_count, check_positive_int
+from glora_lab.data import load_task
+from glora_lab.drawing.theme import listed
+from glora_lab.models import load_model
+from glora_lab.page.controls.example import linear_layers, named_layer
+from glora_lab.page.controls.modes import choice
+from glora_lab.page.controls.widgets import Dropdown, FloatLogSlider, IntSlider
+from glora_lab.page.figure_slot import FigureSlot, words
+from glora_lab.page.panel import Panel, guarded, guarded_about
+
+from .figure import describe_gradient_report, plot_gradient_report
+from .measure import SCALINGS, sensible_limit, usual_deviation
+from .panel_outlier_source import LayerSource, SyntheticSource, own_copy
+from .record import LIMIT, GradientReport
+
+SYNTHETIC = "synthetic layer"
+IMAGES = 32
+LABEL = {"description_width": "110px"}
+
+
+class EntanglementPanel(Panel):
+    """Outlier, rank, k and convention → full fine-tuning's gradient beside what LoRA and GraLoRA make of it.
+
+    Args:
+        model: a model whose layers can be chosen beside the synthetic one; digits-vit by default. It is left as it is.
+        batch: what its loss is taken on, as in `gradient_report`; 32 training images of `task` by default.
+        loss: `loss(outputs, targets)` for a batch (inputs, targets).
+        layer: where to start: a layer of the model by its name, or an unambiguous end of one; None for the synthetic.
+        task: a key of `TASKS`.
+        size: input and output channels of the synthetic layer; `rank`, `k` and `seed` are where the controls start.
+
+    On a real layer the panel finds the strongest channel and starts on it with magnitude 1, which changes nothing;
+    the magnitude multiplies the chosen channel before it enters the layer.
+
+    State: `configs` and `reports` by name, LoRA first; `contaminated`, the blocks (m, n) in which GraLoRA's gradient
+    is off by more than `limit`. A setting that cannot be is said, and all of this stays as it was; a layer that the
+    batch does not reach is not moved to.
+
+    Raises:
+        ValueError: for an unknown layer or task, a number that is none, or a model that carries an adapter.
+    """
+
+    configs: dict[str, PeftConfig]
+    reports: dict[str, GradientReport]
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        batch: Batch | None = None,
+        *,
+        loss: Loss | None = None,
+        layer: str | None = None,
+        task: str = "digits-turned",
+        size: int = 128,
+        rank: int = 64,
+        k: int = 4,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("size", size), ("rank", rank), ("k", k)):
+            check_positive_int(name, value)
+        check_count("seed", seed)
+        self.configs, self.reports, self.limit = {}, {}, LIMIT
+        self._model = own_copy(load_model("digits-vit") if model is None else model)
+        self._batch, self._batch_says = (batch, "the batch that was given") if batch is not None else _images(task)
+        self._loss, self._size, self._seed, self._following = loss, size, seed, False
+        names = linear_layers(self._model)
+        start = SYNTHETIC if layer is None else named_layer(names, layer)
+        self._source: SyntheticSource | LayerSource = SyntheticSource(size)
+        self.layer_choice = Dropdown(
+            options=[SYNTHETIC, *names], value=start, description="layer", style=LABEL, layout={"width": "410px"}
+        )
+        self.channel = _slider(IntSlider, "outlier channel", 0, min=0, max=size - 1)
+        self.magnitude = _slider(FloatLogSlider, "magnitude ×", 1.0, min=0, max=3, step=0.1, readout_format=".3g")
+        self.rank = _slider(IntSlider, "rank", rank, min=min(4, rank), max=max(128, rank), step=1 if rank % 4 else 4)
+        self.k = _slider(IntSlider, "k", k, min=1, max=max(16, k))
+        self.scaling = choice("scaling", SCALINGS)
+        self.scaling.value = "equal decrease"
+        self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
+        self.figure = FigureSlot(height=632)
+        self._note = widgets.HTML()
+        self._arrange()
+        self._change_layer()
+
+    @property
+    def contaminated(self) -> list[tuple[int, int]]:
+        """The blocks of GraLoRA whose gradient is off by more than `limit`; its report is the last."""
+        return [*self.reports.values()][-1].contaminated(self.limit) if self.reports else []
+
+    def _arrange(self) -> None:
+        wrap = {"flex_flow": "row wrap"}
+        self.top.children = [
+            widgets.HBox([self.layer_choice, self.again], layout=wrap),
+            widgets.HBox([self.channel, self.magnitude], layout=wrap),
+            widgets.HBox([self.rank, self.k], layout=wrap),
+            self.scaling,
+        ]
+        self.bottom.children = [self._note, self.figure]
+        self.layer_choice.observe(self._change_layer, "value")
+        self.again.on_click(self._draw_again)
+        for control in (self.channel, self.magnitude, self.rank, self.k, self.scaling):
+            control.observe(self._change_settings, "value")
+
+    @guarded
+    def _change_layer(self, _: object = None) -> None:
+        """Another layer; where it cannot be shown, the choice goes back to the one that is."""
+        if self._following:
+            return
+        try:
+            self._source = self._source_of(self.layer_choice.value)
+        except Exception as refusal:
+            stays = SYNTHETIC if isinstance(self._source, SyntheticSource) else self._source.layer
+            self._following, self.layer_choice.value = True, stays
+            self._following = False
+            if not self.reports:
+                self._start()
+            if not isinstance(refusal, ValueError):
+                raise
+            self.say(refusal)
+            return
+        self._start()
+
+    def _source_of(self, layer: str) -> SyntheticSource | LayerSource:
+        if layer == SYNTHETIC:
+            return SyntheticSource(self._size)
+        return LayerSource(self._model, layer, self._batch, self._loss, self._batch_says)
+
+    def _start(self) -> None:
+        """The outlier controls go to the layer's strongest channel, or to the synthetic layer's own start."""
+        self._following = True
+        self.channel.max = self._source.features[1] - 1
+        self.channel.value, self.magnitude.value = self._source.start
+        self._following = False
+        self._update()
+
+    @guarded
+    def _change_settings(self, _: object = None) -> None:
+        if not self._following:
+            self._update()
+
+    @guarded
+    def _draw_again(self, _: object) -> None:
+        self._seed += 1
+        self._update()
+
+    @guarded_about("settings")
+    def _update(self) -> None:
+        outlier = {"channel": self.channel.value, "magnitude": self.magnitude.value}
+        fitting = fitting_k(*self._source.features, self.rank.value)
+        if self.k.value not in fitting:  # the last picture stays
+            out, into = self._source.features
+            self.say(
+                f"`k` (={self.k.value}) must divide the layer's {into} inputs and {out} outputs and the rank "
+                f"{self.rank.value}: {listed(map(str, fitting))} would"
+            )
+            return
+        try:
+            configs = self._configured()
+            reports = self._source.reports(configs, **outlier, scaling=self.scaling.value, seed=self._seed)
+        except ValueError as refusal:
+            self.say(refusal)
+            return
+        self.configs, self.reports = configs, reports
+        self.limit = sensible_limit(self._source.features[1], self.rank.value, scaling=self.scaling.value)
+        self._note.value = words(f"{self._source.says(**outlier)} {self._limit_in_words()}")
+        self.figure.show(
+            plot_gradient_report(reports, limit=self.limit), describe_gradient_report(reports, limit=self.limit)
+        )
+
+    def _configured(self) -> dict[str, PeftConfig]:
+        """LoRA and GraLoRA of the same rank, parameters and scaling; alpha is twice the rank."""
+        r, k, targets = self.rank.value, self.k.value, [self._source.layer]
+        return {
+            "LoRA": LoraConfig(r=r, lora_alpha=2 * r, target_modules=targets),
+            f"GraLoRA k={k}": GraloraConfig(r=r, alpha=2 * r, gralora_k=k, target_modules=targets),
+        }
+
+    def _limit_in_words(self) -> str:
+        if self.limit == LIMIT:
+            return f"“Off” is by more than {LIMIT:g} times."
+        usual = usual_deviation(self._source.features[1], self.rank.value)
+        return (
+            f"With rank {self.rank.value} every channel is about {usual:.2g} times off even without an "
+            f"outlier, so “off” is by more than {self.limit:.2g} times here, not {LIMIT:g}."
+        )
+
+
+def _slider(kind: type, label: str, value: float, **settings: object) -> widgets.Widget:
+    layout = {"width": "355px", "margin": "2px 12px 2px 0"}
+    return kind(value=value, description=label, continuous_update=False, style=LABEL, layout=layout, **settings)
+
+
+def _images(task: str) -> tuple[Batch, str]:
+    loaded = load_task(task)
+    return loaded.train.rows(slice(0, IMAGES)), f"the first {IMAGES} training images of “{loaded.title}”"

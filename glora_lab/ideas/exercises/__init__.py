@@ -1,0 +1,1 @@
+"""What a check says to an answer."""

@@ -1,0 +1,1 @@
+"""What became of an adapter that left for plain PEFT."""

@@ -1,0 +1,1 @@
+"""GLoRA's five paths: what each makes of a layer, and what it does while it trains."""

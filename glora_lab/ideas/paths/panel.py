@@ -1,0 +1,118 @@
+"""PathPanel: pick the five paths of one real layer and see what they make of its weight and bias."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+from torch import nn
+
+from glora_lab.adapters import GloraConfig
+from glora_lab.adapters.glora.layer import GloraLayer
+from glora_lab.adapters.glora.paths import FORMS
+from glora_lab.adapters.view import adapted_layers
+from glora_lab.drawing.equation import equation
+from glora_lab.models import load_model
+from glora_lab.page.controls.example import glora_config, linear_layers, named_layer
+from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
+from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice
+from glora_lab.page.controls.widgets import Dropdown, IntSlider
+from glora_lab.page.figure_slot import FigureSlot
+from glora_lab.page.panel import WIDE, guarded_about
+
+from .figure import describe_path_picture, plot_path_picture
+from .measure import path_picture
+from .panel_example import example_picture
+from .record import PathPicture
+
+
+class PathPanel(ExampleValuesPanel):
+    """Five mode controls, rank and form over one layer; equation, heatmaps, bias bars and parameters.
+
+    Args:
+        model: the model whose layer is shown, left as it is; digits-vit by default. With a GLoRA adapter on
+            it the panel starts on that adapter's own values.
+        layer: a layer's name or an unambiguous end of one; the first adapted, else the first linear one.
+
+    State: `config` (the GloraConfig that the controls say), `picture` (PathPicture), `params` (its total).
+    """
+
+    config: GloraConfig
+    picture: PathPicture
+
+    def __init__(self, model: nn.Module | None = None, layer: str | None = None) -> None:
+        super().__init__()
+        self._model = load_model("digits-vit") if model is None else model
+        self._following = False
+        found = adapted_layers(self._model).items()
+        self._trained = {name: module for name, module in found if isinstance(module, GloraLayer)}
+        names = list(self._trained) or linear_layers(self._model)
+        self.layer_choice = Dropdown(
+            options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
+        )
+        self.rank = IntSlider(8, 1, 32, description="rank", continuous_update=False)
+        self.form = choice("A form", FORMS)
+        self._offer_values(trained=bool(self._trained))
+        self.modes = ModeControls(DEFAULT, self._change_settings)
+        self.figure = FigureSlot(height=560)
+        self._equation, self._note = widgets.HTML(), widgets.HTML()
+        self._arrange()
+        self._change_place()
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters of the layer that is shown."""
+        return self.picture.total
+
+    def _arrange(self) -> None:
+        place = widgets.HBox([self.layer_choice, self.rank], layout={"flex_flow": "row wrap"})
+        values = widgets.HBox([self.form, self.values, self.again], layout={"flex_flow": "row wrap"})
+        self.top.children = [self._equation, self.modes, place, values]
+        self.bottom.children = [self._note, self.figure]
+        self.layer_choice.observe(self._change_place, "value")
+        self.values.observe(self._change_place, "value")
+        self.rank.observe(self._change_settings, "value")
+        self.form.observe(self._change_settings, "value")
+
+    @guarded_about("settings")
+    def _change_place(self, _: object = None) -> None:
+        """Another layer or other values: the controls follow the adapter that the model carries."""
+        if self.values.value == TRAINED:
+            trained = self._trained[self.layer_choice.value]
+            plan = trained.plans[trained.active_adapters[0]]
+            self._following = True
+            self.rank.max = max(self.rank.max, plan.r)
+            self.rank.value, self.form.value = plan.r, plan.form
+            self.modes.set_modes(plan.asked)
+            self._following = False
+        self._update()
+
+    @guarded_about("settings")
+    def _change_settings(self, _: object = None) -> None:
+        """Another mode, rank or form: what the adapter is not is shown as an example."""
+        if self._following:
+            return
+        self._show_example()
+
+    def _update(self) -> None:
+        layer, values = self.layer_choice.value, self.values.value
+        self.config = glora_config([layer], self.modes.modes, r=self.rank.value, A_form=self.form.value)
+        if values == TRAINED:
+            self.picture = path_picture(self._model, layer)
+        else:
+            self.picture = self._example(layer, fresh=values == FRESH)
+        self._show(values)
+
+    def _example(self, layer: str, *, fresh: bool) -> PathPicture:
+        trained = self._trained.get(layer)
+        if trained is None:
+            target = self._model.get_submodule(layer)
+            return example_picture(target, layer, self.config, fresh=fresh, seed=self._seed)
+        with trained.original():
+            return example_picture(trained.get_base_layer(), layer, self.config, fresh=fresh, seed=self._seed)
+
+    def _show(self, values: str) -> None:
+        picture = self.picture
+        on = {path: params for path, params in picture.params.items() if picture.modes[path] != "none"}
+        self._equation.value = equation(picture.modes, picture.inert, picture.form)
+        self.modes.show_params(on, picture.inert)
+        self._note.value = f"<b>{picture.total:,}</b> trainable parameters in this layer. {SAYS[values]}"
+        self.figure.show(plot_path_picture(picture), describe_path_picture(picture))

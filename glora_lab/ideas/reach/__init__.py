@@ -1,0 +1,1 @@
+"""Which changes of a weight an adapter of a given size can make."""

@@ -1,0 +1,175 @@
+"""Changes of W side by side: the matrix as a heatmap, its singular values below.
+
+One signed scale for all heatmaps, ended at four times the root mean square of the largest change, so that neither a
+few large entries nor many small ones are lost. Both axes of the singular values are logarithmic: a power law is a
+straight line there, and a rank is where the line breaks off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from glora_lab.drawing.theme import DIVERGING, IN_AXIS, OUT_AXIS, TEXT, draw, ending, listed, note, path_color, plain
+
+from .record import WeightChange, closest
+
+LETTERS = 90  # of all names together
+MOST = 6  # side by side; in more a matrix of 128 channels would lose rows
+DECADES = 4  # of singular values, at most
+MOST_CELLS = 128  # per side; a larger matrix is thinned out, and says so
+ENDS_AT = 4.0  # root mean squares
+TOP, BOTTOM = (0.46, 1.0), (0.0, 0.27)
+Layout = dict[str, Any]
+
+
+def plot_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> go.Figure:
+    """The first draw of each change: o downwards, i to the right, and its singular values.
+
+    Raises:
+        ValueError: for none or more than six.
+    """
+    shown = _several(changes)
+    limit = ENDS_AT * max(_typical(change) for change in shown) or 1.0
+    traces, notes = [], []
+    axes: Layout = {}
+    gap = 0.12 / len(shown)
+    for n, change in enumerate(shown, start=1):
+        across = (n - 1) / len(shown) + gap * (n > 1) / 2, n / len(shown) - gap * (n < len(shown)) / 2
+        traces += [_heatmap(change, n), _spectrum(change, n + len(shown))]
+        axes |= _heatmap_axes(change, n, across) | _spectrum_axes(n + len(shown), across, first=n == 1)
+        notes.append(note(sum(across) / 2, 1.0, _heading(change, LETTERS // len(shown)), TEXT, size=12))
+    x, y = _ranges(shown)
+    for n in range(len(shown) + 1, 2 * len(shown) + 1):
+        axes[f"xaxis{n}"]["range"], axes[f"yaxis{n}"]["range"] = x, y
+    return draw(
+        traces,
+        _title(shown),
+        height=460,
+        notes=notes,
+        showlegend=False,
+        margin={"t": 92, "r": 84},
+        coloraxis=_scale(limit),
+        **axes,
+    )
+
+
+def describe_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> str:
+    """The figure in words."""
+    shown = _several(changes)
+    shapes = listed(dict.fromkeys(f"{o} output and {i} input channels" for o, i in (change.shape for change in shown)))
+    return f"Changes of W of {shapes}: {'; '.join(f'{change.name}, {_says(change)}' for change in shown)}."
+
+
+def _several(changes: WeightChange | Sequence[WeightChange]) -> list[WeightChange]:
+    shown = [changes] if isinstance(changes, WeightChange) else list(changes)
+    if not 0 < len(shown) <= MOST:
+        raise ValueError(f"`changes` (={[change.name for change in shown]}) must be one to {MOST} changes")
+    return shown
+
+
+def _title(shown: Sequence[WeightChange]) -> str:
+    compared = [change for change in shown if change.error is not None]
+    if compared:
+        errors = {n: change.error or 0.0 for n, change in enumerate(compared)}
+        best, least = closest(errors), f"error {min(errors.values()):.2f}"
+        whole = next((change.name for change in shown if change.error is None), "the change")
+        if best is None:
+            says = f"{listed(plain(change.name) for change in compared)} tie, {least}"
+        else:
+            says = f"{plain(compared[best].name)} comes closest, {least}"
+        return f"<b>{plain(whole)}</b>: {says}"
+    if len(shown) == 1:
+        return f"<b>{plain(shown[0].name)}</b>: {_says(shown[0])}"
+    ranks = [change.rank for change in shown]
+    lowest = shown[int(np.argmin(ranks))]
+    if min(ranks) == max(ranks):
+        return f"{len(shown)} changes of W, all of rank {lowest.rank}"
+    return f"{len(shown)} changes of W: <b>{plain(lowest.name)}</b> has the lowest rank, {lowest.rank}"
+
+
+def _heading(change: WeightChange, letters: int) -> str:
+    return f"<b>{plain(ending(change.name, letters))}</b><br><span style='font-size:11px'>{_says(change)}</span>"
+
+
+def _says(change: WeightChange) -> str:
+    return f"rank {change.rank}" + ("" if change.error is None else f", error {change.error:.2f}")
+
+
+def _typical(change: WeightChange) -> float:
+    return float(np.sqrt(np.mean(change.matrices[0] ** 2)))
+
+
+def _step(change: WeightChange) -> int:
+    return -(-max(change.shape) // MOST_CELLS)
+
+
+def _heatmap(change: WeightChange, n: int) -> Layout:
+    step = _step(change)
+    return {
+        "type": "heatmap",
+        "z": change.matrices[0][::step, ::step].astype(np.float32),
+        "dx": step,
+        "dy": step,
+        "name": change.name,
+        "coloraxis": "coloraxis",
+        "xaxis": f"x{n}",
+        "yaxis": f"y{n}",
+        "hovertemplate": "o %{y}, i %{x}<br>%{z:.3g}<extra>" + plain(change.name) + "</extra>",
+    }
+
+
+def _heatmap_axes(change: WeightChange, n: int, across: tuple[float, float]) -> Layout:
+    o, i = change.shape
+    sampled = f" (1 in {_step(change)} drawn)" if _step(change) > 1 else ""
+    box = {"showline": True, "mirror": True, "showgrid": False, "zeroline": False, "ticks": ""}
+    x = {"domain": across, "anchor": f"y{n}", "title": {"text": IN_AXIS + sampled}, "range": (-0.5, i - 0.5), **box}
+    y = {"domain": TOP, "anchor": f"x{n}", "showticklabels": n == 1, "range": (o - 0.5, -0.5), **box}
+    return {f"xaxis{n}": x, f"yaxis{n}": y | ({"title": {"text": OUT_AXIS + sampled}} if n == 1 else {})}
+
+
+def _spectrum(change: WeightChange, n: int) -> Layout:
+    """The singular values that are not zero, in the colour of the method that made the change; what none did, grey."""
+    values = change.singular_values[0][: change.rank]
+    return {
+        "type": "scatter",
+        "x": np.arange(1, len(values) + 1),
+        "y": values.astype(np.float32),
+        "mode": "lines+markers",
+        "marker": {"size": 3},
+        "line": {"color": path_color(change.method), "width": 2},
+        "name": change.name,
+        "xaxis": f"x{n}",
+        "yaxis": f"y{n}",
+        "hovertemplate": "singular value %{x}: %{y:.3g}<extra>" + plain(change.name) + "</extra>",
+    }
+
+
+def _spectrum_axes(n: int, across: tuple[float, float], *, first: bool) -> Layout:
+    x = {"type": "log", "domain": across, "anchor": f"y{n}", "dtick": 1, "title": {"text": "its number"}}
+    y = {
+        "type": "log",
+        "domain": BOTTOM,
+        "anchor": f"x{n}",
+        "showticklabels": first,
+        "dtick": 1,
+        "exponentformat": "power",
+    }
+    return {f"xaxis{n}": x, f"yaxis{n}": y | ({"title": {"text": "singular value"}} if first else {})}
+
+
+def _ranges(shown: Sequence[WeightChange]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Of all spectra alike, as powers of ten, so that ranks can be read off against one another."""
+    values = np.concatenate([change.singular_values[0][: change.rank] for change in shown])
+    low, high = (np.log10(values.min()), np.log10(values.max())) if len(values) else (-1.0, 0.0)
+    longest = max(change.singular_values.shape[1] for change in shown)
+    return (-0.08, float(np.log10(longest)) + 0.08), (float(max(low, high - DECADES)) - 0.15, float(high) + 0.15)
+
+
+def _scale(limit: float) -> Layout:
+    bar: Layout = {"thickness": 10, "outlinewidth": 0, "y": sum(TOP) / 2, "len": TOP[1] - TOP[0]}
+    bar |= {"tickvals": [-limit, 0, limit], "ticktext": [f"≤ −{limit:.2g}", "0", f"≥ {limit:.2g}"]}
+    return {"colorscale": DIVERGING, "cmin": -limit, "cmax": limit, "cmid": 0, "colorbar": bar}

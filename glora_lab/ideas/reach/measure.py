@@ -1,0 +1,129 @@
+"""Reach: how near an adapter of so many parameters can come to a change of W that is wanted, whatever trains it.
+
+The k×k blocks of a GraLoRA have factors of their own, and the squared Frobenius norm of the difference is the sum over
+the blocks of theirs. So the best ΔW is the best one of each block, and that is its singular value decomposition cut
+off after r/k directions (Eckart and Young 1936; the grid: arXiv 2505.20355). k = 1 is LoRA: the first r directions of
+the whole. All k have r·(in + out) parameters, so what is compared is where the directions are spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from glora_lab.adapters import GraloraConfig
+from glora_lab.adapters.gralora.blocks import BlockPlan
+from glora_lab.arguments import check_count, check_positive_int, refuse
+from glora_lab.ideas.blocks.measure import cut
+
+from .measure_trained import trained_error
+from .measure_weight_changes import weight_change
+from .record import RankReach, Reach, WeightChange
+
+
+def best_change(change: np.ndarray, *, k: int, r: int) -> np.ndarray:
+    """The ΔW nearest to `change` (out, in) of all that GraLoRA of rank r with k×k blocks can make, in float64.
+
+    Raises:
+        ValueError: where k does not divide both sides and r, or the change is zero.
+    """
+    return _best(change, k, r)[0]
+
+
+def best_error(change: np.ndarray, *, k: int, r: int) -> float:
+    """The least ‖change − ΔW‖ / ‖change‖ (Frobenius) that GraLoRA of rank r with k×k blocks can reach: 0 to 1.
+
+    Raises:
+        ValueError: where k does not divide both sides and r, or the change is zero.
+    """
+    return _best(change, k, r)[1]
+
+
+def best_changes(change: WeightChange, *, r: int = 16, ks: Iterable[int] = (1, 2, 4, 8)) -> tuple[WeightChange, ...]:
+    """The change's first draw and, for each k, the best ΔW there is for it, with its error."""
+    wanted = change.matrices[0]
+    best = [(k, *_best(wanted, k, r)) for k in ks]
+    return (
+        weight_change(change.name, wanted),
+        *(
+            weight_change(f"k = {k}", matrix, error=error, method="LoRA" if k == 1 else "GraLoRA")
+            for k, matrix, error in best
+        ),
+    )
+
+
+def rank_reach(
+    changes: WeightChange | Iterable[WeightChange],
+    *,
+    r: int = 16,
+    ks: Iterable[int] = (1, 2, 4, 8),
+    steps: int = 0,
+    seed: int = 0,
+) -> RankReach:
+    """The best error that each k can reach for each change and each of its draws, at equal parameters r·(in + out).
+
+    Args:
+        changes: what is wanted, of any sizes; see `weight_changes` for shapes, `weight_change` for matrices of yours.
+        r: rank; every k divides it, and the sides of every change.
+        ks: blocks per side; 1 is LoRA.
+        steps: above 0, an adapter is also trained towards each draw for so many steps, see `trained_error`.
+        seed: of the adapters' initial values.
+
+    Raises:
+        ValueError: where k does not divide both sides and r, or a change is zero.
+    """
+    check_count("steps", steps)
+    named = (changes,) if isinstance(changes, WeightChange) else tuple(changes)
+    ks = tuple(ks)
+    rows = []
+    for change in named:
+        for draw, matrix in enumerate(change.matrices):
+            rows += [_row(change.name, draw, matrix, k, r, steps, seed) for k in ks]
+    return RankReach(tuple(rows))
+
+
+def _row(name: str, draw: int, matrix: np.ndarray, k: int, r: int, steps: int, seed: int) -> Reach:
+    best, error = _best(matrix, k, r)
+    trained = None
+    if steps:
+        config = GraloraConfig(r=r, gralora_k=k, alpha=r)
+        trained = trained_error(matrix, config, steps=steps, seed=seed)
+    return Reach(
+        change=name,
+        draw=draw,
+        k=k,
+        r=r,
+        params=_plan(matrix.shape, k, r).total,
+        rank=weight_change(name, best).rank,
+        error=error,
+        trained=trained,
+    )
+
+
+def _best(change: np.ndarray, k: int, r: int) -> tuple[np.ndarray, float]:
+    """The nearest ΔW and its error, from one decomposition of each block."""
+    change = np.asarray(change, dtype=float)
+    _check(change.shape, k, r)
+    left, values, right = np.linalg.svd(cut(change, k), full_matrices=False)  # (m, n, out/k, s), (m, n, s), …
+    size = float(np.linalg.norm(values))
+    if not size:
+        raise ValueError("`change` must not be zero: there is nothing to come near to")
+    s = r // k
+    blocks = (left[..., :s] * values[..., None, :s]) @ right[..., :s, :]  # (m, n, out/k, in/k)
+    return blocks.swapaxes(1, 2).reshape(change.shape), float(np.linalg.norm(values[..., s:])) / size
+
+
+def _plan(shape: tuple[int, ...], k: int, r: int) -> BlockPlan:
+    return BlockPlan("change", shape[1], shape[0], r, 0, k, scaling=1.0)
+
+
+def _check(shape: tuple[int, ...], k: int, r: int) -> None:
+    check_positive_int("k", k)
+    check_positive_int("r", r)
+    if len(shape) != 2:
+        raise ValueError(f"`change` (of shape {shape}) must be a matrix (out, in)")
+    plan = _plan(shape, k, r)
+    if not plan.fits:
+        fits = ", ".join(map(str, plan.fitting_k))
+        raise refuse("k", k, f"must divide r (={r}) and both sides of the change {shape}; k that fit: {fits}")

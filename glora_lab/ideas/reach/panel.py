@@ -1,0 +1,82 @@
+"""ReachPanel: choose the change of W that is wanted, and see how near each grid of blocks can come to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import ipywidgets as widgets
+
+from glora_lab.page.controls.widgets import Dropdown, SelectionSlider
+from glora_lab.page.figure_slot import FigureSlot
+from glora_lab.page.panel import WIDE, Panel, guarded_about
+
+from .figure import describe_rank_reach, plot_rank_reach
+from .figure_weight_changes import describe_weight_changes, plot_weight_changes
+from .measure import best_changes, rank_reach
+from .measure_weight_changes import weight_changes
+from .record import RankReach, WeightChange
+
+RANKS = (8, 16, 32, 64)
+KS = (1, 2, 4, 8)
+
+
+class ReachPanel(Panel):
+    """A wanted change and a rank → the best ΔW for each k as heatmaps, and the error over k for all changes.
+
+    Args:
+        changes: those to choose from, of sides that 8 divides; by default five shapes of 128×128, drawn at random.
+
+    State: `reach` (RankReach of all changes at the rank), `best` (the chosen change, and the best ΔW for each k).
+    """
+
+    reach: RankReach
+    best: tuple[WeightChange, ...]
+
+    def __init__(self, changes: WeightChange | Iterable[WeightChange] | None = None) -> None:
+        super().__init__()
+        self._seed = 0
+        given = (changes,) if isinstance(changes, WeightChange) else changes
+        self._changes = weight_changes() if given is None else tuple(given)
+        if not self._changes:
+            raise ValueError("`changes` (=()) must hold at least one")
+        places = [(change.name, place) for place, change in enumerate(self._changes)]
+        self.change = Dropdown(options=places, description="wanted change", style=WIDE)
+        self.rank = SelectionSlider(options=RANKS, value=16, description="rank", continuous_update=False, style=WIDE)
+        self.again = widgets.Button(description="Draw others", icon="refresh", layout={"width": "auto"})
+        self.again.disabled = given is not None
+        self.heatmaps, self.errors_over_k = FigureSlot(height=460), FigureSlot(height=420)
+        self.top.children = [
+            widgets.HBox([self.change, self.rank, self.again], layout={"flex_flow": "row wrap", "grid_gap": "12px"})
+        ]
+        self.bottom.children = [self.heatmaps, self.errors_over_k]
+        self._show_reach()
+        self._show_best()
+        self.change.observe(self._change_choice, "value")
+        self.rank.observe(self._change_rank, "value")
+        self.again.on_click(self._draw_again)
+
+    @guarded_about("settings")
+    def _change_choice(self, _: object) -> None:
+        self._show_best()
+
+    @guarded_about("settings")
+    def _change_rank(self, _: object) -> None:
+        self._show_best()
+        self._show_reach()
+
+    @guarded_about("settings")
+    def _draw_again(self, _: object) -> None:
+        self._seed += 1
+        self._changes = weight_changes(seed=self._seed)
+        self._show_best()
+        self._show_reach()
+
+    def _show_best(self) -> None:
+        """The chosen change beside the best that each k can make of it."""
+        self.best = best_changes(self._changes[self.change.value], r=self.rank.value, ks=KS)
+        self.heatmaps.show(plot_weight_changes(self.best), describe_weight_changes(self.best))
+
+    def _show_reach(self) -> None:
+        """All changes at this rank."""
+        self.reach = rank_reach(self._changes, r=self.rank.value, ks=KS)
+        self.errors_over_k.show(plot_rank_reach(self.reach), describe_rank_reach(self.reach))

@@ -1,0 +1,1 @@
+"""Training seen: curves, runs, races, and what the model answers."""

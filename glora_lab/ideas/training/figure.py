@@ -1,0 +1,114 @@
+"""Training as it went: loss and accuracy over steps for one run or many.
+
+Nothing is smoothed and nothing averaged. The loss is every batch's; the accuracy is drawn where it was
+measured and not where it was carried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from glora_lab.drawing.run_colors import run_colors
+from glora_lab.drawing.theme import draw, listed, plain
+
+from .record import Step
+
+Steps = Sequence[Step]
+
+
+def plot_training(steps: Steps | Mapping[str, Steps], *, total: int | None = None) -> go.Figure:
+    """Loss (left) and validation accuracy (right) over steps, one colour per run.
+
+    Args:
+        steps: one run's steps, or name → steps.
+        total: steps that the run will have, so that the axis does not move while it trains.
+    """
+    runs = _named(steps)
+    colors = run_colors(runs)
+    traces = [trace for name, line in runs.items() for trace in _curves(name, line, colors[name], len(runs) > 1)]
+    longest = max([total or 0, *(line[-1].index for line in runs.values() if line)])
+    across = {"title": {"text": "step"}, "range": (0, longest * 1.02 or 1)}
+    return draw(
+        traces,
+        _title(runs),
+        height=320,
+        margin={"t": 76 if len(runs) > 1 else 52},
+        xaxis={"domain": (0, 0.46), "anchor": "y", **across},
+        yaxis={"anchor": "x", "title": {"text": "loss of the batch"}, "rangemode": "tozero"},
+        xaxis2={"domain": (0.56, 1), "anchor": "y2", **across},
+        yaxis2={
+            "anchor": "x2",
+            "title": {"text": "validation accuracy"},
+            "range": (0, 1.03),
+            "tickformat": ".0%",
+        },
+    )
+
+
+def describe_training(steps: Steps | Mapping[str, Steps]) -> str:
+    """The figure in words: where each run began and where it is."""
+    return " ".join(_describe(name, line) for name, line in _named(steps).items())
+
+
+def _curves(name: str, line: Steps, color: str, named: bool) -> list[dict[str, Any]]:
+    measured = [step for step in line if step.measured]
+    common = {
+        "type": "scatter",
+        "name": plain(name),
+        "legendgroup": name,
+        "line": {"color": color, "width": 2},
+    }
+    loss = {
+        "x": [step.index for step in line],
+        "y": [step.loss for step in line],
+        "mode": "lines" if len(line) > 1 else "markers",
+        "showlegend": named,
+        "hovertemplate": "step %{x}: loss %{y:.3f}",
+    }
+    accuracy = {
+        "x": [step.index for step in measured],
+        "y": [step.metric for step in measured],
+        "mode": "lines+markers",
+        "marker": {"size": 5},
+        "showlegend": False,
+        "hovertemplate": "step %{x}: accuracy %{y:.1%}",
+        "xaxis": "x2",
+        "yaxis": "y2",
+    }
+    return [{**common, **loss}, {**common, **accuracy}]
+
+
+def _named(steps: Steps | Mapping[str, Steps]) -> dict[str, Steps]:
+    return dict(steps) if isinstance(steps, Mapping) else {"this run": steps}
+
+
+def _title(runs: Mapping[str, Steps]) -> str:
+    started = {name: line for name, line in runs.items() if line}
+    if not started:
+        return "No step yet"
+    if len(started) == 1:
+        ((_, line),) = started.items()
+        return (
+            f"After {_steps(line[-1].index)} the loss is {line[-1].loss:.2f}, "
+            f"<b>{line[-1].metric:.0%}</b> of the validation part is right"
+        )
+    best = max(line[-1].metric for line in started.values())
+    leaders = [f"<b>{plain(name)}</b>" for name, line in started.items() if f"{line[-1].metric:.0%}" == f"{best:.0%}"]
+    return f"{listed(leaders)} {'leads' if len(leaders) == 1 else 'lead'} with {best:.0%} of the validation part"
+
+
+def _describe(name: str, line: Steps) -> str:
+    if not line:
+        return f"{name}: no step yet."
+    first, last = line[0], line[-1]
+    return (
+        f"{name}: after {_steps(last.index)} ({last.seconds:.1f} s) the loss went from {first.loss:.2f} to "
+        f"{last.loss:.2f}, the validation accuracy from {first.metric:.0%} to {last.metric:.0%}."
+    )
+
+
+def _steps(count: int) -> str:
+    return f"{count} step" if count == 1 else f"{count:,} steps"

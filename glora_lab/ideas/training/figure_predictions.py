@@ -1,0 +1,115 @@
+"""Images and what a model says about them: "5 → says 2 ✗", right and wrong told by colour and by a mark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import plotly.graph_objects as go
+
+from glora_lab.drawing.theme import GREYS, RIGHT, WRONG, draw, note, plain
+
+from .record import Predictions
+
+MOST_IMAGES = 8  # per row
+ROW, CAPTION, TOP = 96, 54, 46  # pixels
+GAP = 0.02  # share of the width between images
+STEP = (1 + GAP) / MOST_IMAGES
+
+
+def plot_predictions(predictions: Predictions | Mapping[str, Predictions]) -> go.Figure:
+    """The first eight images (h, w) as small grey pictures, each with label, answer and confidence.
+
+    Several predictions (name → Predictions, "before" and "after" say) stand in rows, the names before them.
+    """
+    rows = {"": predictions} if isinstance(predictions, Predictions) else dict(predictions)
+    traces, notes = [], []
+    axes: dict[str, Any] = {}
+    height = 1 / max(len(rows), 1)
+    picture = ROW / (ROW + CAPTION)
+    for n, (name, row) in enumerate(rows.items()):
+        bottom = 1 - (n + 1) * height
+        domain = (bottom, bottom + height * picture)
+        for place in range(min(len(row.images), MOST_IMAGES)):
+            axis = n * MOST_IMAGES + place + 1
+            across = (place * STEP, (place + 1) * STEP - GAP)
+            color = RIGHT if row.labels[place] == row.predicted[place] else WRONG
+            traces.append(_image(row, place, axis))
+            axes |= _frame(axis, across, domain, color)
+            notes.append(note(sum(across) / 2, domain[1], _answer(row, place), color, size=12))
+        if name:
+            middle = sum(domain) / 2
+            notes.append(note(0.0, middle, f"<b>{plain(name)}</b>", anchor=("right", "middle"), xshift=-8))
+    margin = {"t": TOP, "b": 8, "l": 76 if any(rows) else 12, "r": 12}
+    total = TOP + 8 + len(rows) * (ROW + CAPTION)
+    return draw(traces, _title(rows), height=total, notes=notes, margin=margin, showlegend=False, **axes)
+
+
+def describe_predictions(predictions: Predictions | Mapping[str, Predictions]) -> str:
+    """The figure in words: how many are right, and each image's label and answer."""
+    rows = {"": predictions} if isinstance(predictions, Predictions) else dict(predictions)
+    return " ".join(_describe(name, row) for name, row in rows.items())
+
+
+def _describe(name: str, row: Predictions) -> str:
+    answers = ", ".join(
+        f"{label} read as {said}" if label != said else f"{label} right"
+        for label, said in zip(row.labels[:MOST_IMAGES], row.predicted[:MOST_IMAGES], strict=True)
+    )
+    return f"{name + ': ' if name else ''}{_right(row)} of {len(row.labels)} right ({answers})."
+
+
+def _right(row: Predictions) -> int:
+    return int((row.labels == row.predicted).sum())
+
+
+def _title(rows: Mapping[str, Predictions]) -> str:
+    counts = [
+        f"{plain(name) + ': ' if name else ''}<b>{_right(row)} of {len(row.labels)}</b>" for name, row in rows.items()
+    ]
+    return f"{', '.join(counts)} right"
+
+
+def _image(row: Predictions, place: int, axis: int) -> dict[str, Any]:
+    return {
+        "type": "heatmap",
+        "z": row.images[place],
+        "zmin": 0,
+        "zmax": float(row.images.max()) or 1.0,
+        "colorscale": GREYS,
+        "showscale": False,
+        "name": f"{row.labels[place]} → says {row.predicted[place]}",
+        "hovertemplate": "row %{y}, column %{x}: %{z:.2f}",
+        "xaxis": f"x{axis}",
+        "yaxis": f"y{axis}",
+    }
+
+
+def _answer(row: Predictions, place: int) -> str:
+    label, said = row.labels[place], row.predicted[place]
+    sure = f"<span style='font-size:10px'>{row.confidence[place]:.0%} sure</span>"
+    return f"<b>{label} → says {said} {'✓' if label == said else '✗'}</b><br>{sure}"
+
+
+def _frame(axis: int, across: tuple[float, float], domain: tuple[float, float], color: str) -> dict[str, Any]:
+    box = {
+        "showline": True,
+        "mirror": True,
+        "linecolor": color,
+        "linewidth": 2,
+        "showticklabels": False,
+        "ticks": "",
+        "showgrid": False,
+        "zeroline": False,
+        "constrain": "domain",
+    }
+    return {
+        f"xaxis{axis}": {"domain": across, "anchor": f"y{axis}", **box},
+        f"yaxis{axis}": {
+            "domain": domain,
+            "anchor": f"x{axis}",
+            "autorange": "reversed",
+            "scaleanchor": f"x{axis}",
+            **box,
+        },
+    }

@@ -1,0 +1,89 @@
+"""What a training run is made of: a method with its settings, and, for every method alike, task, rate, steps, seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import ipywidgets as widgets
+from torch import nn
+
+from glora_lab.arguments import check_choice, check_positive_int, check_positive_number, refuse
+from glora_lab.data import BYTES, TASKS
+from glora_lab.page.controls.modes import PRESETS
+from glora_lab.page.controls.widgets import BoundedIntText, Dropdown, FloatLogSlider
+
+from .panel_methods import METHODS, OWN, MethodControls
+
+
+class TrainControls(widgets.VBox):
+    """The controls, in rows. `on_method` is called when a setting of the method changes, `on_task` when the task does.
+
+    `methods` holds what is each method's own; its preset, modes and rank are here as well.
+    """
+
+    def __init__(
+        self,
+        base: nn.Module,
+        on_method: Callable[[], None],
+        on_task: Callable[[], None],
+        *,
+        task: str | None,
+        method: str,
+        preset: str,
+        rank: int,
+        k: int,
+        lr: float,
+        steps: int,
+        seed: int,
+    ) -> None:
+        fitting = _fitting_tasks(base)
+        task = fitting[0] if task is None else task
+        _check(fitting, task=task, method=method, preset=preset, rank=rank, k=k, lr=lr, steps=steps, seed=seed)
+        self.methods = MethodControls(base, on_method, method=method, preset=preset, rank=rank, k=k)
+        self.preset, self.modes, self.rank = self.methods.preset, self.methods.modes, self.methods.rank
+        tasks = [(TASKS[name].title, name) for name in fitting]
+        self.task = Dropdown(options=tasks, value=task, description="task", layout={"width": "320px"})
+        lowest, highest = min(-4, math.floor(math.log10(lr))), max(-1, math.ceil(math.log10(lr)))
+        self.lr = FloatLogSlider(
+            lr, min=lowest, max=highest, step=0.125, description="learning rate", readout_format=".2g"
+        )
+        self.lr.style.description_width = "initial"
+        self.lr.continuous_update = False
+        narrow = {"width": "160px"}
+        self.steps = BoundedIntText(steps, min=1, max=max(10_000, steps), description="steps", layout=narrow)
+        self.seed = BoundedIntText(seed, min=0, max=2**31 - 1, description="seed", layout=narrow)
+        rows = [[self.methods.method, self.task], [self.lr, self.steps, self.seed]]
+        first, last = (widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows)
+        super().__init__([first, self.methods, last])
+        self.task.observe(lambda _: on_task(), "value")
+
+    @property
+    def run_name(self) -> str:
+        return self.methods.run_name
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What `fit` takes beside model and task."""
+        return {"steps": self.steps.value, "lr": self.lr.value, "seed": self.seed.value}
+
+
+def _fitting_tasks(base: nn.Module) -> list[str]:
+    """The tasks whose examples the model takes: text where it writes bytes, else images."""
+    kind = "text" if getattr(getattr(base, "config", None), "vocab_size", None) == BYTES else "images"
+    return [name for name, recipe in TASKS.items() if recipe.kind == kind]
+
+
+def _check(
+    tasks: list[str], *, task: str, method: str, preset: str, rank: int, k: int, lr: float, steps: int, seed: int
+) -> None:
+    """A control would clamp what it cannot show, without a word."""
+    check_choice("task", task, tasks)
+    check_choice("method", method, METHODS)
+    check_choice("preset", preset, [OWN, *PRESETS])
+    check_positive_int("rank", rank)
+    check_positive_int("k", k)
+    check_positive_number("lr", lr)
+    check_positive_int("steps", steps)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise refuse("seed", seed, "must be an integer from 0 to 2**31 - 1")

@@ -1,0 +1,151 @@
+"""Which method adapts the model, and what is its own: GLoRA's paths, LoRA's scaling, GraLoRA's blocks.
+
+One method is shown at a time. What the others are set to is kept, for a race asks them all.
+
+Decision: alpha is chosen as a multiple of the rank, since alpha/r is what multiplies ΔW. So a method keeps its
+scaling where a race gives it another rank, and at 1, where the control starts, LoRA and GraLoRA are as little
+scaled as GLoRA, which knows no alpha; one learning rate then means the same to all three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets as widgets
+from peft import LoraConfig
+from torch import nn
+
+from glora_lab.adapters import GloraConfig, GraloraConfig
+from glora_lab.adapters.gralora.blocks import fitting_k
+from glora_lab.arguments import refuse
+from glora_lab.drawing.equation import equation
+from glora_lab.drawing.low_rank_equation import low_rank_equation
+from glora_lab.drawing.theme import listed, modes_in_words
+from glora_lab.ideas.budget.record import PathBudget
+from glora_lab.page.controls.example import glora_config
+from glora_lab.page.controls.modes import PRESETS, ModeControls, choice
+from glora_lab.page.controls.targets import body_targets, target_sizes
+from glora_lab.page.controls.widgets import Dropdown, IntSlider
+from glora_lab.training.in_turn import in_turn
+
+METHODS = ("LoRA", "GLoRA", "GraLoRA")
+OWN = "own choice"
+SCALINGS = {"½ × rank": 0.5, "1 × rank": 1, "2 × rank": 2, "4 × rank": 4}
+Config = LoraConfig | GloraConfig | GraloraConfig
+
+
+class MethodControls(widgets.VBox):
+    """The rank and the chosen method's own controls; `method` itself, a row of buttons, is placed by the owner.
+
+    `on_change` is called when anything changes that the configuration depends on.
+    """
+
+    def __init__(
+        self, base: nn.Module, on_change: Callable[[], None], *, method: str, preset: str, rank: int, k: int
+    ) -> None:
+        self._on_change = on_change
+        self._targets = body_targets(base)
+        self._sizes = target_sizes(base, self._targets)
+        self.method = choice("method", METHODS, button_width=84)
+        self.method.value = method
+        self.rank = _slider("rank", rank, 1, 32)
+        self.preset = Dropdown(options=[OWN, *PRESETS], value=preset, description="preset", layout={"width": "320px"})
+        self.modes = ModeControls(PRESETS.get(preset, {}), self._modes_changed)
+        self.alpha = Dropdown(options=list(SCALINGS.items()), value=1, description="alpha", layout={"width": "200px"})
+        self.k = _slider("k, blocks per side", k, 1, 8)
+        self.hybrid = _slider("hybrid rank", 0, 0, 16)
+        row = widgets.HBox([self.rank, self.preset, self.k, self.hybrid, self.alpha], layout={"flex_flow": "row wrap"})
+        super().__init__([row, self.modes])
+        self._show_own()
+        self.method.observe(self._method_changed, "value")
+        self.preset.observe(self._preset_changed, "value")
+        for control in (self.rank, self.alpha, self.k, self.hybrid):
+            control.observe(lambda _: on_change(), "value")
+
+    def config(self, method: str | None = None, rank: int | None = None) -> Config:
+        """The configuration of the chosen method and rank, or of another; ValueError for an impossible k."""
+        method, rank, targets = method or self.method.value, rank or self.rank.value, self._targets
+        if method == "GLoRA":
+            return glora_config(targets, self.modes.modes, r=rank)
+        if method == "LoRA":
+            return LoraConfig(r=rank, lora_alpha=_whole(self.alpha.value * rank), target_modules=targets)
+        k, hybrid = self.k.value, self.hybrid.value
+        fitting = fitting_k(rank, *self._sizes)
+        if k not in fitting:
+            sizes, fit = listed(map(str, self._sizes)), listed(map(str, fitting))
+            raise refuse("k", k, f"must divide the rank (={rank}) and the layers' features ({sizes}); these do: {fit}")
+        alpha = _whole(self.alpha.value * (rank + hybrid))
+        return GraloraConfig(r=rank, hybrid_r=hybrid, alpha=alpha, gralora_k=k, target_modules=targets)
+
+    @property
+    def run_name(self) -> str:
+        """The chosen method as `name_of` says it; GLoRA's preset, or its modes in words, for there are many."""
+        modes, rank = self.modes.modes, self.rank.value
+        if self.method.value != "GLoRA":
+            return self.name_of(self.method.value, rank)
+        name = self.preset.value if self.preset.value != OWN else modes_in_words(modes)
+        return f"{name}, rank {rank}" if "lora" in modes.values() else name
+
+    def name_of(self, method: str, rank: int) -> str:
+        """ "LoRA, rank 12", "GLoRA A+B, rank 6" or "GraLoRA, rank 12, k 4", and what else is not as it starts."""
+        if method == "GLoRA":
+            on = "+".join(path for path, mode in self.modes.modes.items() if mode != "none")
+            return f"GLoRA {on}, rank {rank}" if "lora" in self.modes.modes.values() else f"GLoRA {on}"
+        scaling = f", alpha {self.alpha.label}" if self.alpha.value != 1 else ""
+        if method == "LoRA":
+            return f"LoRA, rank {rank}{scaling}"
+        hybrid = f", hybrid rank {self.hybrid.value}" if self.hybrid.value else ""
+        return f"GraLoRA, rank {rank}, k {self.k.value}{hybrid}{scaling}"
+
+    def equation(self, budget: PathBudget) -> str:
+        """The chosen method's equation as HTML; of GLoRA's paths, those that the budget calls inert are struck."""
+        if self.method.value == "GLoRA":
+            return equation(self.modes.modes, budget.inert_everywhere())
+        numbers = {"r": self.rank.value, "scaling": self.alpha.value}
+        own = {} if self.method.value == "LoRA" else {"k": self.k.value, "hybrid_r": self.hybrid.value}
+        return low_rank_equation(self.method.value, **numbers, **own)
+
+    def show_params(self, budget: PathBudget) -> None:
+        """Write GLoRA's parameters beside its paths."""
+        if self.method.value == "GLoRA":
+            sums, modes = budget.by_path(), self.modes.modes
+            counts: Mapping[str, int] = {path: n for path, n in sums.items() if modes[path] != "none"}
+            self.modes.show_params(counts, budget.inert_everywhere())
+
+    def _show_own(self) -> None:
+        """Hide what the chosen method does not have; nothing is taken away, so that a closed panel closes it all."""
+        own: Mapping[str, list[widgets.Widget]] = {
+            "LoRA": [self.alpha],
+            "GLoRA": [self.preset, self.modes],
+            "GraLoRA": [self.k, self.hybrid, self.alpha],
+        }
+        for control in (self.preset, self.modes, self.k, self.hybrid, self.alpha):
+            control.layout.display = None if control in own[self.method.value] else "none"
+
+    @in_turn
+    def _method_changed(self, _: object) -> None:
+        self._show_own()
+        self._on_change()
+
+    @in_turn
+    def _preset_changed(self, change: dict[str, str]) -> None:
+        if change["new"] != OWN:
+            self.modes.set_modes(PRESETS[change["new"]])
+
+    @in_turn
+    def _modes_changed(self) -> None:
+        on = {path: mode for path, mode in self.modes.modes.items() if mode != "none"}
+        self.preset.value = next((name for name, modes in PRESETS.items() if modes == on), OWN)
+        self._on_change()
+
+
+def _slider(description: str, value: int, least: int, most: int) -> IntSlider:
+    slider = IntSlider(value, least, max(most, value), description=description, continuous_update=False)
+    slider.style.description_width = "initial"
+    return slider
+
+
+def _whole(number: float) -> Any:
+    """2 rather than 2.0: alpha is written into code and configurations, and PEFT's types call it a whole number."""
+    return int(number) if number == int(number) else number

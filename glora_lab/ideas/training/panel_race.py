@@ -1,0 +1,80 @@
+"""A race: which methods take part, and what each of them is at an equal number of parameters."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping
+
+import ipywidgets as widgets
+from torch import nn
+
+from glora_lab.ideas.budget.measure_equal_budget import rank_for_budget
+from glora_lab.ideas.budget.record import PathBudget
+from glora_lab.page.controls.widgets import Checkbox
+
+from .figure_race import describe_race
+from .panel_methods import METHODS, Config, MethodControls
+
+FAIR = "the same seed, batches and learning rate; a rate of its own might suit one of them better"
+
+
+class RaceControls(widgets.VBox):
+    """A button, a box to tick for each method, and in words what the race is about."""
+
+    def __init__(self, on_race: Callable[[], None]) -> None:
+        self.button = widgets.Button(
+            description="Race at equal parameters",
+            icon="flag-checkered",
+            layout={"width": "auto", "margin": "2px 18px 2px 2px"},
+        )
+        self.boxes = {
+            method: Checkbox(
+                value=True, description=method, indent=False, layout={"width": "auto", "margin": "0 18px 0 0"}
+            )
+            for method in METHODS
+        }
+        self.words, self._says = "", widgets.HTML()
+        self.button.on_click(lambda _: on_race())
+        row = widgets.HBox(
+            [self.button, *self.boxes.values()], layout={"flex_flow": "row wrap", "align_items": "center"}
+        )
+        super().__init__([row, self._says])
+
+    @property
+    def chosen(self) -> list[str]:
+        return [method for method, box in self.boxes.items() if box.value]
+
+    def offer(self, params: int) -> None:
+        """Say what a race would be about with this number of parameters."""
+        self._tell(f"Each gets the largest rank that {params:,} parameters allow; {FAIR}." if params else "")
+
+    def say(self, budgets: Mapping[str, PathBudget]) -> None:
+        """Say what each racer got."""
+        self._tell(f"{describe_race(budgets)} All have {FAIR}.")
+
+    def _tell(self, words: str) -> None:
+        self.words = words
+        self._says.value = f'<div style="line-height:1.4;margin:2px 0">{html.escape(words)}</div>'
+
+
+def entrants(base: nn.Module, methods: MethodControls, chosen: list[str], params: int) -> dict[str, Config]:
+    """Name → configuration of the chosen methods, each with the largest rank that `params` parameters allow.
+
+    The method that the controls show runs as it stands there: `params` are its own.
+
+    Raises:
+        ValueError: for fewer than two methods, and where one has no rank within the budget, naming it.
+    """
+    if len(chosen) < 2:
+        raise ValueError(f"`chosen` (={chosen}) must name two methods or three: tick them beside the button")
+    found = {}
+    for method in chosen:
+        rank = methods.rank.value
+        if method != methods.method.value:
+            try:
+                smallest = methods.config(method, methods.k.value)  # a rank that k divides
+                rank = rank_for_budget(base, smallest, params)
+            except ValueError as refusal:
+                raise ValueError(f"{method} cannot race with {params:,} parameters: {refusal}") from refusal
+        found[methods.name_of(method, rank)] = methods.config(method, rank)
+    return found

@@ -1,0 +1,58 @@
+"""Training: its steps, its runs, and what a model answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glora_lab.record import Record
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True, eq=False)
+class Step(Record):
+    """One training step. `index` counts from 1; `loss` is the batch's; `metric` is the accuracy on the
+    validation part, measured every few steps and carried in between (`measured` tells); `seconds` since
+    training began, pauses left out."""
+
+    index: int
+    loss: float
+    metric: float
+    seconds: float
+    measured: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Run(Record):
+    """A finished training run, for comparison. `params` counts what was trained; `metric` is test accuracy."""
+
+    name: str
+    params: int
+    metric: float
+    seconds: float
+    steps: tuple[Step, ...] = field(default=(), repr=False)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [{"name": self.name, "params": self.params, "accuracy": self.metric, "seconds": round(self.seconds, 2)}]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions(Record):
+    """What a model says about some images: `confidence` is the probability of its own answer."""
+
+    images: Float[np.ndarray, "n h w"]
+    labels: Int[np.ndarray, " n"]
+    predicted: Int[np.ndarray, " n"]
+    confidence: Float[np.ndarray, " n"]
+
+    @property
+    def accuracy(self) -> float:
+        return float((self.labels == self.predicted).mean())
+
+    def first(self, n: int) -> Predictions:
+        """The first `n` images and answers."""
+        return Predictions(self.images[:n], self.labels[:n], self.predicted[:n], self.confidence[:n])

@@ -1,0 +1,190 @@
+"""A whole adapter at a glance: layers × modules as a heatmap, and beside it the layers that change most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from glora_lab.drawing.theme import SEQUENTIAL, draw, listed, note, number, path_color, plain
+
+from .record import XrayLayer, XrayReport
+
+NORM, RANK = "norm", "effective rank"
+STRONGEST = 10
+MOST_WRITTEN = 96  # cells; with more of them only pointing at one tells its number
+LEFT, RIGHT = (0.0, 0.53), (0.8, 1.0)
+LONGEST_NAME = 24  # at the bars; pointing at one tells all of it
+MOST_ROWS = 48  # with more of them every other has its name
+TOP, FOOT, ROW, LEAST = 74, 84, 15, 270  # pixels
+NAMES = {"type": "category", "showgrid": False, "tickcolor": "rgba(0, 0, 0, 0)"}
+OUTSIDE = "(apart)"  # layers that stand in no numbered block
+
+
+def plot_xray(report: XrayReport, values: str = NORM) -> go.Figure:
+    """Every layer as a cell, its block down and its module across; at the right the ten with the largest norms.
+
+    Args:
+        report: what `xray` returns.
+        values: "norm", "effective rank", or one of `report.part_names()`: that path's or block's share of the energy.
+
+    Raises:
+        ValueError: for values that the report does not have.
+    """
+    choices = xray_values(report)
+    if values not in choices:
+        raise ValueError(f"`values` (={values!r}) must be one of {', '.join(map(repr, choices))}")
+    rows, columns, cells = _cells(report, values)
+    height = max(ROW * len(rows), LEAST)
+    return draw(
+        [_heatmap(rows, columns, cells, values), _bars(report)],
+        _title(report),
+        height=height + TOP + FOOT,
+        notes=[
+            note(LEFT[0], 1.0, xray_heading(values), anchor=("left", "bottom")),
+            note(RIGHT[0], 1.0, "largest norms of ΔW", anchor=("left", "bottom")),
+        ],
+        margin={"t": TOP, "b": FOOT, "r": 44},
+        xaxis={"domain": LEFT, "anchor": "y", **NAMES, "tickangle": -35},
+        yaxis={"anchor": "x", "autorange": "reversed", **NAMES, **({"dtick": 1} if len(rows) <= MOST_ROWS else {})}
+        | {"title": {"text": plain(report.stem()) + "…" if report.stem() else ""}},
+        xaxis2={"domain": RIGHT, "anchor": "y2", "rangemode": "tozero", "nticks": 4},
+        yaxis2={"anchor": "x2", "autorange": "reversed", **NAMES, "dtick": 1},
+    )
+
+
+def describe_xray(report: XrayReport) -> str:
+    """The report as a text summary: what it is, where it changes most and in how many directions, what is not known."""
+    of = f" of {report.base_name}" if report.base_name else ""
+    first = f"{report.method}{of}: {report.params:,} parameters in {_count(len(report.rows), 'layer')}."
+    return " ".join([first, _change(report), *_parts(report), *_unknown(report), *_others(report), *report.notes])
+
+
+def xray_values(report: XrayReport) -> list[str]:
+    """What `plot_xray` can show of a report."""
+    return [NORM, RANK, *report.part_names()]
+
+
+def short(report: XrayReport, layer: str) -> str:
+    """A layer's name without what all blocks' names begin with."""
+    return layer.removeprefix(report.stem())
+
+
+def _cells(report: XrayReport, values: str) -> tuple[list[str], list[str], dict[tuple[str, str], XrayLayer]]:
+    places = {row.layer: report.cell(row.layer) for row in report.rows}
+    cells = {(short(report, b) or OUTSIDE, m): row for row in report.rows for b, m in [places[row.layer]]}
+    return list(dict.fromkeys(b for b, _ in cells)), list(dict.fromkeys(m for _, m in cells)), cells
+
+
+def _heatmap(
+    rows: list[str], columns: list[str], cells: dict[tuple[str, str], XrayLayer], values: str
+) -> dict[str, Any]:
+    found = [[_value(cells.get((block, module)), values) for module in columns] for block in rows]
+    share = values not in (NORM, RANK)
+    written = "%{z:.0%}" if share else "%{z:.2g}" if values == NORM else "%{z:.1f}"
+    largest = max((value for line in found for value in line if value is not None), default=0.0)
+    return {
+        "type": "heatmap",
+        "z": found,
+        "x": [plain(module) for module in columns],
+        "y": [plain(block) for block in rows],
+        "zmin": 0,
+        "zmax": 1 if share and len(values) == 1 else largest or 1,  # of 16 blocks each has little
+        "colorscale": SEQUENTIAL,
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "x": LEFT[1] + 0.005, "xanchor": "left"}
+        | ({"tickformat": ".0%"} if share else {}),
+        "hoverongaps": False,
+        "hovertemplate": f"%{{y}} %{{x}}<br>{plain(xray_heading(values))} {written}<extra></extra>",
+        "xgap": 1,
+        "ygap": 1,
+        **({"texttemplate": written} if len(cells) <= MOST_WRITTEN else {}),
+    }
+
+
+def _value(row: XrayLayer | None, values: str) -> float | None:
+    if row is None:
+        return None
+    value = row.norm if values == NORM else row.effective_rank if values == RANK else row.share(values)
+    return None if np.isnan(value) else value
+
+
+def _bars(report: XrayReport) -> dict[str, Any]:
+    strongest = report.strongest(STRONGEST)
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "xaxis": "x2",
+        "yaxis": "y2",
+        "x": [row.norm for row in strongest],
+        "y": [_end(short(report, row.layer)) + "\u200b" * n for n, row in enumerate(strongest)],  # each of its own
+        "customdata": [plain(row.layer) for row in strongest],
+        "text": [f"{row.norm:.3g}" for row in strongest],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "textangle": 0,
+        "marker": {"color": path_color(report.method), "line": {"width": 0}},
+        "hovertemplate": "%{customdata}: norm %{x:.4g}<extra></extra>",
+        "showlegend": False,
+    }
+
+
+def _end(name: str) -> str:
+    return plain(name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :])
+
+
+def xray_heading(values: str) -> str:
+    """What the cells show, in words."""
+    if values in (NORM, RANK):
+        return f"{values} of ΔW"
+    m, _, n = values.partition(",")
+    return f"share of the energy, {f'block m {m}, n {n}' if n else f'path {m}'}"
+
+
+def _title(report: XrayReport) -> str:
+    method = f"<b>{plain(report.method)}</b>"
+    strongest = report.strongest(1)
+    many = f"{method}, {number(report.params)} parameters in {_count(len(report.rows), 'layer')}"
+    if not strongest or not strongest[0].norm:
+        return f"{many}: no ΔW is known to differ from zero"
+    return f"{many}: <b>{plain(short(report, strongest[0].layer))}</b> changes most"
+
+
+def _change(report: XrayReport) -> str:
+    strongest = [row for row in report.strongest(3) if row.norm]
+    if not strongest:
+        return "No ΔW is known to differ from zero."
+    named = listed(f"{row.layer} ({row.norm:.3g})" for row in strongest)
+    ranks = [row.effective_rank for row in report.rows if row.spectrum is not None and row.norm]
+    directions = f" Effective ranks run from {min(ranks):.1f} to {max(ranks):.1f}." if ranks else ""
+    large = sum(row.spectrum is None and not np.isnan(row.norm) for row in report.rows)
+    skipped = f" In {_count(large, 'layer')} the spectrum was not asked, for the size." if large else ""
+    return f"All ΔW together have the norm {report.norm:.3g}; the largest are those of {named}.{directions}{skipped}"
+
+
+def _parts(report: XrayReport) -> list[str]:
+    """Each path's norm over all layers, where there is more than one path."""
+    paths = [path for path in "ABCDE" if any(path in row.parts for row in report.rows)]
+    if len(paths) < 2:
+        return []
+    norms = {path: np.array([row.parts[path] for row in report.rows if path in row.parts]) for path in paths}
+    known = {path: float(np.sqrt(np.nansum(n**2))) for path, n in norms.items() if not np.isnan(n).all()}
+    return [f"Over all layers the paths add {listed(f'{path} {norm:.3g}' for path, norm in known.items())}."]
+
+
+def _unknown(report: XrayReport) -> list[str]:
+    paths = report.unknown_paths()
+    if not paths:
+        return []
+    return [f"What {listed(paths)} may add is unknown without the base model, and not in these numbers."]
+
+
+def _others(report: XrayReport) -> list[str]:
+    if not report.others:
+        return []
+    named = f"{', '.join(report.others[:3])}{' …' if len(report.others) > 3 else ''}"
+    return [f"Beside it, {_count(len(report.others), 'tensor')} trained whole: {named}."]
+
+
+def _count(count: int, word: str) -> str:
+    return f"{count:,} {word}{'s' if count != 1 else ''}"

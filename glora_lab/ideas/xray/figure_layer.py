@@ -1,0 +1,123 @@
+"""One layer of an X-ray: the spectrum of its ΔW, and beside it what each path or block adds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from glora_lab.drawing.theme import SEQUENTIAL, draw, listed, note, path_color, plain
+from glora_lab.ideas.blocks.figure import IN_BLOCKS, OUT_BLOCKS
+
+from .figure_spectrum import describe_delta_spectrum, spectrum_axes, spectrum_lines
+from .record import XrayLayer
+
+LEFT, RIGHT = (0.0, 0.54), (0.68, 0.96)
+MOST_WRITTEN = 8  # blocks per side
+
+
+def plot_xray_layer(row: XrayLayer, method: str = "") -> go.Figure:
+    """Singular values at the left, in the colour of the report's method where it is given; at the right GraLoRA's
+    blocks or GLoRA's paths. LoRA has neither."""
+    spectra = {} if row.spectrum is None else {method or row.layer: row.spectrum}
+    beside = _blocks(row) or _paths(row)
+    axes = spectrum_axes(list(spectra.values()))
+    axes["xaxis"] |= {"domain": LEFT if beside else (0, 1), "anchor": "y"}
+    lines = spectrum_lines(spectra)
+    missing = [] if spectra else [note(LEFT[1] / 2, 0.5, f"no spectrum: {_why_not(row)}")]
+    traces, more, headings = beside or ([], {}, [])
+    return draw(
+        [*lines, *traces],
+        _title(row),
+        height=360,
+        notes=[*missing, *headings],
+        margin={"t": 70},
+        showlegend=False,
+        **axes,
+        **more,
+    )
+
+
+def describe_xray_layer(row: XrayLayer) -> str:
+    """The figure in words."""
+    spectrum = (
+        f"Layer {row.layer}: no spectrum, {_why_not(row)}."
+        if row.spectrum is None
+        else describe_delta_spectrum(row.spectrum)
+    )
+    words = [spectrum]
+    if len(row.parts) > 1 or row.unknown:
+        known = [f"{path} {norm:.3g}" for path, norm in row.parts.items() if path not in row.unknown]
+        words.append(f"Its paths add {listed(known)}.")
+    if row.unknown:
+        words.append(f"Unknown without the base model: {listed(row.unknown)}.")
+    if row.block_norms is not None and len(row.block_norms) > 1 and row.block_norms.any():
+        m, n = np.unravel_index(int(row.block_norms.argmax()), row.block_norms.shape)
+        share = row.share(f"{m},{n}")
+        words.append(f"Of {row.block_norms.size} blocks m {m}, n {n} is the largest, with {share:.0%} of the energy.")
+    return " ".join(words)
+
+
+def _title(row: XrayLayer) -> str:
+    if row.spectrum is None:
+        return f"<b>{plain(row.layer)}</b>" + ("" if np.isnan(row.norm) else f": ΔW has norm {row.norm:.3g}")
+    if not row.norm:
+        return f"<b>{plain(row.layer)}</b>: ΔW is zero, nothing has changed yet"
+    known = " (what is known of it)" if set("AB") & set(row.unknown) else ""
+    return f"<b>{plain(row.layer)}</b>: ΔW{known} has norm {row.norm:.3g} and effective rank {row.effective_rank:.1f}"
+
+
+def _why_not(row: XrayLayer) -> str:
+    return "ΔW needs the base model" if np.isnan(row.norm) else "the layer is too large"
+
+
+def _blocks(row: XrayLayer) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]] | None:
+    if row.block_norms is None or len(row.block_norms) == 1:
+        return None
+    k = len(row.block_norms)
+    cells = {
+        "type": "heatmap",
+        "z": row.block_norms.astype(np.float32),
+        "xaxis": "x2",
+        "yaxis": "y2",
+        "zmin": 0,
+        "zmax": float(row.block_norms.max()) or 1.0,
+        "colorscale": SEQUENTIAL,
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "x": RIGHT[1] + 0.005, "xanchor": "left"},
+        "hovertemplate": "m %{y}, n %{x}<br>norm %{z:.4g}<extra></extra>",
+        "xgap": 2,
+        "ygap": 2,
+        **({"texttemplate": "%{z:.2g}"} if k <= MOST_WRITTEN else {}),
+    }
+    whole = {"showgrid": False, "zeroline": False, "ticks": "", "dtick": max(1, k // 8), "tick0": 0}
+    axes = {
+        "xaxis2": {"domain": RIGHT, "anchor": "y2", "title": {"text": IN_BLOCKS}, "range": (-0.5, k - 0.5), **whole},
+        "yaxis2": {"anchor": "x2", "title": {"text": OUT_BLOCKS}, "range": (k - 0.5, -0.5), **whole},
+    }
+    return [cells], axes, [note(sum(RIGHT) / 2, 1.0, "norm of each block")]
+
+
+def _paths(row: XrayLayer) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]] | None:
+    if len(row.parts) < 2 and not row.unknown:
+        return None
+    paths = list(row.parts)
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [0.0 if path in row.unknown else row.parts[path] for path in paths],
+        "y": paths,
+        "xaxis": "x2",
+        "yaxis": "y2",
+        "text": ["unknown without the base" if p in row.unknown else f"{row.parts[p]:.3g}" for p in paths],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "textangle": 0,
+        "marker": {"color": [path_color(path) for path in paths], "line": {"width": 0}},
+        "hovertemplate": "%{y}: norm %{x:.4g}<extra></extra>",
+    }
+    axes = {
+        "xaxis2": {"domain": RIGHT, "anchor": "y2", "rangemode": "tozero", "title": {"text": "norm"}, "nticks": 4},
+        "yaxis2": {"anchor": "x2", "autorange": "reversed", "type": "category", "showgrid": False, "ticks": ""},
+    }
+    return [bars], axes, [note(sum(RIGHT) / 2, 1.0, "A, B add to the weight; C, D, E to the bias")]

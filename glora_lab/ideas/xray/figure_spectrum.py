@@ -1,0 +1,113 @@
+"""The singular values of ΔW drawn, one adapter or several by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import plotly.graph_objects as go
+
+from glora_lab.drawing.run_colors import run_colors
+from glora_lab.drawing.theme import draw, listed, plain
+
+from .record_spectrum import Spectrum
+
+Spectra: TypeAlias = Spectrum | Mapping[str, Spectrum]
+SHARE = 0.9  # of the energy, said in words
+DECADES = 2  # values further apart than this are drawn on a scale of powers of ten
+LOWEST = 1e-12  # of the largest value; what is below is rounding and not drawn
+MOST_MARKED = 64
+
+
+def plot_delta_spectrum(spectra: Spectra) -> go.Figure:
+    """Singular values of ΔW, largest first, against their index from 1.
+
+    Args:
+        spectra: one, or several by name: the same layer under several adapters, or several layers of one.
+    """
+    named = _named(spectra)
+    return draw(
+        spectrum_lines(named),
+        _title(named),
+        height=340,
+        margin={"t": 64 + 22 * (len(named) > 1)},
+        showlegend=len(named) > 1,
+        **spectrum_axes(list(named.values())),
+    )
+
+
+def describe_delta_spectrum(spectra: Spectra) -> str:
+    """The figure in words."""
+    named = _named(spectra)
+    if len(named) == 1:
+        (spectrum,) = named.values()
+        return f"Layer {spectrum.layer}: {_words(spectrum)}."
+    return " ".join(f"{name}, layer {spectrum.layer}: {_words(spectrum)}." for name, spectrum in named.items())
+
+
+def spectrum_lines(named: Mapping[str, Spectrum]) -> list[dict[str, Any]]:
+    """One line a spectrum, for a figure of one's own; values that are zero are left out."""
+    colors = run_colors(named)
+    lines = []
+    for name, spectrum in named.items():
+        values = _drawn(spectrum)
+        lines.append(
+            {
+                "type": "scatter",
+                "x": list(range(1, len(values) + 1)),
+                "y": values,
+                "mode": "lines+markers" if len(values) <= MOST_MARKED else "lines",
+                "name": f"{plain(name)}, effective rank {spectrum.effective_rank:.1f}",
+                "line": {"color": colors[name], "width": 2},
+                "marker": {"size": 6},
+                "hovertemplate": "value %{x}: %{y:.4g}<extra></extra>",
+            }
+        )
+    return lines
+
+
+def spectrum_axes(spectra: Sequence[Spectrum]) -> dict[str, Any]:
+    """The axes of `spectrum_lines`: from zero, or in powers of ten where the values are far apart."""
+    drawn = [value for spectrum in spectra for value in _drawn(spectrum)]
+    longest = max((len(_drawn(spectrum)) for spectrum in spectra), default=0)
+    far = bool(drawn) and max(drawn) > 10**DECADES * min(drawn)
+    scale = {"type": "log", "dtick": 1, "exponentformat": "power"} if far else {"rangemode": "tozero"}
+    whole = {"dtick": 1, "tick0": 1} if longest <= 16 else {}
+    return {
+        "xaxis": {"title": {"text": "index of the singular value"}, "range": (0.5, max(longest, 1) + 0.5), **whole},
+        "yaxis": {"title": {"text": "singular value of ΔW"}, **scale},
+    }
+
+
+def _named(spectra: Spectra) -> dict[str, Spectrum]:
+    return {spectra.layer: spectra} if isinstance(spectra, Spectrum) else dict(spectra)
+
+
+def _drawn(spectrum: Spectrum) -> list[float]:
+    values = spectrum.singular_values
+    return [float(value) for value in values[values > LOWEST * values.max(initial=0.0)]]
+
+
+def _title(named: Mapping[str, Spectrum]) -> str:
+    if not any(spectrum.singular_values.any() for spectrum in named.values()):
+        return f"{listed(f'<b>{plain(name)}</b>' for name in named)}: ΔW is zero, nothing has changed yet"
+    if len(named) == 1:
+        ((name, spectrum),) = named.items()
+        rank = f"effective rank {spectrum.effective_rank:.1f} of {len(_drawn(spectrum))}"
+        return f"<b>{plain(name)}</b>: {rank}"
+    widest = max(named, key=lambda name: named[name].effective_rank)
+    return f"<b>{plain(widest)}</b> changes the weight in the most directions"
+
+
+def _words(spectrum: Spectrum) -> str:
+    values = _drawn(spectrum)
+    if not values:
+        return "ΔW is zero, nothing has changed yet"
+    if len(values) == 1:
+        return f"one singular value, {values[0]:.3g}"
+    count = spectrum.directions_for(SHARE)
+    hold = "the first holds" if count == 1 else f"the first {count} hold"
+    return (
+        f"{len(values)} singular values from {values[0]:.3g} down to {values[-1]:.3g}; {hold} {SHARE:.0%} of the "
+        f"energy, and the effective rank is {spectrum.effective_rank:.1f}"
+    )

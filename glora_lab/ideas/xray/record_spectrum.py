@@ -1,0 +1,35 @@
+"""What an adapter changes, seen by its singular values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from glora_lab.record import Record
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum(Record):
+    """The singular values of one layer's ΔW, largest first. Where factors bound the rank there are as many values as
+    they leave room for, and those beyond are zero. `effective_rank` is defined by `measure.spectrum`."""
+
+    layer: str
+    singular_values: Float[np.ndarray, " s"]
+    effective_rank: float
+
+    @property
+    def norm(self) -> float:
+        """ΔW's Frobenius norm."""
+        return float(np.sqrt((self.singular_values**2).sum()))
+
+    def directions_for(self, share: float = 0.9) -> int:
+        """How many of the largest values hold this share of the energy (the squared norm); 0 where ΔW is zero."""
+        energy = np.cumsum(self.singular_values**2)
+        if not len(energy) or not energy[-1]:
+            return 0
+        return int(np.searchsorted(energy, share * energy[-1] * (1 - 1e-12))) + 1

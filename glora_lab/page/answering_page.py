@@ -1,0 +1,54 @@
+"""Whether the page has drawn what it was sent, so that a slow page gets fewer pictures and not a queue of them.
+
+A page works through its messages in their order. After each picture it is sent a number, and a link of ipywidgets,
+which lives in the page, copies that into a second one and sends it back: it comes when the picture is drawn. A page
+that never answered is not waited for: there may be none, as when a script runs a notebook.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import ipywidgets as widgets
+from traitlets import Int
+
+from glora_lab.page.controls.widgets import Steady
+
+LONGEST = 2.0  # seconds; a page that was closed, or is loaded anew, does not answer any more
+
+
+class AnsweringPage(Steady, widgets.Widget):
+    """Ask with `ask()` after what takes its time to draw; `then` is called when the page has caught up.
+
+    `took` is how many seconds its last answer took.
+    """
+
+    asked = Int(0).tag(sync=True)
+    answered = Int(0).tag(sync=True)
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        super().__init__()
+        self._then, self._asked_at, self.took = then, 0.0, 0.0
+        self._link = widgets.jsdlink((self, "asked"), (self, "answered"))
+        self.observe(self._heard, "answered")
+
+    def ask(self) -> None:
+        self._asked_at = time.monotonic()
+        self.asked += 1
+
+    @property
+    def seconds_to_wait(self) -> float:
+        """How long an answer may still be waited for; 0 where it has come, or none ever came."""
+        if not 0 < self.answered < self.asked:
+            return 0.0
+        return max(0.0, self._asked_at + LONGEST - time.monotonic())
+
+    def close(self) -> None:
+        self._link.close()
+        super().close()
+
+    def _heard(self, change: object) -> None:
+        if self.answered >= self.asked:
+            self.took = min(time.monotonic() - self._asked_at, LONGEST)
+            self._then()

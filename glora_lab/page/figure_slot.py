@@ -1,0 +1,176 @@
+"""A place in a panel where figures follow one another without a flicker, with the same in words below.
+
+A figure is sent as the data that JupyterLab's plotly renderer draws, as the single output of an Output
+widget: replacing that output swaps the drawing between two frames, while a FigureWidget would put five
+megabytes of JavaScript into every notebook, and displaying the figure again would append it. At most ten
+drawings a second are sent, and the next only when the page has drawn the one before; where an event
+loop runs, the last of a burst always is.
+
+Colab's Output widgets have no such renderer, and a script in their HTML may run before plotly is there. So a figure
+goes there as a page of its own in a frame, once a second at most.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+import numpy as np
+
+from glora_lab.drawing.still import still
+from glora_lab.training.in_turn import Turn
+
+from .answering_page import AnsweringPage
+from .looking import running_loop
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import plotly.graph_objects as go
+
+PLOTLY = "application/vnd.plotly.v1+json"
+SVG = "image/svg+xml"
+STATIC = "GLORA_LAB_STATIC"  # set in the environment where a page has no widgets
+SECONDS_BETWEEN, SECONDS_BETWEEN_FRAMES = 0.1, 1.0
+CONFIG = {"displaylogo": False}
+
+# The figures' middle grey is made for any page; in JupyterLab the page's own text colour is known.
+STYLE = """<style>
+.glora-figure :is(text[class$="title"], g[class$="title"] text, g[class$="tick"] text, .legendtext) {
+  fill: var(--jp-content-font-color1, #757575) !important;
+}
+.glora-says { margin: 0; line-height: 1.4; color: var(--jp-content-font-color2, inherit); }
+.glora-error { margin: 4px 0; padding: 4px 8px; border-left: 4px solid #DB4A2B; line-height: 1.4; }
+</style>"""
+
+
+class FigureSlot(widgets.VBox):
+    """Shows one figure at a time: `slot.show(figure, "the same in words")`. Safe to call from any thread.
+
+    `figure` and `summary` are the latest that were given, drawn or about to be.
+    """
+
+    def __init__(self, height: int = 360) -> None:
+        self.figure: go.Figure | None = None
+        self.summary = ""
+        self._output = widgets.Output(layout=widgets.Layout(min_height=f"{height}px", width="100%"))
+        self._words = widgets.HTML()
+        self._lock = Turn()
+        self._drawn_at = -SECONDS_BETWEEN
+        self._waiting = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = running_loop()
+        self._page = AnsweringPage(then=self._caught_up)
+        super().__init__([self._output, self._words])
+        self._output.add_class("glora-figure")
+
+    def show(self, figure: go.Figure, summary: str = "") -> None:
+        """Draw the figure, now or as soon as the last is drawn and a tenth of a second has passed since."""
+        with self._lock:
+            self.figure, self.summary = figure, summary
+            if self._waiting:
+                return
+            if self._seconds_to_wait() > 0 and self._loop is not None and self._loop.is_running():
+                self._waiting = True
+                self._loop.call_soon_threadsafe(self._flush_in_time)
+            else:
+                self.flush()
+
+    def flush(self) -> None:
+        """Draw what was shown last, at once."""
+        with self._lock:
+            self._waiting = False
+            if self.figure is None or self.comm is None:  # closed meanwhile
+                return
+            if not is_static():  # there the panel's own cell holds the picture, and this would be saved beside it
+                data = figure_data(self.figure, self.summary)
+                self._output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
+            self._words.value = words(self.summary)
+            self._drawn_at = time.monotonic()
+            self._page.ask()
+
+    @property
+    def took(self) -> float:
+        """The seconds that the page needed for the last picture; 0 where no page ever answered."""
+        return self._page.took
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._page.close()
+        super().close()
+
+    def _seconds_to_wait(self) -> float:
+        between = SECONDS_BETWEEN_FRAMES if in_colab() else SECONDS_BETWEEN
+        return max(self._drawn_at + between - time.monotonic(), self._page.seconds_to_wait)
+
+    def _flush_in_time(self) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._waiting and self._loop is not None:
+                self._timer = self._loop.call_later(self._seconds_to_wait(), self.flush)
+
+    def _caught_up(self) -> None:
+        if self._waiting and self._loop is not None:  # the answer may come on another thread than the loop's
+            self._loop.call_soon_threadsafe(self._flush_in_time)
+
+
+def figure_data(figure: go.Figure, summary: str) -> dict[str, Any]:
+    """Mime type → data of a display: for plotly's renderer, and a still picture for pages that have none, as an export.
+
+    In Colab, whose Output widgets have no such renderer, a frame.
+    """
+    data: dict[str, Any] = {"text/plain": summary}
+    plain = json.loads(figure.to_json())
+    for trace in plain["data"]:
+        if trace["type"] == "heatmap":
+            trace["z"] = _fewer_digits(trace["z"])
+    if in_colab():
+        data["text/html"] = _frame(plain, figure.layout.height or 450, summary)
+    else:
+        data[PLOTLY] = {**plain, "config": CONFIG}
+        data[SVG] = still(plain)
+    return data
+
+
+def _fewer_digits(z: Any) -> Any:
+    """A heatmap's values in single precision or three digits: a notebook is saved with its pictures, and no colour
+    shows more. plotly 6 packs arrays, plotly 5 writes them out.
+    """
+    if isinstance(z, dict):
+        if z["dtype"] != "f8":
+            return z
+        packed = np.frombuffer(base64.b64decode(z["bdata"]), "<f8").astype("<f4").tobytes()
+        return {**z, "dtype": "f4", "bdata": base64.b64encode(packed).decode()}
+    if isinstance(z, list):
+        return [_fewer_digits(row) for row in z]
+    return float(f"{z:.3g}") if isinstance(z, float) else z
+
+
+def _frame(plain: dict[str, Any], height: float, summary: str) -> str:
+    from plotly.io import to_html
+
+    page = to_html(plain, validate=False, include_plotlyjs="cdn", config=CONFIG)
+    source = page.replace("&", "&amp;").replace('"', "&quot;")
+    style = f"width: 100%; height: {height + 20:.0f}px; border: 0"
+    return f'<iframe srcdoc="{source}" title="{html.escape(summary)}" style="{style}"></iframe>'
+
+
+def words(summary: str) -> str:
+    """The sentence below a figure, as HTML."""
+    return f'{STYLE}<p class="glora-says">{html.escape(summary)}</p>'
+
+
+def in_colab() -> bool:
+    return bool({"COLAB_RELEASE_TAG", "COLAB_NOTEBOOK_ID"} & os.environ.keys())
+
+
+def is_static() -> bool:
+    """Whether the page has no widgets, and a panel is a still picture."""
+    return bool(os.environ.get(STATIC))

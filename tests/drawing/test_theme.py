@@ -1,0 +1,118 @@
+"""The colours keep the rules that the theme states: told apart by everyone, readable on light and dark."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from glora_lab.drawing import theme
+from glora_lab.drawing.run_colors import run_colors
+
+LIGHT, DARK = "#FFFFFF", "#111111"
+# Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
+VISIONS = {
+    "normal": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.01182, 0.04294, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.3039],
+    ],
+}
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+EVERY_COLOR = {**theme.PATH_COLORS, **theme.METHOD_COLORS, "right": theme.RIGHT, "wrong": theme.WRONG}
+COMPARED = {
+    "paths": theme.PATH_COLORS,
+    "methods": theme.METHOD_COLORS,
+    "answers": {"right": theme.RIGHT, "wrong": theme.WRONG},
+}
+
+
+def linear(color: str) -> np.ndarray:
+    c = np.array([int(color[n : n + 2], 16) / 255 for n in (1, 3, 5)])
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    bright, dim = sorted((float(XYZ[1] @ linear(color)) for color in (one, other)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+def lab(color: str, vision: str) -> np.ndarray:
+    xyz = XYZ @ np.clip(np.array(VISIONS[vision]) @ linear(color), 0, 1) / (0.9505, 1, 1.089)
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("name", EVERY_COLOR)
+@pytest.mark.parametrize("page", [LIGHT, DARK])
+def test_every_colour_is_readable_on_both_pages(name: str, page: str) -> None:
+    assert contrast(EVERY_COLOR[name], page) >= 3
+
+
+@pytest.mark.parametrize("page", [LIGHT, DARK])
+def test_the_text_is_readable_on_both_pages(page: str) -> None:
+    assert contrast(theme.TEXT, page) >= 4
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+@pytest.mark.parametrize("group", COMPARED)
+def test_colours_that_are_compared_can_be_told_apart(group: str, vision: str) -> None:
+    for one, other in itertools.combinations(COMPARED[group], 2):
+        apart = np.linalg.norm(lab(COMPARED[group][one], vision) - lab(COMPARED[group][other], vision))
+        assert apart >= 25, f"{one} and {other} are {apart:.0f} apart"
+
+
+def test_signed_values_have_no_colour_at_zero() -> None:
+    places, colors = zip(*theme.DIVERGING, strict=True)
+    assert places == pytest.approx([1 - p for p in reversed(places)])  # symmetric, so that zmid=0 is the middle
+    assert colors[places.index(0.5)] == "#F7F7F7"
+
+
+def test_the_template_lets_the_page_through_and_uploads_nothing() -> None:
+    layout = theme.TEMPLATE.layout
+    assert layout.paper_bgcolor == layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
+    assert "sendChartToCloud" in layout.modebar.remove
+    notes = [theme.note(0.5, 1, "here")]
+    figure = theme.draw([{"type": "bar", "y": [1]}], "finding", height=300, notes=notes, barmode="stack")
+    assert (figure.data[0].type, figure.layout.annotations[0].text) == ("bar", "here")
+    assert (figure.layout.title.text, figure.layout.height, figure.layout.barmode) == (
+        "finding",
+        300,
+        "stack",
+    )
+    assert figure.layout.template.layout.font.color == theme.TEXT
+
+
+def test_a_run_named_after_a_path_has_its_colour_and_no_two_share_one() -> None:
+    colors = run_colors(["mine", "B", "LoRA", "yours", "mine"])
+    assert colors["B"] == theme.PATH_COLORS["B"] and colors["LoRA"] == theme.METHOD_COLORS["LoRA"]
+    assert len(set(colors.values())) == len(colors) == 4
+    assert len(run_colors(map(str, range(40)))) == 40  # more runs than colours: they come round again
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(720, "720"), (18768, "18,768"), (4_718_592, "4.72 M"), (1_300_000_000, "1.3 B")]
+)
+def test_counts_read_as_people_say_them(count: int, text: str) -> None:
+    assert theme.number(count) == text
+
+
+def test_words() -> None:
+    assert theme.listed("ABC") == "A, B and C" and theme.listed([]) == "nothing"
+    assert theme.modes_in_words({"A": "lora", "B": "none", "E": "vector"}) == "A lora and E vector"
+    assert theme.modes_in_words({"A": "none"}) == "every path is off"
+    assert (theme.ending("q_proj", 6), theme.ending("0.q_proj", 7)) == ("q_proj", "…q_proj")
+    assert theme.plain("<b>&") == "&lt;b&gt;&amp;"
+    assert theme.struck("AB") == "A\u0336B\u0336"

@@ -1,0 +1,45 @@
+"""What holds for every panel there is: words for everything, and an end that leaves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import ipywidgets as widgets
+import pytest
+
+from glora_lab import panels
+from glora_lab.page.closing import tree
+from glora_lab.page.figure_slot import FigureSlot
+from glora_lab.panels import Panel
+from tests.browser.all_panels import BEGIN, PANELS
+from tests.page.instances import INSTANCES
+
+CONTROLS = (widgets.Button, widgets.ValueWidget)
+SHOWN_ONLY = (widgets.HTML, widgets.Label, widgets.Output)
+
+
+@pytest.fixture(params=PANELS)
+def before_and_panel(request: pytest.FixtureRequest) -> Iterator[tuple[set[str], Panel]]:
+    """The widgets that were there, and a panel as the course calls it."""
+    names: dict[str, object] = {}
+    exec(BEGIN, names)
+    before = set(INSTANCES)
+    panel = eval(PANELS[request.param], names)
+    yield before, panel
+    panel.close()
+
+
+def test_all_panels_are_here() -> None:
+    assert set(PANELS) == {name for name in panels.__all__ if name.endswith("Panel") and name != "Panel"}
+
+
+def test_controls_and_figures_have_words_and_nothing_is_left(before_and_panel: tuple[set[str], Panel]) -> None:
+    before, panel = before_and_panel
+    inside = tree(panel)
+    controls = [widget for widget in inside if isinstance(widget, CONTROLS) and not isinstance(widget, SHOWN_ONLY)]
+    assert controls and [control for control in controls if not getattr(control, "description", "")] == []
+    slots = [widget for widget in inside if isinstance(widget, FigureSlot) and widget.figure is not None]
+    assert slots and all(slot.summary.endswith(".") for slot in slots)
+    assert len(set(INSTANCES) - before) > 20
+    panel.close()
+    assert set(INSTANCES) - before == set()
