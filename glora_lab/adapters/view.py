@@ -220,8 +220,8 @@ def _lora_delta(layer: Any, adapter: str) -> Tensor:
 def _stock_weight(layer: Any) -> Tensor:
     if layer.merged:
         raise ValueError("`layer` has an adapter merged into its weight, and PEFT keeps no original: unmerge it first")
-    leaf = layer.get_base_layer()
-    return frozen_base(leaf, leaf, torch.float64).matrix()
+    innermost = layer.get_base_layer()
+    return frozen_base(innermost, innermost, torch.float64).matrix()
 
 
 # a layer's class → the container that knows its adapters, and ΔW of one of them

@@ -82,8 +82,8 @@ def _base(name: str, layer: Any) -> FrozenBase:
         return layer.frozen_base(torch.float64)
     if layer.merged:
         raise ValueError(f"`layer` (={name!r}) has an adapter merged, and PEFT keeps no original weight: unmerge first")
-    leaf = layer.get_base_layer()
-    return frozen_base(leaf, leaf, torch.float64)
+    innermost = layer.get_base_layer()
+    return frozen_base(innermost, innermost, torch.float64)
 
 
 def _is_plain(layer: Any, adapter: str, tensors: Mapping[str, Tensor]) -> bool:

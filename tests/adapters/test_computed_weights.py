@@ -32,13 +32,15 @@ WAYS = {
     "weight_norm": parametrizations.weight_norm,
     "spectral_norm": parametrizations.spectral_norm,
     "orthogonal": parametrizations.orthogonal,
-    "a parametrisation": lambda leaf: parametrize.register_parametrization(leaf, "weight", Doubled()),
-    "a parametrised bias": lambda leaf: parametrize.register_parametrization(leaf, "bias", Doubled()),
+    "a parametrisation": lambda innermost: parametrize.register_parametrization(innermost, "weight", Doubled()),
+    "a parametrised bias": lambda innermost: parametrize.register_parametrization(innermost, "bias", Doubled()),
     "weight_norm by hooks": hooked_weight_norm,
     "spectral_norm by hooks": hooked_spectral_norm,
-    "pruned": lambda leaf: prune.l1_unstructured(leaf, "weight", 0.3),
-    "pruned twice": lambda leaf: prune.random_unstructured(prune.l1_unstructured(leaf, "weight", 0.3), "weight", 0.3),
-    "pruned bias": lambda leaf: prune.l1_unstructured(leaf, "bias", 0.3),
+    "pruned": lambda innermost: prune.l1_unstructured(innermost, "weight", 0.3),
+    "pruned twice": lambda innermost: prune.random_unstructured(
+        prune.l1_unstructured(innermost, "weight", 0.3), "weight", 0.3
+    ),
+    "pruned bias": lambda innermost: prune.l1_unstructured(innermost, "bias", 0.3),
 }
 
 
@@ -58,11 +60,11 @@ def adapted(model: nn.Module, cls: type = GloraConfig) -> peft.PeftModel:
 
 def plain_twin(model: peft.PeftModel) -> peft.PeftModel:
     """The same with the weight that the last layer computes, as a parameter."""
-    leaf = model.base_model.model.last.get_base_layer()
-    values = leaf.weight.detach().clone(), leaf.bias.detach().clone()
+    innermost = model.base_model.model.last.get_base_layer()
+    values = innermost.weight.detach().clone(), innermost.bias.detach().clone()
     model.base_model.model.last.base_layer = None
     twin = copy.deepcopy(model)
-    model.base_model.model.last.base_layer = leaf
+    model.base_model.model.last.base_layer = innermost
     twin.base_model.model.last.base_layer = plain = nn.Linear(6, 6).requires_grad_(False)
     plain.weight.data, plain.bias.data = values
     return twin
@@ -103,8 +105,8 @@ def test_it_runs_and_trains_and_is_never_half_merged(cls, way, when):
     assert torch.equal(model(x), expected)
     delta = model.base_model.model.last.get_delta_weight("default")
     assert largest_difference(delta, twin.base_model.model.last.get_delta_weight("default")) < 1e-5
-    leaf, held = model.base_model.model.last.get_base_layer(), bits(model.base_model.model.last.get_base_layer())
-    assert model.unload().last is leaf and same_bits(leaf, held)
+    innermost, held = model.base_model.model.last.get_base_layer(), bits(model.base_model.model.last.get_base_layer())
+    assert model.unload().last is innermost and same_bits(innermost, held)
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
@@ -125,17 +127,17 @@ def test_what_lies_on_the_module_may_be_out_of_date():
     """The older hooks compute before a forward alone."""
     model = adapted(Stack()).eval()
     layer = model.base_model.model.last
-    leaf = hooked_weight_norm(layer.get_base_layer())
+    innermost = hooked_weight_norm(layer.get_base_layer())
     with torch.no_grad():
-        leaf.weight_g *= 2
+        innermost.weight_g *= 2
     read = layer.get_delta_weight("default")
     model(torch.randn(1, 6))
     assert torch.equal(layer.get_delta_weight("default"), read)
 
 
 def test_it_is_said_what_is_computed_and_by_what():
-    leaf = prune.l1_unstructured(parametrizations.weight_norm(nn.Linear(6, 6)), "bias", 0.3)
-    assert how_computed(leaf) == "weight (_WeightNorm) and bias (L1Unstructured)"
+    innermost = prune.l1_unstructured(parametrizations.weight_norm(nn.Linear(6, 6)), "bias", 0.3)
+    assert how_computed(innermost) == "weight (_WeightNorm) and bias (L1Unstructured)"
 
 
 def test_it_can_be_merged_once_the_weight_is_a_parameter():
@@ -143,11 +145,11 @@ def test_it_can_be_merged_once_the_weight_is_a_parameter():
     parametrizations.weight_norm(base.last)
     model, x = adapted(base).eval(), torch.randn(4, 6)
     expected = model(x)
-    leaf = model.base_model.model.last.get_base_layer()
-    parametrize.remove_parametrizations(leaf, "weight")
+    innermost = model.base_model.model.last.get_base_layer()
+    parametrize.remove_parametrizations(innermost, "weight")
     with pytest.raises(ValueError, match=r"no parameter for its weight \(a tensor\)"):
         model.merge_adapter()
-    leaf.weight = nn.Parameter(leaf.weight, requires_grad=False)
+    innermost.weight = nn.Parameter(innermost.weight, requires_grad=False)
     model.merge_adapter(safe_merge=True)
     assert largest_difference(model(x), expected) < 1e-5
 

@@ -231,13 +231,13 @@ def test_elementwise_lora_a_over_a_function_is_refused_at_the_start():
 def test_a_forward_that_is_patched_later_is_noticed():
     model, x = adapted(nn.Linear(6, 4)).eval(), torch.randn(3, 6)
     model(x)
-    leaf = model.base_model.model[2].base_layer
-    patched(leaf)
+    innermost = model.base_model.model[2].base_layer
+    patched(innermost)
     with pytest.raises(ValueError, match="a forward put on this Linear"):
         model(x)
     with pytest.raises(ValueError, match="a forward put on this Linear"):
         model.merge_adapter()
-    del leaf.forward
+    del innermost.forward
     model.merge_adapter()
 
 
@@ -256,10 +256,10 @@ def test_a_patch_that_only_looks_on_changes_nothing():
 def test_what_is_remembered_of_a_layer_does_not_keep_it(build):
     model = adapted(build(), **NO_MATRIX)
     model(torch.randn(3, 6))
-    leaf = weakref.ref(model.base_model.model[2].base_layer)
+    innermost = weakref.ref(model.base_model.model[2].base_layer)
     del model
     gc.collect()
-    assert leaf() is None
+    assert innermost() is None
 
 
 @pytest.mark.parametrize("cls", OURS.values(), ids=OURS)

@@ -18,7 +18,7 @@ from glora_lab.adapters.glora import layer as glora
 from glora_lab.adapters.glora.fast_pass import autograd as one_pass
 from glora_lab.adapters.glora.fast_pass import elementwise as scaled_weight
 from glora_lab.adapters.glora.fast_pass import forward as by_hand
-from glora_lab.adapters.glora.fast_pass.elementwise import ScaledWeight, Way
+from glora_lab.adapters.glora.fast_pass.elementwise import Blocking, ScaledWeight
 
 from .block_models import gralora_layer
 from .small_models import CHOICES, SINGLES, conv1d, glora_layer, largest_difference, named
@@ -114,9 +114,11 @@ def test_a_gradient_has_memory_of_its_own():
 
 
 @pytest.mark.parametrize("plus_one", [True, False])
-@pytest.mark.parametrize("how", [Way(True, 0), Way(False, 3), Way(False, 7), Way(False, 100)], ids=str)
+@pytest.mark.parametrize(
+    "how", [Blocking(True, 0), Blocking(False, 3), Blocking(False, 7), Blocking(False, 100)], ids=str
+)
 def test_every_way_of_scaling_a_weight_is_the_same_product(monkeypatch, how, plus_one):
-    monkeypatch.setattr(scaled_weight, "way", lambda *_: how)
+    monkeypatch.setattr(scaled_weight, "blocking", lambda *_: how)
     v, p, q, x, g = (torch.randn(s, dtype=torch.double) for s in [(7, 9), (7, 2), (2, 9), (4, 9), (4, 7)])
     scaled, matrix = ScaledWeight(v, p, q, plus_one=plus_one), v * (p @ q + plus_one)
     assert largest_difference(scaled.to_rows(x), x @ matrix.T) < 1e-12
@@ -137,7 +139,7 @@ def test_c_costs_few_tokens_no_product_of_its_own(monkeypatch):
     forward = by_hand.Pass.forward
 
     def noted(self: by_hand.Pass) -> Tensor:
-        seen.append((self.joins_c, self.rides_c))
+        seen.append((self.c_in_input, self.c_as_row))
         return forward(self)
 
     monkeypatch.setattr(by_hand.Pass, "forward", noted)
@@ -281,10 +283,12 @@ class Shouting(nn.Linear):
 
 
 LEFT_ALONE = {
-    "a hook": lambda leaf: leaf.register_forward_hook(lambda module, args, out: out + 1),
-    "a hook before": lambda leaf: leaf.register_forward_pre_hook(lambda module, args: (args[0] + 1,)),
-    "a forward of its own": lambda leaf: setattr(leaf, "forward", lambda x: nn.Linear.forward(leaf, x) + 1),
-    "a class of its own": lambda leaf: setattr(leaf, "__class__", Shouting),
+    "a hook": lambda innermost: innermost.register_forward_hook(lambda module, args, out: out + 1),
+    "a hook before": lambda innermost: innermost.register_forward_pre_hook(lambda module, args: (args[0] + 1,)),
+    "a forward of its own": lambda innermost: setattr(
+        innermost, "forward", lambda x: nn.Linear.forward(innermost, x) + 1
+    ),
+    "a class of its own": lambda innermost: setattr(innermost, "__class__", Shouting),
 }
 
 

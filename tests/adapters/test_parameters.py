@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from glora_lab import export_peft, load_adapter, path_budget, xray
 from glora_lab.adapters import GloraConfig, GraloraConfig
-from glora_lab.adapters.base.parameter import ParameterLeaf
+from glora_lab.adapters.base.parameter import ParameterAsLayer
 from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
 from glora_lab.adapters.view import find_layer
 
@@ -110,10 +110,10 @@ def test_which_axis_is_the_output() -> None:
     for family in FAMILIES:
         model: Any = moe(family)
         for name, weight in expert_weights(model):
-            leaf = ParameterLeaf(model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2])
-            assert leaf.transposed == (family in ("gpt-oss", "llama4")), name
+            innermost = ParameterAsLayer(model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2])
+            assert innermost.transposed == (family in ("gpt-oss", "llama4")), name
             into = 16 if "gate_up" in name else weight.numel() // (4 * 16)
-            assert leaf.lead == (4,) and leaf.features == (into, weight.numel() // (4 * into)), name
+            assert innermost.lead == (4,) and innermost.features == (into, weight.numel() // (4 * into)), name
 
 
 @pytest.mark.parametrize("how", ["eager", "batched_mm", "grouped_mm"])

@@ -46,7 +46,7 @@ def layers(model: nn.Module) -> list[nn.Module]:
 def added(layer: nn.Module, adapter: str) -> tuple[Tensor, Tensor]:
     """What the adapter adds to weight and bias, zeros where that is nothing."""
     weight, bias = layer.added([adapter] if layer.carries(adapter) else [], torch.float64)
-    zeros = torch.zeros_like(layer.leaf.weight), torch.zeros(layer.out_features, dtype=torch.double)
+    zeros = torch.zeros_like(layer.innermost.weight), torch.zeros(layer.out_features, dtype=torch.double)
     return tuple(zero if t is None else t for t, zero in zip((weight, bias), zeros, strict=True))
 
 

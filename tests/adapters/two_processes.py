@@ -32,7 +32,12 @@ TOGETHER = [
     {"A": "vector", "B": "vector", "C": "vector", "D": "constant", "E": "constant"},
 ]
 BASES = {"Linear": nn.Linear, "Conv1D": conv1d}
-WAYS = ("ddp", "whole", "layer", "leaf")  # the last three by FSDP2: sharded as one, with its layer, or its base apart
+WAYS = (
+    "ddp",
+    "whole",
+    "layer",
+    "innermost",
+)  # the last three by FSDP2: sharded as one, with its layer, or its base apart
 
 
 def layers() -> dict[str, nn.Module]:

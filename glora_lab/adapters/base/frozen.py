@@ -19,49 +19,49 @@ from transformers.pytorch_utils import Conv1D
 from .computed import is_computed, value_of
 from .kind import SUPPORTED as SUPPORTED
 from .kind import Kind, kind_of
-from .parameter import ParameterLeaf
+from .parameter import ParameterAsLayer
 
-Leaf: TypeAlias = nn.Linear  # or a Conv1D, which has the same two parameters, its weight as (in, out)
+InnermostLayer: TypeAlias = nn.Linear  # or a Conv1D, which has the same two parameters, its weight as (in, out)
 
 
-def features(leaf: nn.Module | ParameterLeaf) -> tuple[int, int]:
+def features(layer: nn.Module | ParameterAsLayer) -> tuple[int, int]:
     """(in, out) features of a supported layer."""
-    if isinstance(leaf, ParameterLeaf):
-        return leaf.features
-    if isinstance(leaf, Conv1D):
-        return leaf.weight.shape[0], leaf.weight.shape[1]
-    linear: Any = leaf
-    assert isinstance(leaf, nn.Linear) or is_packed(leaf)
+    if isinstance(layer, ParameterAsLayer):
+        return layer.features
+    if isinstance(layer, Conv1D):
+        return layer.weight.shape[0], layer.weight.shape[1]
+    linear: Any = layer
+    assert isinstance(layer, nn.Linear) or is_packed(layer)
     return linear.in_features, linear.out_features
 
 
-def lead(leaf: nn.Module | ParameterLeaf) -> tuple[int, ...] | None:
+def lead(layer: nn.Module | ParameterAsLayer) -> tuple[int, ...] | None:
     """The axes before a parameter's matrices; None for a layer."""
-    return leaf.lead if isinstance(leaf, ParameterLeaf) else None
+    return layer.lead if isinstance(layer, ParameterAsLayer) else None
 
 
-def is_transposed(leaf: nn.Module | ParameterLeaf) -> bool:
+def is_transposed(layer: nn.Module | ParameterAsLayer) -> bool:
     """Whether the weight is kept as (in, out)."""
-    return leaf.transposed if isinstance(leaf, ParameterLeaf) else isinstance(leaf, Conv1D)
+    return layer.transposed if isinstance(layer, ParameterAsLayer) else isinstance(layer, Conv1D)
 
 
-def is_quantised(leaf: nn.Module | ParameterLeaf) -> bool:
+def is_quantised(layer: nn.Module | ParameterAsLayer) -> bool:
     """Whether W0 is kept in a form that only the layer reads: bitsandbytes' 8 and 4 bits, 8-bit floating point,
     torchao's tensors."""
-    if isinstance(leaf, ParameterLeaf):
+    if isinstance(layer, ParameterAsLayer):
         return False  # would not have been taken
-    weight = leaf._parameters.get("weight")
-    if type(leaf) is Conv1D or weight is None:
+    weight = layer._parameters.get("weight")
+    if type(layer) is Conv1D or weight is None:
         return False
     if not weight.dtype.is_floating_point or weight.dtype.itemsize == 1:
-        return isinstance(leaf, nn.Linear)
+        return isinstance(layer, nn.Linear)
     # torchao's tensors give the type they were made from for their own
     return type(weight) is not nn.Parameter and type(weight).__module__.startswith("torchao.")
 
 
-def is_packed(leaf: nn.Module | ParameterLeaf) -> bool:
+def is_packed(layer: nn.Module | ParameterAsLayer) -> bool:
     """Whether `torch.ao.quantization.quantize_dynamic` has packed the layer since: `weight` and `bias` are methods."""
-    return callable(getattr(type(leaf), "weight", None))  # of the class: a layer's own may be computed when it is read
+    return callable(getattr(type(layer), "weight", None))  # of the class: a layer's own may be computed when it is read
 
 
 def is_sharded(tensor: Tensor) -> bool:
@@ -69,43 +69,43 @@ def is_sharded(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-def is_map(leaf: nn.Module) -> bool:
+def is_map(layer: nn.Module) -> bool:
     """Whether a supported layer maps (…, in) to (…, out), whatever else it may be."""
-    return is_quantised(leaf) or kind_of(leaf) is not Kind.OTHER
+    return is_quantised(layer) or kind_of(layer) is not Kind.OTHER
 
 
-def is_function(leaf: nn.Module | ParameterLeaf) -> bool:
+def is_function(layer: nn.Module | ParameterAsLayer) -> bool:
     """Whether the layer computes in a way of its own, in which its weight need not be W0."""
-    if isinstance(leaf, ParameterLeaf):
+    if isinstance(layer, ParameterAsLayer):
         return False
-    return not is_quantised(leaf) and kind_of(leaf) is Kind.FUNCTION
+    return not is_quantised(layer) and kind_of(layer) is Kind.FUNCTION
 
 
-def float_dtype(leaf: Leaf) -> torch.dtype:
+def float_dtype(layer: InnermostLayer) -> torch.dtype:
     """The precision that the layer's values have, or, quantised, that its bias has: an adapter takes it."""
-    for tensor in (leaf.weight, leaf.bias):
+    for tensor in (layer.weight, layer.bias):
         if isinstance(tensor, Tensor) and tensor.dtype.is_floating_point and tensor.dtype.itemsize > 1:
             return tensor.dtype
     return torch.get_default_dtype()
 
 
-def frozen_base(layer: nn.Module, leaf: Leaf, dtype: torch.dtype | None = None) -> FrozenBase:
-    """W0 and b0 of `layer`, whose innermost module is `leaf`."""
-    if isinstance(leaf, ParameterLeaf):
-        return ParameterBase(leaf, dtype)
-    if is_packed(leaf) and layer is leaf:
-        return PackedBase(leaf, dtype)
+def frozen_base(layer: nn.Module, innermost: InnermostLayer, dtype: torch.dtype | None = None) -> FrozenBase:
+    """W0 and b0 of `layer`, whose innermost layer is `innermost`."""
+    if isinstance(innermost, ParameterAsLayer):
+        return ParameterBase(innermost, dtype)
+    if is_packed(innermost) and layer is innermost:
+        return PackedBase(innermost, dtype)
     if isinstance(layer, BaseTunerLayer):
-        return FunctionBase(layer, leaf, dtype)
-    if is_quantised(leaf):
-        return QuantisedBase(leaf, leaf, dtype)
-    if kind_of(leaf) is Kind.FUNCTION:
-        return FunctionBase(leaf, leaf, dtype)
-    return ComputedBase(leaf, dtype) if is_computed(leaf) else FrozenBase(leaf, dtype)
+        return FunctionBase(layer, innermost, dtype)
+    if is_quantised(innermost):
+        return QuantisedBase(innermost, innermost, dtype)
+    if kind_of(innermost) is Kind.FUNCTION:
+        return FunctionBase(innermost, innermost, dtype)
+    return ComputedBase(innermost, dtype) if is_computed(innermost) else FrozenBase(innermost, dtype)
 
 
-def _device(leaf: Leaf) -> torch.device:
-    return torch.device("cpu") if is_packed(leaf) else leaf.weight.device
+def _device(layer: InnermostLayer) -> torch.device:
+    return torch.device("cpu") if is_packed(layer) else layer.weight.device
 
 
 class FrozenBase:
@@ -114,16 +114,16 @@ class FrozenBase:
     With `dtype`, W0 and b0 are read in that precision: merging computes in float32 and rounds once.
     """
 
-    def __init__(self, leaf: Leaf, dtype: torch.dtype | None = None) -> None:
-        self.leaf, self.dtype = leaf, dtype
+    def __init__(self, innermost: InnermostLayer, dtype: torch.dtype | None = None) -> None:
+        self.innermost, self.dtype = innermost, dtype
 
     @property
     def bias(self) -> Tensor | None:
-        return None if self.leaf.bias is None else self._read(self.leaf.bias)
+        return None if self.innermost.bias is None else self._read(self.innermost.bias)
 
     def matrix(self) -> Tensor:
         """W0 as a matrix (out, in)."""
-        return self._read(self.leaf.weight.T if is_transposed(self.leaf) else self.leaf.weight)
+        return self._read(self.innermost.weight.T if is_transposed(self.innermost) else self.innermost.weight)
 
     def product(self, x: Tensor) -> Tensor:
         """W0·x without b0: (..., in) → (..., out)."""
@@ -143,7 +143,7 @@ class ParameterBase(FrozenBase):
     """
 
     def matrix(self) -> Tensor:
-        return self.leaf.weight.mT if is_transposed(self.leaf) else self.leaf.weight
+        return self.innermost.weight.mT if is_transposed(self.innermost) else self.innermost.weight
 
 
 class PackedBase(FrozenBase):
@@ -151,11 +151,11 @@ class PackedBase(FrozenBase):
 
     @property
     def bias(self) -> Tensor | None:
-        bias = cast(Any, self.leaf).bias()
+        bias = cast(Any, self.innermost).bias()
         return None if bias is None else self._read(bias.detach())
 
     def matrix(self) -> Tensor:
-        return self._read(cast(Any, self.leaf).weight().dequantize())
+        return self._read(cast(Any, self.innermost).weight().dequantize())
 
 
 class ComputedBase(FrozenBase):
@@ -163,28 +163,28 @@ class ComputedBase(FrozenBase):
 
     @property
     def bias(self) -> Tensor | None:
-        bias = value_of(self.leaf, "bias")
+        bias = value_of(self.innermost, "bias")
         return None if bias is None else self._read(bias)
 
     def matrix(self) -> Tensor:
-        weight = value_of(self.leaf, "weight")
+        weight = value_of(self.innermost, "weight")
         assert weight is not None
-        return self._read(weight.T if isinstance(self.leaf, Conv1D) else weight)
+        return self._read(weight.T if isinstance(self.innermost, Conv1D) else weight)
 
 
 class AskedBase(FrozenBase):
     """W0 and b0 of a layer that is asked what it makes of a vector."""
 
-    def __init__(self, layer: nn.Module, leaf: Leaf, dtype: torch.dtype | None = None) -> None:
-        super().__init__(leaf, dtype)
+    def __init__(self, layer: nn.Module, innermost: InnermostLayer, dtype: torch.dtype | None = None) -> None:
+        super().__init__(innermost, dtype)
         self.layer = layer
 
     def matrix(self) -> Tensor:
-        eye = torch.eye(features(self.leaf)[0], dtype=float_dtype(self.leaf), device=_device(self.leaf))
+        eye = torch.eye(features(self.innermost)[0], dtype=float_dtype(self.innermost), device=_device(self.innermost))
         return self.product(eye).T
 
     def product(self, x: Tensor) -> Tensor:
-        product, bias = self._ask(x.to(float_dtype(self.leaf))), self.bias
+        product, bias = self._ask(x.to(float_dtype(self.innermost))), self.bias
         return product if bias is None else product - bias
 
     def _ask(self, x: Tensor) -> Tensor:
@@ -205,9 +205,9 @@ class FunctionBase(AskedBase):
 
     @property
     def bias(self) -> Tensor:
-        leaf = self.leaf  # such a layer may bring a bias where the leaf has none
+        innermost = self.innermost  # such a layer may bring a bias where the innermost layer has none
         if self.answer_to_zero is None:
-            zero = torch.zeros(features(leaf)[0], dtype=float_dtype(leaf), device=_device(leaf))
+            zero = torch.zeros(features(innermost)[0], dtype=float_dtype(innermost), device=_device(innermost))
             self.answer_to_zero = self._ask(zero)
         return self.answer_to_zero
 

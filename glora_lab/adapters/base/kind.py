@@ -39,13 +39,13 @@ class Verdict(NamedTuple):
     why: str = ""  # of OTHER: what it answered
 
 
-_OF_LEAVES: WeakKeyDictionary[nn.Module, tuple[Any, Verdict]] = WeakKeyDictionary()
+_OF_LAYERS: WeakKeyDictionary[nn.Module, tuple[Any, Verdict]] = WeakKeyDictionary()
 _OF_CLASSES: WeakKeyDictionary[type, dict[Any, Verdict]] = WeakKeyDictionary()
 
 
-def keeps_forward(leaf: nn.Module) -> bool:
+def keeps_forward(layer: nn.Module) -> bool:
     """Whether a call of this layer is one of the two forwards that are known here."""
-    return class_keeps_forward(type(leaf)) and _put_on(leaf) is None
+    return class_keeps_forward(type(layer)) and _put_on(layer) is None
 
 
 def class_keeps_forward(kind: type[nn.Module]) -> bool:
@@ -53,49 +53,49 @@ def class_keeps_forward(kind: type[nn.Module]) -> bool:
     return kind in SUPPORTED or (kind.forward in FORWARDS and kind.__call__ is nn.Module.__call__)
 
 
-def kind_of(leaf: nn.Module) -> Kind:
+def kind_of(layer: nn.Module) -> Kind:
     """What this layer computes; while torch.compile traces, what it does at that moment."""
     if torch.compiler.is_compiling():
-        return Kind[_in_a_graph(leaf)]
-    return verdict(leaf).kind
+        return Kind[_in_a_graph(layer)]
+    return verdict(layer).kind
 
 
-def verdict(leaf: nn.Module) -> Verdict:
+def verdict(layer: nn.Module) -> Verdict:
     """What this layer computes, and why it is none to adapt."""
-    if keeps_forward(leaf):
+    if keeps_forward(layer):
         return Verdict(Kind.LINEAR)
-    put_on, cls = _put_on(leaf), type(leaf)
-    token, (known_token, known) = (cls, _weakly(put_on)), _OF_LEAVES.get(leaf, (None, None))
+    put_on, cls = _put_on(layer), type(layer)
+    token, (known_token, known) = (cls, _weakly(put_on)), _OF_LAYERS.get(layer, (None, None))
     if known is not None and known_token == token:
         return known
-    traits = None if put_on else _traits(leaf)
+    traits = None if put_on else _traits(layer)
     found = None if traits is None else _OF_CLASSES.setdefault(cls, {}).get(traits)
     if found is None:
-        found = _asked(leaf, put_on)
+        found = _asked(layer, put_on)
     if found is None:  # no data yet: taken for what most are, and asked again when there is
         return Verdict(Kind.LINEAR)
     if traits is not None:
         _OF_CLASSES[cls][traits] = found
-    _OF_LEAVES[leaf] = token, found
+    _OF_LAYERS[layer] = token, found
     return found
 
 
-def in_words(leaf: nn.Module) -> str:
+def in_words(layer: nn.Module) -> str:
     """Whose forward it is."""
-    return f"a forward put on this {type(leaf).__name__}" if _put_on(leaf) else f"{type(leaf).__name__}.forward"
+    return f"a forward put on this {type(layer).__name__}" if _put_on(layer) else f"{type(layer).__name__}.forward"
 
 
 @torch.compiler.assume_constant_result
-def _in_a_graph(leaf: nn.Module) -> str:
-    return verdict(leaf).kind.name
+def _in_a_graph(layer: nn.Module) -> str:
+    return verdict(layer).kind.name
 
 
-def _put_on(leaf: nn.Module) -> Callable[..., Any] | None:
+def _put_on(layer: nn.Module) -> Callable[..., Any] | None:
     """The forward that this one instance was given, if any; accelerate's hooks call the one of before."""
-    forward = vars(leaf).get("forward")
+    forward = vars(layer).get("forward")
     if isinstance(forward, functools.partial) and forward.func.__module__ == "accelerate.hooks":
-        forward = vars(leaf).get("_old_forward")
-    own = isinstance(forward, MethodType) and forward.__self__ is leaf and forward.__func__ is type(leaf).forward
+        forward = vars(layer).get("_old_forward")
+    own = isinstance(forward, MethodType) and forward.__self__ is layer and forward.__func__ is type(layer).forward
     return None if own else forward
 
 
@@ -107,14 +107,14 @@ def _weakly(forward: Callable[..., Any] | None) -> Any:
         return forward
 
 
-def _traits(leaf: nn.Module) -> Any:
+def _traits(layer: nn.Module) -> Any:
     """What the forward of a class can depend on, where that is no more than settings; else None."""
-    if leaf._modules or leaf._buffers or leaf._parameters.keys() != {"weight", "bias"}:
+    if layer._modules or layer._buffers or layer._parameters.keys() != {"weight", "bias"}:
         return None
-    settings = {name: value for name, value in vars(leaf).items() if name not in _OF_MODULES}
+    settings = {name: value for name, value in vars(layer).items() if name not in _OF_MODULES}
     if not all(isinstance(value, bool | int | float | str | None) for value in settings.values()):
         return None
-    tensors = (leaf._parameters["weight"], leaf._parameters["bias"])
+    tensors = (layer._parameters["weight"], layer._parameters["bias"])
     shapes = tuple(None if t is None else (t.shape, t.dtype, t.device.type) for t in tensors)
     return tuple(sorted(settings.items())), shapes
 
@@ -122,26 +122,26 @@ def _traits(leaf: nn.Module) -> Any:
 _OF_MODULES = vars(nn.Linear(1, 1)).keys()
 
 
-def _asked(leaf: nn.Module, put_on: Callable[..., Any] | None) -> Verdict | None:
+def _asked(layer: nn.Module, put_on: Callable[..., Any] | None) -> Verdict | None:
     """What the forward answers to a few rows; None where it cannot yet, for want of data."""
-    weight = leaf._parameters.get("weight")
+    weight = layer._parameters.get("weight")
     if put_on is not None or weight is None:
-        return _answer(leaf, put_on or leaf.forward)
+        return _answer(layer, put_on or layer.forward)
     wide = torch.promote_types(weight.dtype, torch.float32)  # where it can, for a sharper comparison
     for dtype in dict.fromkeys((wide, weight.dtype)):
-        twin = _with_random_values(leaf, dtype)
-        found = _answer(twin, functools.partial(type(leaf).forward, twin))
+        twin = _with_random_values(layer, dtype)
+        found = _answer(twin, functools.partial(type(layer).forward, twin))
         if found is not None and found.kind is not Kind.OTHER:
             break
     return found
 
 
-def _with_random_values(leaf: nn.Module, dtype: torch.dtype) -> nn.Module:
+def _with_random_values(layer: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The layer with another weight and bias, which stand for any: its own may be zeros, or yet to come."""
-    twin = type(leaf).__new__(type(leaf))
-    twin.__dict__.update(vars(leaf))
-    twin.__dict__["_parameters"] = values = dict(leaf._parameters)
-    weight, bias = leaf._parameters["weight"], leaf._parameters.get("bias")
+    twin = type(layer).__new__(type(layer))
+    twin.__dict__.update(vars(layer))
+    twin.__dict__["_parameters"] = values = dict(layer._parameters)
+    weight, bias = layer._parameters["weight"], layer._parameters.get("bias")
     assert weight is not None
     device = "cpu" if weight.is_meta else weight.device
     generator = torch.Generator().manual_seed(1)
@@ -152,17 +152,17 @@ def _with_random_values(leaf: nn.Module, dtype: torch.dtype) -> nn.Module:
     return twin
 
 
-def _answer(leaf: nn.Module, forward: Callable[..., Any]) -> Verdict | None:
-    weight, bias = cast(Tensor, leaf.weight), cast("Tensor | None", leaf.bias)
-    w0 = weight.T if isinstance(leaf, Conv1D) else weight
+def _answer(layer: nn.Module, forward: Callable[..., Any]) -> Verdict | None:
+    weight, bias = cast(Tensor, layer.weight), cast("Tensor | None", layer.bias)
+    w0 = weight.T if isinstance(layer, Conv1D) else weight
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(len(SIZES), w0.shape[1], generator=generator) * torch.tensor(SIZES)[:, None]
     x = x.to(weight.device, weight.dtype)
-    with torch.no_grad(), _undisturbed(leaf):
+    with torch.no_grad(), _undisturbed(layer):
         try:
             y = forward(x)
         except Exception as error:  # whatever a stranger's forward raises: it has no answer
-            if any(tensor.is_meta for tensor in (*leaf.parameters(), *leaf.buffers())):
+            if any(tensor.is_meta for tensor in (*layer.parameters(), *layer.buffers())):
                 return None
             return Verdict(Kind.OTHER, f"fails on (rows, in) with {type(error).__name__}: {str(error)[:100]}")
         if not isinstance(y, Tensor):
@@ -184,10 +184,10 @@ def _compared(y: Tensor, x: Tensor, w0: Tensor, bias: Tensor | None) -> Verdict 
 
 
 @contextmanager
-def _undisturbed(leaf: nn.Module) -> Iterator[None]:
+def _undisturbed(layer: nn.Module) -> Iterator[None]:
     """Within, the layer is in evaluation mode; after, its mode and its buffers are as they were."""
-    modes = [(module, module.training) for module in leaf.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in leaf.buffers() if not buffer.is_meta]
+    modes = [(module, module.training) for module in layer.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in layer.buffers() if not buffer.is_meta]
     for module, _ in modes:
         module.training = False
     try:

@@ -22,9 +22,9 @@ def offload_hook(module: nn.Module) -> Any:
     return hook if getattr(hook, "offload", False) else None
 
 
-def device_of(leaf: nn.Module) -> torch.device | None:
+def device_of(layer: nn.Module) -> torch.device | None:
     """Where accelerate computes with an offloaded module; None for any other."""
-    hook = offload_hook(leaf)
+    hook = offload_hook(layer)
     return None if hook is None else torch.device(hook.execution_device)
 
 

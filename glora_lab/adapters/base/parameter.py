@@ -18,7 +18,7 @@ from torch import Tensor, nn
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
-class ParameterLeaf:
+class ParameterAsLayer:
     """What `nn.Linear` is to an adapter of a layer; it holds nothing but the module and the parameter's name."""
 
     bias = None

@@ -128,8 +128,8 @@ def adapter_shapes(model: nn.Module, config: LabConfig) -> Iterator[tuple[str, t
     tuner = bare_tuner(config)
     targets = tuner.check_targets(model, config)
     wrapped = in_file(tuner.parameters_of(model, config))
-    for layer, leaf in targets.items():
-        for tensor, shape in layer_shapes(config, layer, leaf).items():
+    for layer, innermost in targets.items():
+        for tensor, shape in layer_shapes(config, layer, innermost).items():
             yield f"{wrapped.get(layer, layer)}.{tensor}", shape
 
 
@@ -141,15 +141,15 @@ def bare_tuner(config: LabConfig) -> LabTuner:
     return tuner
 
 
-def layer_shapes(config: Any, layer: str, leaf: Any) -> Shapes:
+def layer_shapes(config: Any, layer: str, innermost: Any) -> Shapes:
     """Name → shape of what `config` puts on one layer: "glora_A.Xd", "gralora_A", "gralora_A_general.weight"."""
-    in_features, out_features = features(leaf)
+    in_features, out_features = features(innermost)
     if isinstance(config, GloraConfig):
-        has_bias = getattr(leaf, "bias", None) is not None
+        has_bias = getattr(innermost, "bias", None) is not None
         sizes = {"in_features": in_features, "out_features": out_features}
-        plan = config.plan(layer, **sizes, has_bias=has_bias, lead=lead(leaf))
+        plan = config.plan(layer, **sizes, has_bias=has_bias, lead=lead(innermost))
         return {f"glora_{path}.{name}": shape for path in PATHS for name, shape in plan.shapes(path).items()}
-    shapes = config.plan(layer, in_features=in_features, out_features=out_features, lead=lead(leaf)).shapes()
+    shapes = config.plan(layer, in_features=in_features, out_features=out_features, lead=lead(innermost)).shapes()
     return {f"{name}.weight" if name.endswith("_general") else name: shape for name, shape in shapes.items()}
 
 
@@ -170,7 +170,9 @@ def _biases(model: nn.Module, config: Any) -> Iterator[str]:
         yield from (_plain(name) for name in model.state_dict() if name.endswith(".bias"))
     elif config.bias != "none":
         layers = bare_tuner(config).targets(model, config)
-        yield from (f"{name}.bias" for name, leaf in layers.items() if getattr(leaf, "bias", None) is not None)
+        yield from (
+            f"{name}.bias" for name, innermost in layers.items() if getattr(innermost, "bias", None) is not None
+        )
 
 
 def _plain(name: str) -> str:

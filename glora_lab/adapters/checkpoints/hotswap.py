@@ -90,7 +90,7 @@ def _of_layer(
     """The tensors that `config` puts on this layer → their keys."""
     keys = {}
     with layer.original() if layer.merged else nullcontext():  # another adapter may have given it a bias
-        shapes = layer_shapes(config, layer.layer_name, layer.leaf)
+        shapes = layer_shapes(config, layer.layer_name, layer.innermost)
     for tensor, shape in shapes.items():
         container, _, rest = tensor.partition(".")
         key = ".".join(part for part in (name, container, adapter_name, rest) if part)
@@ -107,7 +107,7 @@ def _of_layer(
 def _swap(layer: LabLayer, name: str, config: LabConfig, tensors: Mapping[str, Tensor]) -> None:
     old = layer.tensors(name)
     if {n: t.shape for n, t in old.items()} == {n: t.shape for n, t in tensors.items()}:
-        layer.settle(name, config)
+        layer.plan_adapter(name, config)
     else:
         flags = [(tensor, tensor.requires_grad) for tensor in layer.parameters()]  # type: ignore[attr-defined]
         layer.update_layer(name, config)

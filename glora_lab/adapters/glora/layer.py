@@ -45,7 +45,7 @@ class GloraLayer(LabLayer):
         self.glora_dropout = nn.ModuleDict()
         self.plans: dict[str, LayerPlan] = {}
 
-    def settle(self, adapter_name: str, config: GloraConfig) -> LayerPlan:
+    def plan_adapter(self, adapter_name: str, config: GloraConfig) -> LayerPlan:
         plan = config.plan(
             self.layer_name,
             in_features=self.in_features,
@@ -54,13 +54,13 @@ class GloraLayer(LabLayer):
             lead=self.lead,
         )
         self.r[adapter_name], self.scaling[adapter_name], self.plans[adapter_name] = plan.r, plan.scaling, plan
-        self.settle_dropout(self.glora_dropout, adapter_name, config.glora_dropout)
+        self.set_dropout(self.glora_dropout, adapter_name, config.glora_dropout)
         return plan
 
     @ordinary_mode()
     def update_layer(self, adapter_name: str, config: GloraConfig) -> None:
         """Add (or replace) the paths of one adapter."""
-        plan = self.settle(adapter_name, config)
+        plan = self.plan_adapter(adapter_name, config)
         for letter in PATHS:
             modules, shapes = getattr(self, f"glora_{letter}"), plan.shapes(letter)
             if adapter_name in modules:
@@ -74,7 +74,7 @@ class GloraLayer(LabLayer):
     @property
     def has_bias(self) -> bool:
         """Whether the base has a bias of its own; one that merging added does not count."""
-        return (self.leaf.bias if self.kept is None else self.kept.bias) is not None
+        return (self.innermost.bias if self.unmerged_base is None else self.unmerged_base.bias) is not None
 
     def carries(self, adapter_name: str) -> bool:
         return adapter_name in self.plans
@@ -85,33 +85,33 @@ class GloraLayer(LabLayer):
     def reads_base(self, adapter_name: str) -> bool:
         return any(self.plans[adapter_name].modes[path] != "none" for path in "ACD")
 
-    def at_once(self, x: Tensor, adapter_names: Sequence[str]) -> Tensor | None:
+    def fused_forward(self, x: Tensor, adapter_names: Sequence[str]) -> Tensor | None:
         names = [name for name in adapter_names if name in self.plans]
         if len(names) != 1:
             return None
-        name, leaf = names[0], self.base_layer
-        offloaded = offload_hook(leaf) is not None
-        with onloaded([leaf]) if offloaded else nullcontext():
+        name, layer = names[0], self.base_layer
+        offloaded = offload_hook(layer) is not None
+        with onloaded([layer]) if offloaded else nullcontext():
             paths = self.paths(name)
             dropped = ("A" in paths or "B" in paths) and is_dropping(self.dropout(name))
-            if not paths or dropped or x.is_meta or not applies(leaf, x, offloaded):
+            if not paths or dropped or x.is_meta or not applies(layer, x, offloaded):
                 return None
             if self.factor(name) != 1 and any(isinstance(path, SinglePath) for path in paths.values()):
                 return None  # there, the scaling is that of low-rank products alone
             if self.outer:
                 self.check_base(self.reads_base(name))
-            return one_pass(paths, x, leaf, form=self.plans[name].form, scaling=self.scaling[name])
+            return one_pass(paths, x, layer, form=self.plans[name].form, scaling=self.scaling[name])
 
-    def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
-        if offload_hook(self.leaf) is None:  # a context would break the graph of torch.compile
+    def add_delta(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
+        if offload_hook(self.innermost) is None:  # a context would break the graph of torch.compile
             return total + self._delta(x, result, adapter_name)
-        with onloaded([self.leaf]):  # the paths multiply W0 and b0 themselves
+        with onloaded([self.innermost]):  # the paths multiply W0 and b0 themselves
             return total + self._delta(x, result, adapter_name)
 
     def _delta(self, x: Tensor, result: Tensor, name: str) -> Tensor:
         plan, factor, base = self.plans[name], self.factor(name), self.frozen_base()
-        if plan.elementwise and isinstance(base, FunctionBase) and base.layer is self.leaf:
-            raise ValueError(by_entry_of_a_function(f"layer {self.layer_name!r}", self.leaf))
+        if plan.elementwise and isinstance(base, FunctionBase) and base.layer is self.innermost:
+            raise ValueError(by_entry_of_a_function(f"layer {self.layer_name!r}", self.innermost))
         delta = output_delta(
             self.paths(name),
             x,
@@ -135,7 +135,7 @@ class GloraLayer(LabLayer):
         return self.glora_dropout._modules.get(adapter_name) or AS_IT_IS
 
     def frozen_base(self, dtype: torch.dtype | None = None) -> FrozenBase:
-        return frozen_base(self.base_layer, self.leaf, dtype)
+        return frozen_base(self.base_layer, self.innermost, dtype)
 
     def weight_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """{"A": W0⊙A, "B": B} as (…, out, in), for the paths that are on, from the original W0, merged or not."""
@@ -161,17 +161,17 @@ class GloraLayer(LabLayer):
         weights = [t for name in adapter_names for t in self.weight_terms(name, dtype).values()]
         biases = [t for name in adapter_names for t in self.bias_terms(name, dtype).values()]
         weight = add(weights) if weights else None
-        if weight is not None and is_transposed(self.leaf):
+        if weight is not None and is_transposed(self.innermost):
             weight = weight.mT
         return weight, add(biases) if biases else None
 
 
-def by_entry_of_a_function(layers: str, leaf: nn.Module) -> str:
-    """Why elementwise lora-A is refused over `leaf`."""
+def by_entry_of_a_function(layers: str, innermost: nn.Module) -> str:
+    """Why elementwise lora-A is refused over `innermost`."""
     return (
         f"Path A in mode lora multiplies W0 entry by entry, and {layers} compute(s) more than x·W0ᵀ + b0 "
-        f"({in_words(leaf)}), so that the weight need not be W0: use A_form='product', which multiplies what the layer "
-        "computes, or config_A='vector', 'constant' or 'none'."
+        f"({in_words(innermost)}), so that the weight need not be W0: use A_form='product', which multiplies what the "
+        "layer computes, or config_A='vector', 'constant' or 'none'."
     )
 
 

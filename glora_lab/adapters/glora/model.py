@@ -51,7 +51,7 @@ class GloraModel(LabTuner):
             self.put(GloraLinear(target, adapter_name, peft_config, current_key), parent, target_name)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GloraConfig) -> None:
-        plans = [_plan(config, name, leaf) for name, leaf in targets.items()]
+        plans = [_plan(config, name, innermost) for name, innermost in targets.items()]
         by_entry = [p.layer for p in plans if p.elementwise and is_quantised(targets[p.layer])]
         if by_entry:
             raise ValueError(
@@ -106,11 +106,11 @@ def _fields(config: GloraConfig, off: list[str]) -> str:
     return ", ".join(dict.fromkeys(said))
 
 
-def _plan(config: GloraConfig, name: str, leaf: Any) -> LayerPlan:
-    in_features, out_features = features(leaf)
-    has_bias = getattr(leaf, "bias", None) is not None
+def _plan(config: GloraConfig, name: str, innermost: Any) -> LayerPlan:
+    in_features, out_features = features(innermost)
+    has_bias = getattr(innermost, "bias", None) is not None
     sizes = {"in_features": in_features, "out_features": out_features}
-    return config.plan(name, **sizes, has_bias=has_bias, lead=lead(leaf))
+    return config.plan(name, **sizes, has_bias=has_bias, lead=lead(innermost))
 
 
 register(LabPeftType.GLORA_LAB, GloraConfig, GloraModel)

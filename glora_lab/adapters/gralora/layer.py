@@ -41,14 +41,14 @@ class GraloraLayer(LabLayer):
         self.gralora_k: dict[str, int] = {}
         self.plans: dict[str, BlockPlan] = {}
 
-    def settle(self, adapter_name: str, config: GraloraConfig) -> BlockPlan:
+    def plan_adapter(self, adapter_name: str, config: GraloraConfig) -> BlockPlan:
         sizes = {"in_features": self.in_features, "out_features": self.out_features}
         plan = config.plan(self.layer_name, **sizes, lead=self.lead)
         check_fit([plan], config.gralora_k)
         self.plans[adapter_name], self.scaling[adapter_name] = plan, plan.scaling
         self.r[adapter_name], self.hybrid_r[adapter_name] = plan.r, plan.hybrid_r
         self.gralora_k[adapter_name] = plan.k
-        self.settle_dropout(self.gralora_dropout, adapter_name, config.gralora_dropout)
+        self.set_dropout(self.gralora_dropout, adapter_name, config.gralora_dropout)
         return plan
 
     @ordinary_mode()
@@ -58,7 +58,7 @@ class GraloraLayer(LabLayer):
         Raises:
             ValueError: where k does not divide the features or the rank.
         """
-        plan = self.settle(adapter_name, config)
+        plan = self.plan_adapter(adapter_name, config)
         self._fill(adapter_name, plan, no_op=config.init_weights)
         self.move_to_base(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
@@ -93,7 +93,7 @@ class GraloraLayer(LabLayer):
 
     contributes = carries
 
-    def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
+    def add_delta(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
         a, b = self.blocks(adapter_name)
         scaling = self.scaling[adapter_name]
         dropout = self.gralora_dropout._modules.get(adapter_name)
@@ -120,7 +120,7 @@ class GraloraLayer(LabLayer):
         if not deltas:
             return None, None
         delta = add(deltas)
-        return (delta.mT if is_transposed(self.leaf) else delta), None
+        return (delta.mT if is_transposed(self.innermost) else delta), None
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
         return True

@@ -46,19 +46,19 @@ class GraloraModel(LabTuner):
         current_key: str,
         **kwargs: Any,
     ) -> None:
-        leaf = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
-        if self.skips(peft_config, current_key, leaf):
+        innermost = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
+        if self.skips(peft_config, current_key, innermost):
             return
         if isinstance(target, GraloraLinear):
             target.update_layer(adapter_name, peft_config)
         else:
             self.put(GraloraLinear(target, adapter_name, peft_config, current_key), parent, target_name)
 
-    def skips(self, config: GraloraConfig, name: str, leaf: Any) -> bool:
-        return _plan(config, name, leaf).skipped
+    def skips(self, config: GraloraConfig, name: str, innermost: Any) -> bool:
+        return _plan(config, name, innermost).skipped
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GraloraConfig) -> None:
-        plans = [_plan(config, name, leaf) for name, leaf in targets.items()]
+        plans = [_plan(config, name, innermost) for name, innermost in targets.items()]
         check_fit(plans, config.gralora_k)
         if all(plan.skipped for plan in plans) and not self.trains_beside(model, targets, config):
             raise ValueError(
@@ -77,15 +77,15 @@ class GraloraModel(LabTuner):
         config: Any = self.peft_config[adapter_name]
         if config.on_indivisible != "skip":
             return
-        plans = [_plan(config, name, leaf) for name, leaf in self.targets(self.model, config).items()]
+        plans = [_plan(config, name, innermost) for name, innermost in self.targets(self.model, config).items()]
         if any(plan.skipped for plan in plans):
             said = f"Indivisible layers, which GraLoRA leaves as they are (on_indivisible='skip'): {_skipped(plans)}."
             warnings.warn(said, stacklevel=2)
 
 
-def _plan(config: GraloraConfig, name: str, leaf: Any) -> BlockPlan:
-    in_features, out_features = features(leaf)
-    return config.plan(name, in_features=in_features, out_features=out_features, lead=lead(leaf))
+def _plan(config: GraloraConfig, name: str, innermost: Any) -> BlockPlan:
+    in_features, out_features = features(innermost)
+    return config.plan(name, in_features=in_features, out_features=out_features, lead=lead(innermost))
 
 
 def _skipped(plans: list[BlockPlan]) -> str:

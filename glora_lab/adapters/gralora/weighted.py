@@ -77,7 +77,7 @@ def _by_svd(name: str, layer: Any, request: Request) -> Sums:
     rank = request.rank or k * -(-most // k)
     if rank % k:
         raise refuse("svd_rank", rank, f"must be divisible by `gralora_k` (={k}) of layer {name!r}")
-    dtype = torch.promote_types(layer.leaf.weight.dtype, torch.float32)
+    dtype = torch.promote_types(layer.innermost.weight.dtype, torch.float32)
     delta = torch.stack([weight * layer.weight_delta(adapter, dtype).detach() for adapter, weight in parts]).sum(0)
     blocks = delta.unflatten(1, (k, -1)).unflatten(0, (k, -1)).transpose(1, 2)  # (m, n, o, i)
     up, down = truncated(blocks, rank // k, request.driver)  # (m, n, o, s), (m, n, s, i)

@@ -64,7 +64,7 @@ def _delta(layer: Any, adapter: str) -> Tensor:
     if not isinstance(layer, GloraLayer):
         delta: Tensor = layer.weight_delta(adapter, torch.float64)
         return delta
-    zero = torch.zeros(layer.out_features, layer.in_features, dtype=torch.float64, device=layer.leaf.weight.device)
+    zero = torch.zeros(layer.out_features, layer.in_features, dtype=torch.float64, device=layer.innermost.weight.device)
     return sum(layer.weight_terms(adapter, torch.float64).values(), start=zero)
 
 
@@ -75,7 +75,7 @@ def _glora(layer: GloraLayer, adapter: str) -> tuple[Tensor, Tensor, float] | No
     if a is None and isinstance(b, LowRankPath):
         xd, xu = b()
         return xu, xd, scaling  # untouched
-    device = layer.leaf.weight.device
+    device = layer.innermost.weight.device
     downs, ups = [], []
     if a is not None:
         if not (isinstance(a, LowRankPath) and plan.form == "product"):
@@ -134,4 +134,4 @@ def _dtype(layer: Any, adapter: str) -> torch.dtype:
         if adapter in held:
             item = held[adapter]
             return item.dtype if isinstance(item, Tensor) else next(item.parameters()).dtype
-    return float_dtype(layer.leaf)
+    return float_dtype(layer.innermost)

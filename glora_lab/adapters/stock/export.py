@@ -136,7 +136,7 @@ def stock_tensors(layer: Any, adapter: str) -> dict[str, Tensor]:
         out, features = layer.out_features, layer.in_features
         shapes = {"A": (out, features), "B": (out, features), "C": (features, 1), "D": (out,), "E": (out,)}
         off = [path for path in PATHS if layer.plans[adapter].modes[path] == "none"]
-        found |= {f"glora_{path}.zeros": torch.zeros(shapes[path], dtype=float_dtype(layer.leaf)) for path in off}
+        found |= {f"glora_{path}.zeros": torch.zeros(shapes[path], dtype=float_dtype(layer.innermost)) for path in off}
     return found
 
 
@@ -165,7 +165,7 @@ def _lora_config(config: Any, layers: dict[str, Any], factors: dict[str, LoraFac
         lora_dropout=config.glora_dropout if hasattr(config, "glora_dropout") else config.gralora_dropout,
         lora_bias=biased,
         bias="lora_only" if config.bias.endswith("_only") else config.bias,
-        fan_in_fan_out=all(isinstance(layer.leaf, Conv1D) for layer in layers.values()),
+        fan_in_fan_out=all(isinstance(layer.innermost, Conv1D) for layer in layers.values()),
         **{name: getattr(config, name) for name in ("target_modules", "modules_to_save", "exclude_modules")},
         **{name: getattr(config, name) for name in ("layers_to_transform", "layers_pattern", "task_type", "revision")},
         base_model_name_or_path=config.base_model_name_or_path,

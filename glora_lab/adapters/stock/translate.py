@@ -69,7 +69,7 @@ def stock_gralora(config: Any, layers: Layers, adapter: str) -> tuple[PeftConfig
     stock: Any = _shared(peft.GraloraConfig, config)
     stock.r, stock.gralora_k = plans[0].r, plans[0].k
     stock.alpha = alpha_for(plans[0].scaling, stock.r + stock.hybrid_r)
-    stock.fan_in_fan_out = all(isinstance(layer.leaf, Conv1D) for layer in layers.values())
+    stock.fan_in_fan_out = all(isinstance(layer.innermost, Conv1D) for layer in layers.values())
     reasons = []
     if _differ(plan.r for plan in plans):
         reasons.append(f"{_set(config, ['rank_pattern'])}: one rank holds for every layer")
@@ -91,7 +91,7 @@ def alpha_for(scaling: float, rank: int) -> float:
 
 
 def _kinds(layers: Layers) -> Iterator[str]:
-    if any(isinstance(layer.leaf, Conv1D) for layer in layers.values()):
+    if any(isinstance(layer.innermost, Conv1D) for layer in layers.values()):
         yield "`target_modules`: layers of type Conv1D are not supported"
 
 

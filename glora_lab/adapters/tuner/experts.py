@@ -41,7 +41,7 @@ def _expert_parameters(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, nn
     return found
 
 
-def way_to_experts(modules: Mapping[str, nn.Module]) -> str:
+def hint_at_experts(modules: Mapping[str, nn.Module]) -> str:
     """What to add where modules that hold experts (name → module) were named as layers; else an empty string."""
     experts = _expert_parameters(modules.items())
     return f". Its experts are parameters: target_parameters=[{_ends(experts)}]" if experts else ""

@@ -27,7 +27,7 @@ def be_called(layer: nn.Module, parent: nn.Module) -> None:
         layer.register_forward_pre_hook(_nothing)
 
 
-def settle_encoders(model: nn.Module, layer_class: type) -> None:
+def set_encoder_packing(model: nn.Module, layer_class: type) -> None:
     """Let the encoders that hold such layers pack without gradients alone, and the others as they did."""
     for encoder in model.modules():
         if isinstance(encoder, nn.TransformerEncoder):

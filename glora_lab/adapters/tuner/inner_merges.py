@@ -1,6 +1,6 @@
-"""Which adapters of the inner layers are merged, while an outer one puts tensors of its own into their leaf.
+"""Which adapters of the inner layers are merged, while an outer one puts tensors of its own into the innermost layer.
 
-PEFT's layers merge in place and trust that the leaf's weight contains what they merged. An outer layer that
+PEFT's layers merge in place and trust that the innermost layer's weight contains what they merged. An outer layer that
 assigns another weight therefore says what that one contains, and lets the inner layers do again what they have
 done since.
 """
@@ -25,7 +25,7 @@ class InnerMerges:
             layer = cast(nn.Module, layer.base_layer)
 
     def unmerged_doras(self) -> list[BaseTunerLayer]:
-        """The layers whose output depends on the norm of the leaf's weight, so that nothing may be merged into it."""
+        """The layers whose output depends on the norm of the innermost weight: nothing may be merged there."""
         return [tuner for tuner in self.tuners if not tuner.merged and has_dora(tuner)]
 
     def names(self) -> list[list[str]]:
@@ -33,7 +33,7 @@ class InnerMerges:
         return [list(tuner.merged_adapters) for tuner in self.tuners]
 
     def say(self, names: list[list[str]]) -> None:
-        """Let each layer take these for merged: the leaf's weight contains them."""
+        """Let each layer take these for merged: the innermost layer's weight contains them."""
         for tuner, merged in zip(self.tuners, names, strict=True):
             tuner.merged_adapters = list(merged)
 
@@ -42,7 +42,7 @@ class InnerMerges:
         return [dict(getattr(tuner, "_caches", {})) for tuner in self.tuners]
 
     def redo(self, contained: list[list[str]], norms: list[dict[str, Any]]) -> None:
-        """Bring a leaf that contains these to what the layers say is merged."""
+        """Bring an innermost layer that contains these to what the layers say is merged."""
         for tuner, then, remembered in zip(self.tuners, contained, norms, strict=True):
             now = tuner.merged_adapters
             if now != then:

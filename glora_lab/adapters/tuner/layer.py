@@ -1,6 +1,6 @@
 """What our two layers share: the base is asked once, and what the adapters add is added to its answer.
 
-PEFT writes this pass anew for each method. Here a method says what one adapter adds to the output (`plus`) and
+PEFT writes this pass anew for each method. Here a method says what one adapter adds to the output (`add_delta`) and
 to the weight (`added`, see merging.py); adapters by name, active or not, merged or not, and mixed within a batch
 are settled here, once.
 """
@@ -44,23 +44,23 @@ def own_tensors(layer: Any, adapter_name: str) -> dict[str, nn.Parameter]:
 class LabLayer(MergingLayer):
     """Base of GloraLayer and GraloraLayer.
 
-    A subclass has `contributes(adapter)`, `plus(total, x, result, adapter)`, and what `MergingLayer` asks for.
+    A subclass has `contributes(adapter)`, `add_delta(total, x, result, adapter)`, and what `MergingLayer` asks for.
     """
 
     def begin(self, base_layer: nn.Module, layer_name: str) -> None:
         """The state that every layer starts with, over `base_layer` and without an adapter."""
         self.base_layer = base_layer
         self.layer_name = layer_name
-        self.in_features, self.out_features = features(self.leaf)
-        self.lead = lead(self.leaf)
+        self.in_features, self.out_features = features(self.innermost)
+        self.lead = lead(self.innermost)
         self.r: dict[str, int] = {}
         self.scaling: dict[str, float] = {}
         self.merged_adapters: list[str] = []
-        self.kept, self.place, self.sight = None, None, Sight()
+        self.unmerged_base, self.place, self.sight = None, None, Sight()
         self._disable_adapters = False
         self._active_adapter: str | list[str] = []
 
-    def settle(self, adapter_name: str, config: Any) -> Any:
+    def plan_adapter(self, adapter_name: str, config: Any) -> Any:
         """Note what `config` wants of this layer, and return that plan; the adapter's tensors are left as they are."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it notes")
 
@@ -84,7 +84,7 @@ class LabLayer(MergingLayer):
                         tensor.requires_grad_(trains)
         self._active_adapter = names
 
-    def settle_dropout(self, held: nn.ModuleDict, adapter_name: str, p: float) -> None:
+    def set_dropout(self, held: nn.ModuleDict, adapter_name: str, p: float) -> None:
         """An adapter's dropout among those `held`, where there is one: what does nothing is no module to walk past."""
         if adapter_name in held:
             del held[adapter_name]
@@ -99,11 +99,11 @@ class LabLayer(MergingLayer):
         """Whether what this adapter adds depends on W0 or b0."""
         return False
 
-    def at_once(self, x: Tensor, adapter_names: Sequence[str]) -> Tensor | None:
+    def fused_forward(self, x: Tensor, adapter_names: Sequence[str]) -> Tensor | None:
         """The output of base and these adapters together, where this layer has a quicker way to it."""
         return None
 
-    def plus(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
+    def add_delta(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
         """`total` and what the adapter adds to `result` = base(x), as a new tensor in the adapter's precision."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
 
@@ -132,20 +132,20 @@ class LabLayer(MergingLayer):
             if self.contributes(name):
                 if self.place is not None and not torch.compiler.is_compiling():
                     self.check_base(self.reads_base(name))
-                total = self.plus(total, x, result, name)
+                total = self.add_delta(total, x, result, name)
         return total.to(result.dtype)
 
     def _quickly(self, x: Tensor, adapter_names: Sequence[str] | None) -> Tensor | None:
         """The output at once; of a mixed batch where every adapter has rows enough to fill a product of its own."""
         if adapter_names is None:
-            return self.at_once(x, self.active_adapters)
+            return self.fused_forward(x, self.active_adapters)
         groups, out = rows_by_adapter(adapter_names, len(x)), None
         tokens = x.numel() // max(1, len(x) * x.shape[-1])
         if min(map(len, groups.values()), default=0) * tokens < ENOUGH:
             return None
         for name, rows in groups.items():
             index = torch.tensor(rows, device=x.device)
-            part = self.at_once(x.index_select(0, index), [name])
+            part = self.fused_forward(x.index_select(0, index), [name])
             if part is None:  # an adapter that is not here, or the base alone: rows of the base's own product
                 return None
             out = part.new_empty(len(x), *part.shape[1:]) if out is None else out
@@ -159,7 +159,7 @@ class LabLayer(MergingLayer):
             if self.contributes(name):
                 index = torch.tensor(rows, device=x.device)
                 part = result.index_select(0, index)
-                added = self.plus(part, x.index_select(0, index), part, name)
+                added = self.add_delta(part, x.index_select(0, index), part, name)
                 out = out.index_copy_(0, index, added.to(out.dtype))
         return out
 
@@ -170,7 +170,7 @@ class LabLayer(MergingLayer):
         """
         device = device_of(self.get_base_layer())
         if device is None:
-            weight = self.leaf.weight
+            weight = self.innermost.weight
             if any(t.dtype != weight.dtype or t.device != weight.device for t in self.tensors(adapter_name).values()):
                 self._move_adapter_to_device_of_base_layer(adapter_name)
             return
@@ -178,7 +178,7 @@ class LabLayer(MergingLayer):
         for held in (getattr(self, container) for container in self.adapter_layer_names):
             # one made on meta is yet to be loaded
             if adapter_name in held and not is_meta(held[adapter_name]):
-                held[adapter_name] = held[adapter_name].to(device, float_dtype(self.leaf))
+                held[adapter_name] = held[adapter_name].to(device, float_dtype(self.innermost))
 
     def unload_and_optionally_merge_module(
         self, merge: bool, safe_merge: bool, adapter_names: list[str] | None

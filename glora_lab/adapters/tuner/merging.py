@@ -32,7 +32,7 @@ from .stack import StackedLayer
 
 
 @dataclass
-class KeptBase:
+class UnmergedBase:
     """The base's own parameters while adapters are merged into it, what scale these had, and which inner adapters
     the parameters contain."""
 
@@ -50,7 +50,7 @@ class MergingLayer(StackedLayer, ScaledLayer):
     or None)`, the weight delta in the layout of the base's weight and None where nothing is added.
     """
 
-    kept: KeptBase | None
+    unmerged_base: UnmergedBase | None
     in_features: int
     out_features: int
 
@@ -63,13 +63,13 @@ class MergingLayer(StackedLayer, ScaledLayer):
     def get_delta_weight(self, adapter: str) -> Tensor:
         """What the adapter adds to the base's weight, in that weight's own layout and precision."""
         with onloaded([self.get_base_layer()]):
-            weight, dtype = self.leaf.weight, float_dtype(self.leaf)
+            weight, dtype = self.innermost.weight, float_dtype(self.innermost)
             delta, _ = self.added([adapter], torch.promote_types(dtype, torch.float32))
             if delta is not None:
                 return delta.to(dtype)
-            if is_packed(self.leaf):
+            if is_packed(self.innermost):
                 return torch.zeros(self.out_features, self.in_features, dtype=dtype)
-            shape = (self.out_features, self.in_features) if is_quantised(self.leaf) else weight.shape
+            shape = (self.out_features, self.in_features) if is_quantised(self.innermost) else weight.shape
             return torch.zeros(shape, dtype=dtype, device=weight.device)
 
     @ordinary_mode()
@@ -89,10 +89,10 @@ class MergingLayer(StackedLayer, ScaledLayer):
         if not new:
             return
         self.check_stack()
-        had_bias = self.leaf.bias is not None
-        with self._onloaded(), set_aside(self.outer, self.leaf, again=True):
+        had_bias = self.innermost.bias is not None
+        with self._onloaded(), set_aside(self.outer, self.innermost, again=True):
             self._put_in(self.merged_adapters + new, safe_merge)
-        if not had_bias and self.leaf.bias is not None:
+        if not had_bias and self.innermost.bias is not None:
             warn_gained_bias(self.layer_name)
 
     @ordinary_mode()
@@ -107,7 +107,7 @@ class MergingLayer(StackedLayer, ScaledLayer):
         if len(rest) == len(self.merged_adapters):
             return
         self.check_writable()
-        with self._onloaded(), set_aside(self.outer, self.leaf, again=True):
+        with self._onloaded(), set_aside(self.outer, self.innermost, again=True):
             self._take_out()
             if rest:
                 self._put_in(rest)
@@ -125,38 +125,38 @@ class MergingLayer(StackedLayer, ScaledLayer):
         if len(names) > len(self.merged_adapters):
             self.check_stack()
         if names and safe_merge:
-            with onloaded([self.get_base_layer()]), set_aside(self.outer, self.leaf, again=False), self.original():
+            with onloaded([self.get_base_layer()]), set_aside(self.outer, self.innermost, again=False), self.original():
                 self._check_finite(*self._merged(names), names)
 
     def check_merged(self) -> None:
         """Refuse to compute with merged adapters whose scale has changed since."""
-        if self.kept is not None:
-            self.check_scaling(self.kept.scaling)
+        if self.unmerged_base is not None:
+            self.check_scaling(self.unmerged_base.scaling)
 
     @contextmanager
     def original(self) -> Iterator[None]:
         """Within, the base has its own weight and bias, merged, offloaded or not."""
-        with onloaded([self.get_base_layer()]), self._with_kept():
+        with onloaded([self.get_base_layer()]), self._with_unmerged():
             yield
 
     @contextmanager
-    def _with_kept(self) -> Iterator[None]:
-        if self.kept is None:
+    def _with_unmerged(self) -> Iterator[None]:
+        if self.unmerged_base is None:
             self.check_base(True)
             yield
             return
         self.check_writable()
-        leaf, inner, contained = self.leaf, self.inner, self.inner.names()
-        merged = leaf.weight, leaf.bias
-        weight, bias = self._kept_like(leaf.weight)
+        innermost, inner, contained = self.innermost, self.inner, self.inner.names()
+        merged = innermost.weight, innermost.bias
+        weight, bias = self._unmerged_like(innermost.weight)
         # parameters of their own, not other data in the same ones: a backward pass may come after the exit
-        leaf.weight = nn.Parameter(weight, requires_grad=False)
-        leaf.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]
-        inner.say(self.kept.inner_merged)
+        innermost.weight = nn.Parameter(weight, requires_grad=False)
+        innermost.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]
+        inner.say(self.unmerged_base.inner_merged)
         try:
             yield
         finally:
-            leaf.weight, leaf.bias = merged
+            innermost.weight, innermost.bias = merged
             inner.say(contained)
 
     @contextmanager
@@ -172,40 +172,42 @@ class MergingLayer(StackedLayer, ScaledLayer):
             weight, bias = self._merged(names)
         if safe_merge:
             self._check_finite(weight, bias, names)
-        if self.kept is None:
-            leaf = self.leaf
-            own = cast(nn.Parameter, leaf.weight), cast("nn.Parameter | None", leaf.bias)
-            self.kept = KeptBase(*own, {}, self.inner.names(), self.inner.norms())
-        self._assign(_own(weight, self.kept.weight), None if bias is None else _own(bias, self.kept.bias))
-        self.inner.redo(self.kept.inner_merged, self.kept.inner_norms)
-        self.merged_adapters, self.kept.scaling = names, {name: self.scaling[name] for name in names}
+        if self.unmerged_base is None:
+            innermost = self.innermost
+            own = cast(nn.Parameter, innermost.weight), cast("nn.Parameter | None", innermost.bias)
+            self.unmerged_base = UnmergedBase(*own, {}, self.inner.names(), self.inner.norms())
+        self._assign(
+            _own(weight, self.unmerged_base.weight), None if bias is None else _own(bias, self.unmerged_base.bias)
+        )
+        self.inner.redo(self.unmerged_base.inner_merged, self.unmerged_base.inner_norms)
+        self.merged_adapters, self.unmerged_base.scaling = names, {name: self.scaling[name] for name in names}
 
     def _take_out(self) -> None:
-        kept = self.kept
-        assert kept is not None
-        weight, bias = self._kept_like(self.leaf.weight)
-        kept.weight.data = weight
-        if kept.bias is not None and bias is not None:
-            kept.bias.data = bias
-        self._assign(kept.weight, kept.bias)
-        self.inner.redo(kept.inner_merged, kept.inner_norms)
-        self.kept, self.merged_adapters = None, []
+        own = self.unmerged_base
+        assert own is not None
+        weight, bias = self._unmerged_like(self.innermost.weight)
+        own.weight.data = weight
+        if own.bias is not None and bias is not None:
+            own.bias.data = bias
+        self._assign(own.weight, own.bias)
+        self.inner.redo(own.inner_merged, own.inner_norms)
+        self.unmerged_base, self.merged_adapters = None, []
 
     def _merged(self, names: list[str]) -> tuple[Tensor, Tensor | None]:
         """The base's weight and bias with these adapters in, summed in at least float32 and rounded once."""
-        leaf = self.leaf
+        innermost = self.innermost
         ordered = [name for name in self._all_available_adapter_names() if name in names]
-        dtype = torch.promote_types(leaf.weight.dtype, torch.float32)
+        dtype = torch.promote_types(innermost.weight.dtype, torch.float32)
         with torch.no_grad():
             weight_delta, bias_delta = self.added(ordered, dtype)
             # tensors of their own also where nothing is added: inner adapters merge in place
-            weight = _sum(leaf.weight, weight_delta, dtype)
-            if leaf.bias is None:
+            weight = _sum(innermost.weight, weight_delta, dtype)
+            if innermost.bias is None:
                 return weight, None if bias_delta is None else bias_delta.to(weight.dtype)
-            return weight, _sum(leaf.bias, bias_delta, dtype)
+            return weight, _sum(innermost.bias, bias_delta, dtype)
 
     def _assign(self, weight: nn.Parameter, bias: nn.Parameter | None) -> None:
-        self.leaf.weight, self.leaf.bias = weight, bias  # type: ignore[assignment]
+        self.innermost.weight, self.innermost.bias = weight, bias  # type: ignore[assignment]
 
     def _check_finite(self, weight: Tensor, bias: Tensor | None, names: list[str]) -> None:
         if not weight.isfinite().all() or (bias is not None and not bias.isfinite().all()):
@@ -214,15 +216,15 @@ class MergingLayer(StackedLayer, ScaledLayer):
                 f"in layer {self.layer_name!r}"
             )
 
-    def _kept_like(self, current: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _unmerged_like(self, current: Tensor) -> tuple[Tensor, Tensor | None]:
         """The kept weight and bias; the model may have moved, or changed precision, while merged."""
-        kept, leaf = self.kept, self.leaf
-        assert kept is not None
-        weight = kept.weight.to(device=current.device, dtype=current.dtype)
-        if kept.bias is None:
+        own, innermost = self.unmerged_base, self.innermost
+        assert own is not None
+        weight = own.weight.to(device=current.device, dtype=current.dtype)
+        if own.bias is None:
             return weight, None
-        like = current if leaf.bias is None else leaf.bias
-        return weight, kept.bias.to(device=like.device, dtype=like.dtype)
+        like = current if innermost.bias is None else innermost.bias
+        return weight, own.bias.to(device=like.device, dtype=like.dtype)
 
 
 def _sum(base: Tensor, delta: Tensor | None, dtype: torch.dtype) -> Tensor:

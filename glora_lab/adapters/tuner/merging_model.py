@@ -7,7 +7,7 @@ from typing import Any, cast
 from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 
-from .fast_path import settle_encoders
+from .fast_path import set_encoder_packing
 from .layer import LabLayer
 from .merging import MergingLayer
 from .tied_modules import places_of_tied, put_in_places
@@ -44,7 +44,7 @@ class MergingTuner(BaseTuner):
         plain = super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
         for layer in layers:
             put_in_places(places, cast(nn.Module, layer), layer.base_layer)
-        settle_encoders(self.model, WatchedLayer)
+        set_encoder_packing(self.model, WatchedLayer)
         for module in self.model.modules():
             if not any(watched(module)):
                 disarm(module)
@@ -69,7 +69,7 @@ class MergingTuner(BaseTuner):
 
 def see_to_calls(model: nn.Module) -> None:
     """What can be done, and found out, about modules that do not call the adapted layers in them."""
-    settle_encoders(model, WatchedLayer)
+    set_encoder_packing(model, WatchedLayer)
     watch = Watch()
     for module in model.modules():
         if isinstance(module, WatchedLayer):

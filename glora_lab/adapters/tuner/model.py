@@ -21,14 +21,14 @@ from torch import nn
 from glora_lab.adapters.base.four_bits import keep_differentiable
 from glora_lab.adapters.base.frozen import SUPPORTED
 from glora_lab.adapters.base.ordinary_mode import ordinary_mode
-from glora_lab.adapters.base.parameter import ParameterLeaf
+from glora_lab.adapters.base.parameter import ParameterAsLayer
 from glora_lab.adapters.registry import PEFT_ASKS_THE_TUNER
 from glora_lab.arguments import refuse
 from glora_lab.arguments import some as some
 from glora_lab.wording import shown
 
 from .config import LabConfig
-from .experts import experts_left_out, way_to_experts
+from .experts import experts_left_out, hint_at_experts
 from .fast_path import be_called
 from .many_layers import LinearTuner, name_all
 from .merging import MergingLayer
@@ -117,18 +117,18 @@ class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
         """
         targets = self.targets(model, config)
         left_out = {} if names_layers(config) else unfit_layers(model, targets)
-        targets = {name: leaf for name, leaf in targets.items() if name not in left_out}
+        targets = {name: innermost for name, innermost in targets.items() if name not in left_out}
         if not targets:
             raise refuse(
                 "target_modules",
                 _shown(config.target_modules),
                 f"matches no layer: {_not_found(model, config)} {experts_left_out(model, config)}".rstrip(),
             )
-        known_types = (*SUPPORTED, ParameterLeaf)
-        unsupported = {name: leaf for name, leaf in targets.items() if not isinstance(leaf, known_types)}
+        known_types = (*SUPPORTED, ParameterAsLayer)
+        unsupported = {name: innermost for name, innermost in targets.items() if not isinstance(innermost, known_types)}
         if unsupported:
-            listed = ", ".join(f"{name} ({type(leaf).__name__})" for name, leaf in unsupported.items())
-            known = f"Supported are nn.Linear, quantised or not, and Conv1D{way_to_experts(unsupported)}"
+            listed = ", ".join(f"{name} ({type(innermost).__name__})" for name, innermost in unsupported.items())
+            known = f"Supported are nn.Linear, quantised or not, and Conv1D{hint_at_experts(unsupported)}"
             rule = f"matches layers of a type that is not supported: {listed}. {known}"
             raise refuse("target_modules", _shown(config.target_modules), rule)
         if unfit := unfit_layers(model, targets):
@@ -139,7 +139,7 @@ class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
         check_alike(model, self.parameters_of(model, config))
         self.check_layers(model, targets, config)
         if left_out:
-            layers = [name for name, leaf in targets.items() if not isinstance(leaf, ParameterLeaf)]
+            layers = [name for name, innermost in targets.items() if not isinstance(innermost, ParameterAsLayer)]
             narrow(config, layers, model, (BaseTunerLayer, AuxiliaryTrainingWrapper))
             warnings.warn(f"Layers left as they are: {with_reasons(left_out)}.", RuntimeWarning, stacklevel=3)
         return targets
@@ -204,14 +204,14 @@ class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
         }
         return {**layers, **parameters}
 
-    def skips(self, config: Any, name: str, leaf: Any) -> bool:
+    def skips(self, config: Any, name: str, innermost: Any) -> bool:
         """Whether this layer or parameter, though selected, is left as it is."""
         return False
 
-    def parameters_of(self, model: nn.Module, config: Any) -> dict[str, ParameterLeaf]:
+    def parameters_of(self, model: nn.Module, config: Any) -> dict[str, ParameterAsLayer]:
         """Name → parameter, for those that `config` puts an adapter on."""
         chosen = chosen_parameters(model, config)
-        return {name: leaf for name, leaf in chosen.items() if not self.skips(config, name, leaf)}
+        return {name: innermost for name, innermost in chosen.items() if not self.skips(config, name, innermost)}
 
     def _prepare_adapter_config(self, peft_config: Any, model_config: Any) -> Any:
         """As PEFT's; an architecture without default targets needs none where parameters are named."""

@@ -1,7 +1,7 @@
-"""The tuner layers that were put over one of ours later, which merge into the same leaf without a word to it.
+"""The tuner layers that were put over one of ours later, which merge into the same weight without a word to it.
 
-PEFT's layers add to the leaf's weight in place. What an outer one has merged is therefore taken out before W0 is
-read, kept or put back, and merged again after.
+PEFT's layers add to the innermost layer's weight in place. What an outer one has merged is therefore taken out before
+W0 is read, kept or put back, and merged again after.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from peft.tuners.lora.layer import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from glora_lab.adapters.base.frozen import Leaf
+from glora_lab.adapters.base.frozen import InnermostLayer
 
 
 class Place:
@@ -53,14 +53,14 @@ class Place:
 
 
 @contextmanager
-def set_aside(outer: Sequence[BaseTunerLayer], leaf: Leaf, *, again: bool) -> Iterator[None]:
-    """Within, the leaf is without what `outer` (outermost first) merged. After, it is merged `again` into whatever the
-    leaf has then, or else, and after an error, the leaf has the bits of before."""
+def set_aside(outer: Sequence[BaseTunerLayer], innermost: InnermostLayer, *, again: bool) -> Iterator[None]:
+    """Within, the innermost layer is without what `outer` (outermost first) merged. After, it is merged `again` into
+    whatever that layer has then, or else, and after an error, the layer has the bits of before."""
     merged = [list(tuner.merged_adapters) for tuner in outer]
     if not any(merged):
         yield
         return
-    tensors = [t for t in (leaf.weight, leaf.bias) if t is not None]
+    tensors = [t for t in (innermost.weight, innermost.bias) if t is not None]
     before = [tensor.data for tensor in tensors]
     for tensor in tensors:
         tensor.data = tensor.data.clone()  # PEFT subtracts in place

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from glora_lab.adapters.base.frozen import Leaf
+from glora_lab.adapters.base.frozen import InnermostLayer
 from glora_lab.adapters.base.offload import offload_hook, onloaded
-from glora_lab.adapters.base.parameter import ParameterLeaf
+from glora_lab.adapters.base.parameter import ParameterAsLayer
 
 from .inner_merges import InnerMerges
 from .layer import LabLayer
@@ -37,9 +37,9 @@ class ParameterLayer(LabLayer):
     parameter_name: str
 
     @property
-    def leaf(self) -> Leaf:
-        leaf: Any = ParameterLeaf(self.get_base_layer(), self.parameter_name)
-        return leaf
+    def innermost(self) -> InnermostLayer:
+        innermost: Any = ParameterAsLayer(self.get_base_layer(), self.parameter_name)
+        return innermost
 
     # the wrappers beneath and above change other parameters, and tuners of another kind are refused
     @property
@@ -92,7 +92,7 @@ class ParameterLayer(LabLayer):
 
     def _effective(self, names: list[str]) -> Tensor:
         """W0 and what these adapters add, in the layout and the precision of W0."""
-        weight = self.leaf.weight
+        weight = self.innermost.weight
         if not names:
             return weight
         delta, _ = self.added(names, torch.promote_types(weight.dtype, torch.float32))
@@ -116,7 +116,7 @@ class ParameterLayer(LabLayer):
 
     def _move_adapter_to_device_of_base_layer(self, adapter_name: str, device: torch.device | None = None) -> None:
         """As PEFT's, which looks for a weight of the layer's own."""
-        weight = self.leaf.weight
+        weight = self.innermost.weight
         for held in (getattr(self, container) for container in self.adapter_layer_names):
             if adapter_name in held and not _on_meta(held[adapter_name]):
                 held[adapter_name] = held[adapter_name].to(device or weight.device, weight.dtype)

@@ -16,7 +16,7 @@ from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
 from glora_lab.adapters.base.frozen import SUPPORTED
-from glora_lab.adapters.base.parameter import ParameterLeaf
+from glora_lab.adapters.base.parameter import ParameterAsLayer
 from glora_lab.arguments import refuse
 
 from .parameter_layer import ParameterLayer
@@ -25,11 +25,11 @@ from .targets import outside
 NAME = "target_parameters"
 
 
-def chosen_parameters(model: nn.Module, config: Any) -> dict[str, ParameterLeaf]:
+def chosen_parameters(model: nn.Module, config: Any) -> dict[str, ParameterAsLayer]:
     """Name → parameter, as the base model names it, for those that `config` chooses."""
     ends = tuple(f".{one}" for one in config.target_parameters or ())
     found = _parameters(model) if ends else ()
-    return {name: leaf for name, leaf in found if f".{name}".endswith(ends)}
+    return {name: innermost for name, innermost in found if f".{name}".endswith(ends)}
 
 
 def unmatched_parameters(model: nn.Module, config: Any) -> list[str]:
@@ -39,7 +39,7 @@ def unmatched_parameters(model: nn.Module, config: Any) -> list[str]:
 
 
 def check_parameters(
-    model: nn.Module, chosen: Mapping[str, ParameterLeaf], layers: Collection[str], kind: type[ParameterLayer]
+    model: nn.Module, chosen: Mapping[str, ParameterAsLayer], layers: Collection[str], kind: type[ParameterLayer]
 ) -> None:
     """Refuse parameters that cannot be adapted, with the model as it is.
 
@@ -48,18 +48,18 @@ def check_parameters(
         layers: names of the layers that the same adapter is put on.
         kind: the class of the wrappers.
     """
-    for name, leaf in chosen.items():
+    for name, innermost in chosen.items():
         module, _, parameter = name.rpartition(".")
         if not module:
             rule = "is on the top-level module: Targeting an nn.Parameter on the top-level module is not supported"
             raise refuse(NAME, parameter, rule)
         held = model.get_submodule(module)
-        if isinstance(leaf.module, SUPPORTED):
+        if isinstance(innermost.module, SUPPORTED):
             raise refuse(NAME, name, f"belongs to a linear layer: name {module!r} in `target_modules`")
         if isinstance(held, BaseTunerLayer) and not isinstance(held, kind):
             rule = f"is in {module!r}, which carries {type(held).__name__} already, and is not a valid target"
             raise refuse(NAME, name, rule)
-        if why := leaf.unfit():
+        if why := innermost.unfit():
             raise refuse(NAME, name, why)
         inside = [layer for layer in layers if layer.startswith(f"{module}.")]
         if inside:
@@ -109,9 +109,9 @@ def _by_module(names: Iterable[str]) -> dict[str, list[str]]:
     return by_module
 
 
-def _parameters(model: nn.Module) -> Iterator[tuple[str, ParameterLeaf]]:
+def _parameters(model: nn.Module) -> Iterator[tuple[str, ParameterAsLayer]]:
     """Every parameter of the base, adapted or not, without those inside a layer of a tuner."""
     for name, held in [("", model), *outside(model, BaseTunerLayer, AuxiliaryTrainingWrapper)]:
         module = held.get_base_layer() if isinstance(held, BaseTunerLayer) else held
         for parameter, _ in module.named_parameters(recurse=False):
-            yield f"{name}.{parameter}" if name else parameter, ParameterLeaf(module, parameter)
+            yield f"{name}.{parameter}" if name else parameter, ParameterAsLayer(module, parameter)

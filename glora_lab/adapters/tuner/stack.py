@@ -1,6 +1,6 @@
 """One of our layers among other tuners' layers on the same base, and what they must not do to each other.
 
-They all read and change one weight, that of the innermost layer, the leaf. A sum over it may be merged in any
+They all read and change one weight, that of the innermost layer. A sum over it may be merged in any
 order; what looks at the weight itself may not, and is refused before anything is changed.
 """
 
@@ -12,7 +12,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from glora_lab.adapters.base.computed import how_computed, is_computed
-from glora_lab.adapters.base.frozen import Leaf, is_function, is_packed, is_quantised, is_sharded
+from glora_lab.adapters.base.frozen import InnermostLayer, is_function, is_packed, is_quantised, is_sharded
 from glora_lab.adapters.base.kind import in_words
 
 from .inner_merges import InnerMerges
@@ -21,14 +21,14 @@ from .uncalled import WatchedLayer
 
 
 class StackedLayer(WatchedLayer):
-    """The leaf beneath, the adapters beneath and above, and the checks that they allow what is asked."""
+    """The layer beneath, the adapters beneath and above, and the checks that they allow what is asked."""
 
     base_layer: nn.Module
 
     @property
-    def leaf(self) -> Leaf:
+    def innermost(self) -> InnermostLayer:
         """The innermost layer, whose weight and bias an adapter is merged into."""
-        return cast(Leaf, self.get_base_layer())
+        return cast(InnermostLayer, self.get_base_layer())
 
     @property
     def inner(self) -> InnerMerges:
@@ -51,11 +51,11 @@ class StackedLayer(WatchedLayer):
 
     def check_writable(self) -> None:
         """Refuse to write a weight or a bias that is no parameter."""
-        if is_computed(self.leaf):
+        if is_computed(self.innermost):
             raise ValueError(
-                f"Layer {self.layer_name!r} has no parameter for its {how_computed(self.leaf)}, and what is merged "
-                "would be computed away again: leave the adapter beside it, or put an nn.Parameter there first (with "
-                "torch.nn.utils.parametrize.remove_parametrizations, prune.remove, remove_weight_norm)."
+                f"Layer {self.layer_name!r} has no parameter for its {how_computed(self.innermost)}, and what is "
+                "merged would be computed away again: leave the adapter beside it, or put an nn.Parameter there first "
+                "(with torch.nn.utils.parametrize.remove_parametrizations, prune.remove, remove_weight_norm)."
             )
 
     def check_stack(self) -> None:
@@ -63,24 +63,24 @@ class StackedLayer(WatchedLayer):
         the layer is not called, or another one on the same base would then compute something else."""
         name, own = self.layer_name, type(self).__name__
         self.check_called()
-        if is_quantised(self.leaf) or is_packed(self.leaf):
-            kept = f"{type(self.leaf).__module__}.{type(self.leaf).__name__}"
-            kept = kept if is_packed(self.leaf) else type(self.leaf.weight).__name__
+        if is_quantised(self.innermost) or is_packed(self.innermost):
+            kept = f"{type(self.innermost).__module__}.{type(self.innermost).__name__}"
+            kept = kept if is_packed(self.innermost) else type(self.innermost.weight).__name__
             raise ValueError(
                 f"Layer {name!r} keeps its weight quantised ({kept}), and would round what "
                 "is merged into it: leave the adapter beside it, or load the base in floating point and the adapter "
                 "into that, and merge there."
             )
-        if is_sharded(self.leaf.weight):
+        if is_sharded(self.innermost.weight):
             raise ValueError(
                 f"Layer {name!r} is sharded over processes: save the adapter, load it into the whole model, and merge "
                 "there."
             )
         self.check_writable()
-        if is_function(self.leaf):
+        if is_function(self.innermost):
             raise ValueError(
-                f"Layer {name!r} computes more than x·W0ᵀ + b0 ({in_words(self.leaf)}), in which a merged weight would "
-                "mean something else than the adapter beside it: leave it beside it."
+                f"Layer {name!r} computes more than x·W0ᵀ + b0 ({in_words(self.innermost)}), in which a merged weight "
+                "would mean something else than the adapter beside it: leave it beside it."
             )
         for inner in self.inner.tuners:
             # each would keep the base aside, and put back the other's weight

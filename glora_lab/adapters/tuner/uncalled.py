@@ -48,8 +48,8 @@ class WatchedLayer(BaseTunerLayer):
     def weight(self) -> Tensor:
         if self.sight.looking and not torch.compiler.is_compiling():
             self.sight.read_now = True
-        leaf: Any = self.get_base_layer()  # torch.compile follows no property of a parent class
-        return cast(Tensor, leaf.qweight if hasattr(leaf, "qweight") else leaf.weight)
+        innermost: Any = self.get_base_layer()  # torch.compile follows no property of a parent class
+        return cast(Tensor, innermost.qweight if hasattr(innermost, "qweight") else innermost.weight)
 
     def train(self, mode: bool = True) -> Any:
         """As any module's; the first pass in either mode is looked at."""

@@ -41,8 +41,12 @@ def names_layers(config: Any) -> bool:
 
 def unfit_layers(model: nn.Module, targets: dict[str, nn.Module]) -> dict[str, str]:
     """Name → why, of linear layers that no adapter can act on."""
-    linear = {name: leaf for name, leaf in targets.items() if isinstance(leaf, SUPPORTED)}
-    odd = {name: f"{type(leaf).__name__} {verdict(leaf).why}" for name, leaf in linear.items() if not is_map(leaf)}
+    linear = {name: innermost for name, innermost in targets.items() if isinstance(innermost, SUPPORTED)}
+    odd = {
+        name: f"{type(innermost).__name__} {verdict(innermost).why}"
+        for name, innermost in linear.items()
+        if not is_map(innermost)
+    }
     return known_uncalled(model, linear) | odd
 
 

@@ -68,16 +68,16 @@ def budget_on(model: nn.Module, config: GloraConfig | LoraConfig) -> PathBudget:
     """
     if isinstance(config, GloraConfig):
         plans = [
-            config.plan(name, in_features=i, out_features=o, has_bias=getattr(leaf, "bias", None) is not None)
-            for name, leaf in bare_tuner(config).check_targets(model, config).items()
-            for i, o in (features(leaf),)
+            config.plan(name, in_features=i, out_features=o, has_bias=getattr(innermost, "bias", None) is not None)
+            for name, innermost in bare_tuner(config).check_targets(model, config).items()
+            for i, o in (features(innermost),)
         ]
         rows = [PathCount(p.layer, x, p.asked[x], p.params(x), p.inert.get(x, "")) for p in plans for x in PATHS]
     else:
         alike = GloraConfig.only(B="lora", r=config.r, target_modules=config.target_modules)
         tuner = bare_tuner(alike)
         layers = tuner.targets(model, alike) or tuner.check_targets(model, alike)  # which says that there are none
-        rows = [PathCount(name, "B", "lora", config.r * sum(features(leaf))) for name, leaf in layers.items()]
+        rows = [PathCount(name, "B", "lora", config.r * sum(features(innermost))) for name, innermost in layers.items()]
     return PathBudget(
         rows=tuple(rows),
         method=method_name(config.peft_type),

@@ -112,10 +112,10 @@ def _both(
 
 
 def _check(name: str, found: Any) -> None:
-    leaf = found.get_base_layer()
-    weight = getattr(leaf, "weight", None)
-    if not isinstance(leaf, SUPPORTED) or weight is None or weight.is_meta or not weight.is_floating_point():
-        raise ValueError(f"`layer` (={name!r}, a {type(leaf).__name__}) must have a matrix of numbers in memory")
+    innermost = found.get_base_layer()
+    weight = getattr(innermost, "weight", None)
+    if not isinstance(innermost, SUPPORTED) or weight is None or weight.is_meta or not weight.is_floating_point():
+        raise ValueError(f"`layer` (={name!r}, a {type(innermost).__name__}) must have a matrix of numbers in memory")
     if isinstance(found.base_layer, BaseTunerLayer):
         raise ValueError(f"`layer` (={name!r}) carries one adapter over another, and its base is no plain weight")
     if found.merged and not isinstance(found, LabLayer):
@@ -124,8 +124,8 @@ def _check(name: str, found: Any) -> None:
 
 def _in_precision(twin: Any, adapter: str, dtype: torch.dtype) -> Any:
     twin.set_adapter([adapter])
-    leaf = twin.get_base_layer()
-    for parameter in leaf.parameters():
+    innermost = twin.get_base_layer()
+    for parameter in innermost.parameters():
         parameter.data = parameter.data.to(dtype)
     return twin.requires_grad_(False).eval()
 
@@ -168,8 +168,8 @@ def _cycle(
 
 def _numbers(found: Any) -> Tensor:
     """Weight and bias of the base in one row, as they are."""
-    leaf = found.get_base_layer()
-    parts = [leaf.weight, *([] if leaf.bias is None else [leaf.bias])]
+    innermost = found.get_base_layer()
+    parts = [innermost.weight, *([] if innermost.bias is None else [innermost.bias])]
     return torch.cat([part.detach().flatten() for part in parts])
 
 

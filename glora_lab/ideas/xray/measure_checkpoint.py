@@ -122,32 +122,32 @@ class Checkpoint:
             raise refused(self.folder, f"must have a configuration that fits: {error}") from error
 
     def _fit(self, layer: str, tensors: Mapping[str, tuple[str, Shape]]) -> Fit:
-        leaf = self._leaf(layer)
-        into, out = (None, None) if leaf is None else features(leaf)
+        innermost = self._innermost(layer)
+        into, out = (None, None) if innermost is None else features(innermost)
         known = {side: size for side, size in ((OUT, out), (IN, into)) if size is not None}
-        has_bias = None if leaf is None else leaf.bias is not None
+        has_bias = None if innermost is None else innermost.bias is not None
         try:
             return self._layout.fit(layer, {name: shape for name, (_, shape) in tensors.items()}, known, has_bias)
         except (ValueError, OverflowError, re.error) as error:  # PEFT puts a pattern into a larger one
             raise refused(self.folder, f"must fit its configuration: layer {shown(layer)} {error}") from error
 
-    def _leaf(self, layer: str) -> Any:
+    def _innermost(self, layer: str) -> Any:
         """The layer in the base model, None without one."""
         if self._base_model is None:
             return None
         try:
-            leaf = self._base_model.get_submodule(layer)
+            innermost = self._base_model.get_submodule(layer)
         except AttributeError:
             raise refused(self.folder, f"must fit `base_model`, which has no layer {shown(layer)}") from None
-        if isinstance(leaf, SUPPORTED):
-            return leaf
+        if isinstance(innermost, SUPPORTED):
+            return innermost
         if self.method == "LoRA":
             return None  # needs nothing of it
-        raise refused(self.folder, f"must fit `base_model`, where layer {shown(layer)} is a {type(leaf).__name__}")
+        raise refused(self.folder, f"must fit `base_model`, where layer {shown(layer)} is a {type(innermost).__name__}")
 
     def _base(self, layer: str) -> FrozenBase | None:
-        leaf = self._leaf(layer) if self.method == "GLoRA" else None
-        return None if leaf is None else frozen_base(leaf, leaf, torch.float64)
+        innermost = self._innermost(layer) if self.method == "GLoRA" else None
+        return None if innermost is None else frozen_base(innermost, innermost, torch.float64)
 
 
 def refused(path: Path, rule: str) -> ValueError:

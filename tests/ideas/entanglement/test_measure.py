@@ -51,8 +51,8 @@ MISMATCHED = batch()[0], torch.ones(3, 7)
 def full_gradient(model, x, y):
     """∂L/∂W of a plain layer in the adapted one's place."""
     layer = layer_of(model)
-    leaf = layer.get_base_layer()
-    weight = (leaf.weight + delta_matrix(layer)).detach().requires_grad_()
+    innermost = layer.get_base_layer()
+    weight = (innermost.weight + delta_matrix(layer)).detach().requires_grad_()
     bias = (layer(0 * x[0, :1]) @ torch.zeros(48, 48, dtype=torch.double) + layer(0 * x[0, :1])).detach()[0]
     out = model.base_model.model[2](torch.tanh(nn.functional.linear(x, weight, bias)))
     return torch.autograd.grad(nn.functional.mse_loss(out, y), weight)[0].numpy()

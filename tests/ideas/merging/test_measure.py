@@ -41,12 +41,12 @@ def numbers(layer):
 
 
 def drift_by_hand(layer, cycles):
-    leaf = layer.get_base_layer()
-    before, found = numbers(leaf), [0.0]
+    innermost = layer.get_base_layer()
+    before, found = numbers(innermost), [0.0]
     for _ in range(cycles):
         layer.merge()
         layer.unmerge()
-        found.append(((numbers(leaf) - before).norm() / before.norm()).item())
+        found.append(((numbers(innermost) - before).norm() / before.norm()).item())
     return found
 
 

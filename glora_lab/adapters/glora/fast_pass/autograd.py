@@ -30,22 +30,22 @@ PLAIN = (Tensor, nn.Parameter)
 PATH_TYPES = (LowRankPath, SinglePath)
 
 
-def applies(leaf: nn.Module, x: Tensor, offloaded: bool = False) -> bool:
-    """Whether `leaf` is a plain layer, to be computed from its weight without a call, outside torch's transformations.
+def applies(layer: nn.Module, x: Tensor, offloaded: bool = False) -> bool:
+    """Whether `layer` is a plain layer, to be computed from its weight without a call, outside torch's transformations.
 
     Under torch.compile, torch.jit.trace, autocast and torch.func autograd follows ../formula.py; a layer with hooks,
     one that trains itself, one of DataParallel's copies, and tensors that are no plain ones are left to their owners.
     """
-    kind = type(leaf)
+    kind = type(layer)
     if torch.compiler.is_compiling() or torch._C._is_tracing() or type(x) not in PLAIN:
         return False
     if kind not in SUPPORTED and not class_keeps_forward(kind):
         return False
-    if leaf._forward_hooks or leaf._forward_pre_hooks or leaf._backward_hooks or leaf._backward_pre_hooks:
+    if layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks:
         return False
-    if ("forward" in vars(leaf) and not (offloaded and keeps_forward(leaf))) or _global_hooks():
+    if ("forward" in vars(layer) and not (offloaded and keeps_forward(layer))) or _global_hooks():
         return False
-    held = leaf._parameters
+    held = layer._parameters
     if "weight" not in held or "bias" not in held:  # computed, see base/computed.py
         return False
     weight, bias = held["weight"], held["bias"]
@@ -68,7 +68,7 @@ def _global_hooks() -> bool:
     return not all(isinstance(getattr(hook, "__self__", None), ModuleTracker) for hook in hooks)
 
 
-def one_pass(paths: Paths, x: Tensor, leaf: nn.Module, *, form: str, scaling: float) -> Tensor:
+def one_pass(paths: Paths, x: Tensor, layer: nn.Module, *, form: str, scaling: float) -> Tensor:
     """The layer's output, base and paths: (..., in) → (..., out) in x's precision."""
     counts: list[tuple[str, int]] = []
     flat: list[Tensor] = []
@@ -78,9 +78,9 @@ def one_pass(paths: Paths, x: Tensor, leaf: nn.Module, *, form: str, scaling: fl
         flat += cast(tuple[Tensor, ...], tensors)
     single_a = counts[0] == ("A", 1) and flat[0].numel() == 1
     dtypes = tuple([tensor.dtype for tensor in flat])
-    slow, product, conv1d = is_slow(x.dtype, x.device.type), form == "product", isinstance(leaf, Conv1D)
+    slow, product, conv1d = is_slow(x.dtype, x.device.type), form == "product", isinstance(layer, Conv1D)
     how = recipe(tuple(counts), single_a, product, scaling, conv1d, x.dtype, dtypes, slow)
-    weight, bias = leaf._parameters["weight"], leaf._parameters["bias"]
+    weight, bias = layer._parameters["weight"], layer._parameters["bias"]
     rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
     # a few tokens are over before a function of our own is entered, unless their product is not autograd's
     worth_it = rows.shape[0] > FEW or how.elementwise or how.slow
@@ -106,31 +106,31 @@ def _asked(path: nn.Module) -> tuple[Tensor, ...]:
 class _OnePass(torch.autograd.Function):
     """(t, i) → (t, o), and, where the gradients do not need x, what they have of it instead.
 
-    What is kept of x is an output, for then autograd knows that it depends on x: a gradient of a gradient comes back
-    through it as `of_kept`.
+    What is saved of x is an output, for then autograd knows that it depends on x: a gradient of a gradient comes back
+    through it as `of_saved`.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, recipe: Recipe, *flat: Tensor
     ) -> tuple[Tensor, ...]:
-        way = Pass(x, weight, bias, recipe, flat)
-        out = way.forward()
-        ctx.recipe, ctx.shape, ctx.names = recipe, out.shape, tuple(way.kept)
+        run = Pass(x, weight, bias, recipe, flat)
+        out = run.forward()
+        ctx.recipe, ctx.shape, ctx.names = recipe, out.shape, tuple(run.saved)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x if recipe.needs_x else None, weight, bias, *way.kept.values(), *flat)
-        return (out,) if recipe.needs_x else (out, *way.kept.values())
+        ctx.save_for_backward(x if recipe.needs_x else None, weight, bias, *run.saved.values(), *flat)
+        return (out,) if recipe.needs_x else (out, *run.saved.values())
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor | None, *of_kept: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, g: Tensor | None, *of_saved: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, bias, *rest = ctx.saved_tensors
-        kept = dict(zip(ctx.names, rest, strict=False))
+        saved = dict(zip(ctx.names, rest, strict=False))
         g = weight.new_zeros(ctx.shape) if g is None else g
         rows = g.new_empty(len(g), 0) if x is None else x
         plainly = torch.is_grad_enabled() or is_legacy_batchedtensor(g) or is_batchedtensor(g)
-        way = BackwardPass(rows, weight, bias, ctx.recipe, rest[len(kept) :], kept, plainly)
-        gx, of_flat = way.gradients(g, ctx.needs_input_grad[0])
-        if gx is not None and any(of is not None for of in of_kept):
-            gx = way.through_kept(gx, dict(zip(ctx.names, of_kept, strict=True)))
+        run = BackwardPass(rows, weight, bias, ctx.recipe, rest[len(saved) :], saved, plainly)
+        gx, of_flat = run.gradients(g, ctx.needs_input_grad[0])
+        if gx is not None and any(of is not None for of in of_saved):
+            gx = run.through_saved(gx, dict(zip(ctx.names, of_saved, strict=True)))
         needed = ctx.needs_input_grad[4:]
         return gx, None, None, None, *(grad if need else None for grad, need in zip(of_flat, needed, strict=True))

@@ -22,7 +22,7 @@ from .plan import Recipe
 
 
 class BackwardPass(Pass):
-    """The same pass on its way back, with what the way there has `kept`."""
+    """The same pass on its way back, with what the way there has `saved`."""
 
     def __init__(
         self,
@@ -31,23 +31,23 @@ class BackwardPass(Pass):
         bias: Tensor | None,
         recipe: Recipe,
         flat: Sequence[Tensor],
-        kept: dict[str, Tensor],
+        saved: dict[str, Tensor],
         plainly: bool = False,
     ) -> None:
         super().__init__(x, weight, bias, recipe._replace(slow=False) if plainly else recipe, flat, back=True)
         self.plainly = plainly
-        self.kept = self._anew(kept) if torch.is_grad_enabled() and recipe.needs_x else kept
+        self.saved = self._anew(saved) if torch.is_grad_enabled() and recipe.needs_x else saved
 
-    def _anew(self, kept: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the way there has kept, as functions of x that autograd follows."""
+    def _anew(self, saved: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the way there has saved, as functions of x that autograd follows."""
         x = self.x.to(self.recipe.wide)
-        ways = {
+        again = {
             "reduced": lambda: F.linear(x, self.factors["A"][1]),
             "latent": lambda: F.linear(x, self.factors["B"][1]),
             "sums": lambda: x.sum(-1, keepdim=True),
             "result": lambda: self._base(self.x, self.bias),
         }
-        return {name: ways[name]() for name in kept}
+        return {name: again[name]() for name in saved}
 
     def gradients(self, g: Tensor, x_too: bool) -> tuple[Tensor | None, tuple[Tensor, ...]]:
         """From ∂L/∂y (t, o): ∂L/∂x, if asked, and ∂L/∂ of every tensor, in order."""
@@ -67,7 +67,7 @@ class BackwardPass(Pass):
         back = tuple(map(_like, flat, self.flat))
         return None if gx is None or not x_too else gx if gx.dtype is self.low else gx.to(self.low), back
 
-    def through_kept(self, gx: Tensor, of: dict[str, Tensor | None]) -> Tensor:
+    def through_saved(self, gx: Tensor, of: dict[str, Tensor | None]) -> Tensor:
         """`gx` and what comes back through the base's output and through Σx, which stand in for x."""
         for name, g in of.items():
             if g is not None:
@@ -86,16 +86,16 @@ class BackwardPass(Pass):
         """∂L/∂(x + A_p·x); sets C's gradient, W0ᵀ·Σg, which rides along."""
         if self.recipe.scales_output:
             assert total is not None
-            result = self.kept["result"]
+            result = self.saved["result"]
             of_a = g[0] * result[0] if total.dtype is result.dtype and len(g) == 1 else self._total(g * result)
             of["A"] = (of_a if self.bias is None else torch.addcmul(of_a, self.bias, total, value=-1),)
             g = torch.addcmul(g, g, self.a.to(g.dtype))  # rounded once, and no small a is lost in 1 + a
-        gz, rides = None, self.rides_c and x_too
-        if x_too or self.recipe.changes_input or self.joins_c:
+        gz, rides = None, self.c_as_row and x_too
+        if x_too or self.recipe.changes_input or self.c_in_input:
             gz = self._back(torch.cat([g, total[None].to(g.dtype)]) if rides else g, len(g))  # type: ignore[index]
         if self.recipe.has_c:
             assert total is not None
-            alone = gz is None or not (rides or self.joins_c)
+            alone = gz is None or not (rides or self.c_in_input)
             dc = self._base_back(total.to(g.dtype).view(1, -1))[0] if alone else gz[-1] if rides else gz.sum(0)  # type: ignore
             of["C"] = self._of_c(dc.to(self.recipe.wide))
         return gz[:-1] if gz is not None and rides else gz
@@ -139,18 +139,18 @@ class BackwardPass(Pass):
             return torch.addcmul(gz, gz, self.a)
         xd, xu = self.factors["A"]
         back = (gz @ xd).mul_(scaling)  # (t, r)
-        of["A"] = ((gz.T @ self.kept["reduced"]).mul_(scaling), back.T @ x)
+        of["A"] = ((gz.T @ self.saved["reduced"]).mul_(scaling), back.T @ x)
         return torch.addmm(gz, back, xu)
 
     def _through_b(self, gx: Tensor | None, wide: Tensor, of: Factors) -> Tensor | None:
         b, gx = self.factors["B"], gx if gx is None or self.full else gx.to(self.recipe.wide)
         if len(b) == 1:
-            v, sums = b[0].view(-1), self.kept["sums"]
+            v, sums = b[0].view(-1), self.saved["sums"]
             of["B"] = (wide[0] * sums[0] if len(wide) == 1 else torch.mv(wide.T, sums.view(-1)),)
             return None if gx is None else gx.add_(torch.mv(wide, v.expand(wide.shape[1]))[:, None])
         scaling = self.recipe.scaling
         back = (wide @ b[0]).mul_(scaling)  # (t, r)
-        of["B"] = ((wide.T @ self.kept["latent"]).mul_(scaling), back.T @ self.x.to(self.recipe.wide))
+        of["B"] = ((wide.T @ self.saved["latent"]).mul_(scaling), back.T @ self.x.to(self.recipe.wide))
         return None if gx is None else torch.addmm(gx, back, b[1], out=None if self.plainly else gx)
 
     def _of_c(self, dc: Tensor) -> tuple[Tensor, ...]:

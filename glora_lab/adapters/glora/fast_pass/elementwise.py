@@ -23,14 +23,14 @@ SMALL = 2**16  # values; a smaller matrix costs nothing to form, and formed at o
 ROOMY = 2**20  # values of float32 that stay in a cache of a few MiB: formed at once, for one large product
 
 
-class Way(NamedTuple):
+class Blocking(NamedTuple):
     """How to multiply: by columns of the factors (`expand`), or by `rows` rows of the matrix at a time."""
 
     expand: bool
     rows: int
 
 
-def way(weight: Tensor, r: int, tokens: int, wide: bool = False) -> Way:
+def blocking(weight: Tensor, r: int, tokens: int, wide: bool = False) -> Blocking:
     """The one place that decides, by device, dtype, shape, rank and tokens; `wide`: work is in float32 at any rate.
 
     `expand` multiplies W0 with r + 1 vectors per token, for (W0⊙(Ad·Au))x = Σ_k Ad[:,k] ⊙ (W0(Au[k]⊙x)), and reads W0
@@ -49,12 +49,12 @@ def way(weight: Tensor, r: int, tokens: int, wide: bool = False) -> Way:
     """
     low = weight.dtype in LOW and not wide
     if weight.device.type != "cpu":
-        return Way(low and weight.numel() >= SMALL and tokens * (r + 1) <= 160, len(weight))
+        return Blocking(low and weight.numel() >= SMALL and tokens * (r + 1) <= 160, len(weight))
     if weight.numel() >= SMALL and tokens * (r + 1) <= (160 if low else 16):
-        return Way(expand=True, rows=0)
+        return Blocking(expand=True, rows=0)
     if tokens >= 256 and not low and weight.numel() <= ROOMY:
-        return Way(expand=False, rows=len(weight))
-    return Way(expand=False, rows=512 if tokens >= 512 and not low else 256)
+        return Blocking(expand=False, rows=len(weight))
+    return Blocking(expand=False, rows=512 if tokens >= 512 and not low else 256)
 
 
 class StoredWeight:
@@ -65,12 +65,12 @@ class StoredWeight:
     def __init__(self, v: Tensor, dtype: torch.dtype) -> None:
         self.v, self.dtype = v, dtype
 
-    def way(self, x: Tensor) -> Way:
-        return Way(False, way(self.v, 0, max(len(x), 256), self.dtype is not self.v.dtype).rows)
+    def blocking(self, x: Tensor) -> Blocking:
+        return Blocking(False, blocking(self.v, 0, max(len(x), 256), self.dtype is not self.v.dtype).rows)
 
     def to_rows(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """(t, q) → (t, p): x·Vᵀ, plus a bias (p,), or added in place to what is there (t, p)."""
-        how = self.way(x)
+        how = self.blocking(x)
         if 8 <= len(x) < 64 and self.v.numel() >= SMALL and self.dtype not in LOW:
             columns, out = x.T.contiguous(), x.new_empty(len(self.v), len(x))  # this way round in half the time
             for rows, block in self._blocks(how.rows):
@@ -89,7 +89,7 @@ class StoredWeight:
     def to_columns(self, g: Tensor, onto: Tensor | None = None) -> Tensor:
         """(t, p) → (t, q): g·V, plus a bias (q,), or added in place to what is there (t, q)."""
         out = onto if onto is not None and onto.ndim == 2 else g.new_empty(len(g), self.v.shape[1])
-        for rows, block in self._blocks(self.way(g).rows):
+        for rows, block in self._blocks(self.blocking(g).rows):
             if onto is None:
                 torch.mm(g[:, rows], block, out=out)
             else:
@@ -114,22 +114,22 @@ class ScaledWeight(StoredWeight):
         super().__init__(v, dtype or v.dtype)
         self.p, self.q, self.plus_one, self.r = p, q, plus_one, len(q)
 
-    def way(self, x: Tensor) -> Way:
-        return way(self.v, self.r, len(x), self.dtype is not self.v.dtype)
+    def blocking(self, x: Tensor) -> Blocking:
+        return blocking(self.v, self.r, len(x), self.dtype is not self.v.dtype)
 
     def to_rows(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        if self.way(x).expand:
+        if self.blocking(x).expand:
             return _plus(self._add_up(self._all_rows(_spread(x, self.q, self.plus_one)), self.p), onto)
         return super().to_rows(x, onto)
 
     def to_columns(self, g: Tensor, onto: Tensor | None = None) -> Tensor:
-        if self.way(g).expand:
+        if self.blocking(g).expand:
             return _plus(self._add_up(self._all_columns(_spread(g, self.p.T, self.plus_one)), self.q.T), onto)
         return super().to_columns(g, onto)
 
     def gradients(self, g: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """∂/∂P and ∂/∂Q of Σ g⊙to_rows(x), for (t, p) and (t, q): (p, r) and (r, q)."""
-        how, dtype = self.way(x), self.p.dtype
+        how, dtype = self.blocking(x), self.p.dtype
         if how.expand:
             seen = self._all_rows(_spread(x, self.q)).view(-1, *g.shape).to(dtype)  # (r, t, p)
             back = self._all_columns(_spread(g, self.p.T)).view(-1, *x.shape).to(dtype)  # (r, t, q)

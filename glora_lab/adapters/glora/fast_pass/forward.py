@@ -2,7 +2,7 @@
 
     y = (x + A_p·x)·W_effᵀ ⊙ (1 + a) + b_eff + (x·Buᵀ)·Bdᵀ     A_p: the product form; a: A vector or constant
 
-W0 is multiplied once in each direction, what is small is added in place, and what is kept is what the gradients
+W0 is multiplied once in each direction, what is small is added in place, and what is saved is what the gradients
 need: x for low-rank paths, the base's output for A vector and constant. In low precision the paths are added in
 float32 to what the base computed, and their sum is rounded once.
 """
@@ -24,9 +24,9 @@ FEW = 32  # tokens up to which reading W0 is the cost, so that a vector rides al
 
 
 class Pass:
-    """One pass over x (t, i). `kept` is filled by `forward`, for the gradients (backward.py).
+    """One pass over x (t, i). `saved` is filled by `forward`, for the gradients (backward.py).
 
-    C is added to x where x is not needed without it (`joins_c`), or is one more row that W0 multiplies (`rides_c`).
+    C is added to x where x is not needed without it (`c_in_input`), or is one more row that W0 multiplies (`c_as_row`).
     Where the precision is slow the pass is `widened`: x and W0 are taken in float32, and `full` holds.
     """
 
@@ -37,14 +37,14 @@ class Pass:
         self.w0 = weight.T if recipe.conv1d else weight  # (o, i)
         wide = [tensor.to(recipe.wide) for tensor in flat] if recipe.casts else flat
         self.factors: Factors = {letter: tuple(wide[start:stop]) for letter, start, stop in recipe.spans}
-        self.kept: dict[str, Tensor] = {}
+        self.saved: dict[str, Tensor] = {}
         self.widened = recipe.slow and (back or (self._many_products(x) and self._adds_something()))
         self.full = recipe.full or self.widened
         self.x = x.to(recipe.wide) if self.widened else x
         self.bias = bias.to(recipe.wide) if self.widened and bias is not None else bias
         few = recipe.has_c and len(x) <= FEW and not (recipe.elementwise and self.full)
-        self.joins_c = few and self.full and not recipe.scales_output
-        self.rides_c = few and not self.joins_c and weight.numel() >= SMALL and weight.device.type == "cpu"
+        self.c_in_input = few and self.full and not recipe.scales_output
+        self.c_as_row = few and not self.c_in_input and weight.numel() >= SMALL and weight.device.type == "cpu"
 
     def _many_products(self, x: Tensor) -> bool:
         return len(x) > FEW_ENOUGH or self.recipe.elementwise or self.recipe.changes_input
@@ -67,9 +67,9 @@ class Pass:
     def forward(self) -> Tensor:
         """(t, o) in x's precision."""
         recipe, z, of_c, rides = self.recipe, self._input(), None, False
-        if recipe.has_c and not self.joins_c:
+        if recipe.has_c and not self.c_in_input:
             c = self._c()
-            rides = self.rides_c and not is_zero(c)
+            rides = self.c_as_row and not is_zero(c)
             if rides:
                 z = torch.cat([z, c.to(z.dtype).view(1, -1)])
             else:
@@ -105,18 +105,18 @@ class Pass:
         z = self.x
         if self.recipe.changes_input and len(self.factors["A"]) == 2:
             xd, xu = self.factors["A"]
-            self.kept["reduced"] = F.linear(z.to(self.recipe.wide), xu)  # (t, r)
+            self.saved["reduced"] = F.linear(z.to(self.recipe.wide), xu)  # (t, r)
             if self.full:
-                z = torch.addmm(z, self.kept["reduced"], xd.T, alpha=self.recipe.scaling)
+                z = torch.addmm(z, self.saved["reduced"], xd.T, alpha=self.recipe.scaling)
         elif self.recipe.changes_input and self.full:
             z = torch.addcmul(z, z, self.a)
-        return z + self._c() if self.joins_c else z
+        return z + self._c() if self.c_in_input else z
 
     def _beside(self, result: Tensor, added: Tensor | None) -> Tensor:
         """What the base computed, in the wide precision, with what A, C, D and E add to it."""
         y = result if self.full else result.to(self.recipe.wide)
         if self.recipe.scales_output:
-            self.kept["result"] = result.to(self.low) if self.widened else result
+            self.saved["result"] = result.to(self.low) if self.widened else result
             return y * (1 + self.a) if added is None else torch.addcmul(added, y, 1 + self.a)
         if self.recipe.elementwise:
             if added is None and "B" not in self.factors:
@@ -134,7 +134,7 @@ class Pass:
         """W0·A·x on its own (t, o): few tokens go through W0 themselves, otherwise A's columns do, once for all."""
         if len(self.factors["A"]) == 1:
             return (self.x * self.a).to(self.x.dtype) @ self.w0.T
-        xd, reduced = self.factors["A"][0], self.kept["reduced"] * self.recipe.scaling
+        xd, reduced = self.factors["A"][0], self.saved["reduced"] * self.recipe.scaling
         if len(reduced) < xd.shape[1]:
             return (reduced @ xd.T).to(self.x.dtype) @ self.w0.T
         return reduced @ (xd.T.to(self.x.dtype) @ self.w0.T).to(self.recipe.wide)
@@ -158,9 +158,9 @@ class Pass:
     def _plus_b(self, y: Tensor) -> Tensor:
         b, room = self.factors["B"], None if torch.is_grad_enabled() else y  # autograd follows no `out`
         if len(b) == 2:
-            h = self.kept["latent"] = F.linear(self.x if self.full else self.x.to(self.recipe.wide), b[1])  # (t, r)
+            h = self.saved["latent"] = F.linear(self.x if self.full else self.x.to(self.recipe.wide), b[1])  # (t, r)
             return torch.addmm(y, h, b[0].T, alpha=self.recipe.scaling, out=room)
-        sums = self.kept["sums"] = self.x.sum(-1, keepdim=True, dtype=self.recipe.wide)  # (t, 1)
+        sums = self.saved["sums"] = self.x.sum(-1, keepdim=True, dtype=self.recipe.wide)  # (t, 1)
         return torch.addcmul(y, sums, b[0].view(-1), out=room)
 
 
@@ -168,7 +168,7 @@ def is_zero(factor: Tensor) -> bool:
     """Whether a factor is as it starts, so that the output has to be the base's, bit for bit.
 
     A product of more rows, or in blocks, is rounded in another order. On a GPU, where the answer would have to be
-    waited for, such products are not used (`rides_c` above, and elementwise.py).
+    waited for, such products are not used (`c_as_row` above, and elementwise.py).
     """
     return factor.device.type == "cpu" and not (factor.view(-1)[0].item() or factor.count_nonzero())
 
