@@ -61,8 +61,9 @@ class GloraConfig(LabConfig):
         ValueError: for a bad setting, with its name, its value and the rule.
     """
 
+    method: ClassVar[str] = "GLoRA"
     lab_type: ClassVar[str] = LabPeftType.GLORA_LAB
-    stock_class: ClassVar[type[peft.PeftConfig]] = peft.GloraConfig
+    stock_class: ClassVar[type[peft.PeftConfig] | None] = peft.GloraConfig
 
     r: int = 8
     target_modules: list[str] | str | None = None

@@ -14,17 +14,30 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from glora_lab.adapters.base.frozen import FrozenBase, FunctionBase, frozen_base, is_transposed
+from glora_lab.adapters.base.frozen import FrozenBase, FunctionBase, float_dtype, frozen_base
 from glora_lab.adapters.base.kind import in_words
 from glora_lab.adapters.base.offload import offload_hook, onloaded
 from glora_lab.adapters.base.ordinary_mode import ordinary_mode
 from glora_lab.adapters.glora.fast_pass.autograd import applies, one_pass
+from glora_lab.adapters.tuner.factors import Blocks, beside
 from glora_lab.adapters.tuner.layer import AS_IT_IS, LabLayer
 from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
 from glora_lab.adapters.tuner.terms import add
 
 from .config import GloraConfig
-from .formula import Path, Paths, SinglePath, bias_terms, build_path, init_path, is_dropping, output_delta, weight_terms
+from .factors import b_factors, nothing, product_a_factors
+from .formula import (
+    LowRankPath,
+    Path,
+    Paths,
+    SinglePath,
+    bias_terms,
+    build_path,
+    init_path,
+    is_dropping,
+    output_delta,
+    weight_terms,
+)
 from .paths import PATHS, LayerPlan
 
 
@@ -35,6 +48,7 @@ class GloraLayer(LabLayer):
     a path that is off has no entry. `plans[name]` says what the adapter put here, and which paths are inert.
     """
 
+    method = "GLoRA"
     adapter_layer_names = ("glora_A", "glora_B", "glora_C", "glora_D", "glora_E")
     other_param_names = ("r", "scaling", "plans", "glora_dropout")
 
@@ -76,8 +90,25 @@ class GloraLayer(LabLayer):
         """Whether the base has a bias of its own; one that merging added does not count."""
         return (self.innermost.bias if self.unmerged_base is None else self.unmerged_base.bias) is not None
 
-    def carries(self, adapter_name: str) -> bool:
-        return adapter_name in self.plans
+    def carried(self) -> list[str]:
+        return list(self.plans)
+
+    def path_of(self, container: str) -> str:
+        return container[-1]
+
+    def modes(self, adapter_name: str) -> dict[str, str]:
+        return dict(self.plans[adapter_name].asked)
+
+    def inert(self, adapter_name: str) -> dict[str, str]:
+        return dict(self.plans[adapter_name].inert)
+
+    def stock_tensors(self, adapter_name: str) -> dict[str, Tensor]:
+        """With the buffers of zeros that stock PEFT has for paths that are off."""
+        out, features = self.out_features, self.in_features
+        shapes = {"A": (out, features), "B": (out, features), "C": (features, 1), "D": (out,), "E": (out,)}
+        off = [path for path, mode in self.plans[adapter_name].modes.items() if mode == "none"]
+        zeros = {f"glora_{path}.zeros": torch.zeros(shapes[path], dtype=float_dtype(self.innermost)) for path in off}
+        return {**self.tensors(adapter_name), **zeros}
 
     def contributes(self, adapter_name: str) -> bool:
         return adapter_name in self.plans and bool(self.paths(adapter_name))
@@ -157,13 +188,35 @@ class GloraLayer(LabLayer):
         factor = self.factor(adapter_name)
         return terms if factor == 1 else {letter: term * factor for letter, term in terms.items()}
 
-    def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
-        weights = [t for name in adapter_names for t in self.weight_terms(name, dtype).values()]
-        biases = [t for name in adapter_names for t in self.bias_terms(name, dtype).values()]
-        weight = add(weights) if weights else None
-        if weight is not None and is_transposed(self.innermost):
-            weight = weight.mT
-        return weight, add(biases) if biases else None
+    def path_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        return {**self.weight_terms(adapter_name, dtype), **self.bias_terms(adapter_name, dtype)}
+
+    def weight_delta(self, adapter_name: str, dtype: torch.dtype | None = None) -> Tensor:
+        terms = [term.to(dtype) for term in self.weight_terms(adapter_name, dtype).values()]
+        if terms:
+            return add(terms)
+        zero = torch.zeros((), dtype=dtype or float_dtype(self.innermost), device=self.innermost.weight.device)
+        return zero.expand(*(self.lead or ()), self.out_features, self.in_features)  # takes no memory
+
+    def bias_delta(self, adapter_name: str, dtype: torch.dtype | None = None) -> Tensor | None:
+        terms = [term.to(dtype) for term in self.bias_terms(adapter_name, dtype).values()]
+        return add(terms) if terms else None
+
+    def blocks_of(self, adapter_name: str) -> Blocks | None:
+        paths, plan, scaling = self.paths(adapter_name), self.plans[adapter_name], self.scaling[adapter_name]
+        a, b = paths.get("A"), paths.get("B")
+        sizes = {"out_features": self.out_features, "in_features": self.in_features}
+        products = []
+        if a is not None:
+            if not (isinstance(a, LowRankPath) and plan.form == "product"):
+                return None
+            with self.original():
+                products.append(product_a_factors(a, self.frozen_base(torch.float64), scaling=scaling))
+        if b is not None:
+            one = b_factors(b, scaling=scaling, **sizes)
+            # of a vector or a constant, `scaling` is no part but its factor is
+            products.append(one if isinstance(b, LowRankPath) else one._replace(scaling=self.factor(adapter_name)))
+        return beside(products) if products else nothing(self.innermost.weight, self.lead or (), **sizes)
 
 
 def by_entry_of_a_function(layers: str, innermost: nn.Module) -> str:

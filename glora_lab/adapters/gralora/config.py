@@ -50,8 +50,9 @@ class GraloraConfig(LabConfig):
         ValueError: for a bad setting, with its name, its value and the rule.
     """
 
+    method: ClassVar[str] = "GraLoRA"
     lab_type: ClassVar[str] = LabPeftType.GRALORA_LAB
-    stock_class: ClassVar[type[peft.PeftConfig]] = peft.GraloraConfig
+    stock_class: ClassVar[type[peft.PeftConfig] | None] = peft.GraloraConfig
 
     r: int = 32
     hybrid_r: int = 0

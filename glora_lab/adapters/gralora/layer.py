@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glora_lab.adapters.base.frozen import is_transposed
 from glora_lab.adapters.base.ordinary_mode import ordinary_mode
+from glora_lab.adapters.tuner.factors import Blocks
 from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
-from glora_lab.adapters.tuner.terms import add, kaiming
+from glora_lab.adapters.tuner.terms import kaiming
 
 from .blocks import BlockPlan, check_fit
 from .config import GraloraConfig
-from .formula import Factor, Factors, block_delta, block_output, init_blocks, init_outer
+from .formula import Factor, Factors, block_delta, block_factors, block_output, init_blocks, init_outer
 
 
 class GraloraLayer(LabLayer):
@@ -29,6 +29,7 @@ class GraloraLayer(LabLayer):
     `plans[name]` says what the adapter put here.
     """
 
+    method = "GraLoRA"
     adapter_layer_names = ("gralora_A", "gralora_B", "gralora_A_general", "gralora_B_general")
     other_param_names = ("r", "hybrid_r", "gralora_k", "scaling", "plans", "gralora_dropout")
 
@@ -88,10 +89,8 @@ class GraloraLayer(LabLayer):
         """The factors of the blocks, (k, i, r) and (k, r, o), in place also where accelerate offloads them."""
         return self.gralora_A(adapter_name), self.gralora_B(adapter_name)
 
-    def carries(self, adapter_name: str) -> bool:
+    def contributes(self, adapter_name: str) -> bool:
         return adapter_name in self.gralora_A
-
-    contributes = carries
 
     def add_delta(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
         a, b = self.blocks(adapter_name)
@@ -106,7 +105,6 @@ class GraloraLayer(LabLayer):
         return total
 
     def weight_delta(self, adapter_name: str, dtype: torch.dtype | None = None) -> Tensor:
-        """What the adapter adds to W0, as (…, out, in); computed in `dtype` where given."""
         a, b = (factor.to(dtype) for factor in self.blocks(adapter_name))
         scaling = self.scaling[adapter_name]
         delta = block_delta(a, b * scaling)
@@ -115,12 +113,10 @@ class GraloraLayer(LabLayer):
             delta = torch.addmm(delta, b * scaling, a) if delta.ndim == 2 else torch.baddbmm(delta, b * scaling, a)
         return delta
 
-    def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
-        deltas = [self.weight_delta(name, dtype) for name in adapter_names]
-        if not deltas:
-            return None, None
-        delta = add(deltas)
-        return (delta.mT if is_transposed(self.innermost) else delta), None
+    def blocks_of(self, adapter_name: str) -> Blocks | None:
+        b, a = block_factors(*self.blocks(adapter_name))
+        grid = Blocks(b, a, self.scaling[adapter_name])
+        return grid.with_lora(*self.general(adapter_name)) if adapter_name in self.gralora_A_general else grid
 
     def supports_lora_conversion(self, adapter_name: str = "default") -> bool:
         return True

@@ -34,10 +34,11 @@ Config = TypeVar("Config", bound="LabConfig")
 
 @dataclass
 class LabConfig(PeftConfig):
-    """Base of GloraConfig and GraloraConfig."""
+    """Base of the methods' configurations. `stock_class` is PEFT's own of the same method, None where it has none."""
 
+    method: ClassVar[str]  # in prose: "GLoRA"
     lab_type: ClassVar[str]
-    stock_class: ClassVar[type[PeftConfig]]
+    stock_class: ClassVar[type[PeftConfig] | None] = None
 
     glora_lab_stamp: str | None = field(default=None, kw_only=True, compare=False, repr=False)  # see stamp.py
     glora_lab_version: int = field(default=VERSION, kw_only=True)  # the first checkpoints had none: they are 1
@@ -152,8 +153,8 @@ class LabConfig(PeftConfig):
         return cls(**known)
 
     @classmethod
-    def stock_type(cls) -> str:
-        return cls.stock_class.__name__.removesuffix("Config").upper()
+    def stock_type(cls) -> str | None:
+        return cls.stock_class.__name__.removesuffix("Config").upper() if cls.stock_class else None
 
     @classmethod
     def of_this_library(cls) -> type[LabConfig]:

@@ -1,24 +1,26 @@
-"""What our two layers share: the base is asked once, and what the adapters add is added to its answer.
+"""What the layers of all methods share: the base is asked once, and what the adapters add is added to its answer.
 
 PEFT writes this pass anew for each method. Here a method says what one adapter adds to the output (`add_delta`) and
-to the weight (`added`, see merging.py); adapters by name, active or not, merged or not, and mixed within a batch
+to the weight (`weight_delta`); adapters by name, active or not, merged or not, and mixed within a batch
 are settled here, once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from glora_lab.adapters.base.frozen import features, float_dtype, lead
+from glora_lab.adapters.base.frozen import features, float_dtype, is_transposed, lead
 from glora_lab.adapters.base.offload import device_of, is_meta
 
+from .factors import Blocks
 from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
 from .nested_batch import by_rows
+from .terms import add
 from .uncalled import Sight
 
 AS_IT_IS = nn.Identity()  # where an adapter has no dropout
@@ -42,10 +44,13 @@ def own_tensors(layer: Any, adapter_name: str) -> dict[str, nn.Parameter]:
 
 
 class LabLayer(MergingLayer):
-    """Base of GloraLayer and GraloraLayer.
+    """A method on a layer: what the instruments ask of it, and what they need not know.
 
-    A subclass has `contributes(adapter)`, `add_delta(total, x, result, adapter)`, and what `MergingLayer` asks for.
+    A subclass has `method`, `update_layer`, `contributes`, `add_delta` and `weight_delta`; the rest says that all of a
+    method is one path B over the weight, and what differs from that says so.
     """
+
+    method: ClassVar[str]  # in prose: "GLoRA"
 
     def begin(self, base_layer: nn.Module, layer_name: str) -> None:
         """The state that every layer starts with, over `base_layer` and without an adapter."""
@@ -71,6 +76,56 @@ class LabLayer(MergingLayer):
     def tensors(self, adapter_name: str) -> dict[str, nn.Parameter]:
         """See `own_tensors`."""
         return own_tensors(self, adapter_name)
+
+    def stock_tensors(self, adapter_name: str) -> dict[str, Tensor]:
+        """The same as stock PEFT's layer of this method has them."""
+        return dict(self.tensors(adapter_name))
+
+    def carried(self) -> list[str]:
+        """The adapters here, one whose paths are all off included."""
+        return list(dict.fromkeys(name for held in self.adapter_layer_names for name in getattr(self, held)))
+
+    def carries(self, adapter_name: str) -> bool:
+        return adapter_name in self.carried()
+
+    def path_of(self, container: str) -> str:
+        """The path whose parameters a container holds: "A" of "glora_A"."""
+        return "B"
+
+    def modes(self, adapter_name: str) -> dict[str, str]:
+        """Path → mode, as the configuration asks for it."""
+        return {"B": self.method.lower()}
+
+    def inert(self, adapter_name: str) -> dict[str, str]:
+        """Path → why it can do nothing here."""
+        return {}
+
+    def weight_delta(self, adapter_name: str, dtype: torch.dtype | None = None) -> Tensor:
+        """What the adapter adds to W0, merged or not, as (…, out, in); computed in `dtype` where given."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
+
+    def bias_delta(self, adapter_name: str, dtype: torch.dtype | None = None) -> Tensor | None:
+        """What the adapter adds to b0, as (out,); None where it leaves the bias alone."""
+        return None
+
+    def path_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+        """The same by path, where each is on: A and B as (…, out, in), C, D and E as (out,)."""
+        bias = self.bias_delta(adapter_name, dtype)
+        return {"B": self.weight_delta(adapter_name, dtype), **({} if bias is None else {"E": bias})}
+
+    def blocks_of(self, adapter_name: str) -> Blocks | None:
+        """The factors of ΔW, None where it is no product and no grid of products."""
+        return None
+
+    def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
+        """What adapters add to the base's weight, in its own layout, and to its bias; None for nothing."""
+        weights = [self.weight_delta(name, dtype) for name in adapter_names]
+        found = (self.bias_delta(name, dtype) for name in adapter_names)
+        biases = [bias for bias in found if bias is not None]
+        weight = add(weights) if weights else None
+        if weight is not None and is_transposed(self.innermost):
+            weight = weight.mT
+        return weight, add(biases) if biases else None
 
     def set_adapter(self, adapter_names: str | list[str], inference_mode: bool = False) -> None:
         """As PEFT's; over thousands of layers its look at every module takes longer than making the tensors."""

@@ -46,8 +46,7 @@ class UnmergedBase:
 class MergingLayer(StackedLayer, ScaledLayer):
     """`merge` and `unmerge` for a layer that can say what its adapters add to the weight and the bias.
 
-    A subclass has `layer_name`, `in_features`, `out_features` and `added(adapters, dtype) -> (weight delta, bias delta
-    or None)`, the weight delta in the layout of the base's weight and None where nothing is added.
+    A subclass has `layer_name`, `in_features`, `out_features`, `carries(adapter)` and `added(adapters, dtype)`.
     """
 
     unmerged_base: UnmergedBase | None
