@@ -18,6 +18,7 @@ class LabPeftType(str, Enum):
 
     GLORA_LAB = "GLORA_LAB"
     GRALORA_LAB = "GRALORA_LAB"
+    DELTA_LAB = "DELTA_LAB"  # a method of one's own
 
 
 # PEFT 0.20 saves and loads only types that are members of its own enumeration, and our types' biases not at all;

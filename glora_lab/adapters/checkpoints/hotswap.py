@@ -150,4 +150,4 @@ def _reading(theirs: Callable[..., None]) -> Callable[..., None]:
 hotswap.hotswap_adapter = _reading(hotswap.hotswap_adapter)
 hotswap.hotswap_adapter_from_state_dict = _swapping(hotswap.hotswap_adapter_from_state_dict)
 # settings that have to agree because the tensors do not bring them: none, for the configuration goes along
-hotswap.CONFIG_KEYS_TO_CHECK.update({LabPeftType.GLORA_LAB: [], LabPeftType.GRALORA_LAB: []})  # type: ignore[dict-item]
+hotswap.CONFIG_KEYS_TO_CHECK.update({kind: [] for kind in LabPeftType})  # type: ignore[misc]

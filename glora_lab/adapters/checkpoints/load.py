@@ -11,6 +11,7 @@ from torch import nn
 from glora_lab.adapters.files import read_type
 from glora_lab.adapters.glora.config import GloraConfig
 from glora_lab.adapters.gralora.config import GraloraConfig
+from glora_lab.adapters.own.config import DeltaConfig
 from glora_lab.adapters.registry import LabPeftType
 from glora_lab.folders import folder_named
 
@@ -19,6 +20,7 @@ OURS: dict[str, type[PeftConfig]] = {
     LabPeftType.GLORA_LAB: GloraConfig,
     "GRALORA": GraloraConfig,
     LabPeftType.GRALORA_LAB: GraloraConfig,
+    LabPeftType.DELTA_LAB: DeltaConfig,
 }
 
 

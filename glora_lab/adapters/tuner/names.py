@@ -27,9 +27,9 @@ from .config import LabConfig
 from .layer import LabLayer
 
 # where PEFT and this library keep adapters by name, and the name
-CONTAINER = r"\w*lora_\w+|modules_to_save"
+CONTAINER = r"\w*lora_\w+|delta_tensors|modules_to_save"
 KEPT = re.compile(rf"\.({CONTAINER})\.([^.]+)(?=\.|$)")
-OURS = re.compile(r"\.(glora|gralora)_")
+OURS = re.compile(r"\.(glora|gralora|delta)_")
 WRAPPED = re.compile(r"(_fsdp_wrapped_module|_orig_mod|_checkpoint_wrapped_module)\.")
 MOST_BYTES = 200  # of a folder's name, and some more for what is written beside it
 

@@ -1,0 +1,73 @@
+"""DeltaModel: the tuner that `peft.get_peft_model` builds for the configuration of a method of one's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+from torch import nn
+
+from glora_lab.adapters.base.frozen import features, is_function
+from glora_lab.adapters.registry import LabPeftType, register
+from glora_lab.adapters.tuner.model import LabTuner, some
+from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
+from glora_lab.arguments import refuse
+
+from .config import DeltaConfig
+from .layer import DeltaLayer, DeltaLinear
+
+
+class DeltaModel(LabTuner):
+    """A model whose targeted layers carry adapters of a DeltaMethod.
+
+    Raises:
+        ValueError: where the configuration matches nothing, or the method does not work on a layer; the model is then
+            as it was.
+    """
+
+    prefix = "delta_"
+    config_class = DeltaConfig
+    tuner_layer_cls = DeltaLayer
+    parameter_layer = ParameterLayer
+    target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
+
+    def _create_and_replace(
+        self,
+        peft_config: DeltaConfig,  # type: ignore[override]
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(target, DeltaLinear):
+            target.update_layer(adapter_name, peft_config)
+        else:
+            self.put(DeltaLinear(target, adapter_name, peft_config, current_key), parent, target_name)
+
+    def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: DeltaConfig) -> None:
+        """Every layer's method is tried out on its sizes."""
+        own_way = []
+        for name, leaf in targets.items():
+            in_features, out_features = features(leaf)
+            plan = config.plan(name, in_features=in_features, out_features=out_features)
+            if plan.facts.reads_base and is_function(leaf):
+                own_way.append(name)
+        if own_way:
+            rule = f"reads W0, and {some(own_way)} compute(s) more than x·W0ᵀ + b0, so that the weight need not be W0"
+            raise refuse("delta_method", config.delta_method, rule)
+
+    def add_weighted_adapter(self, *args: Any, **kwargs: Any) -> None:
+        """Refused: what a method of one's own adds need not be linear in its tensors.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            "add_weighted_adapter does not know how tensors of a DeltaMethod add up, for ΔW is what its `delta` makes "
+            "of them: make both adapters active, or merge both with `merge_adapter(adapter_names=[...])`."
+        )
+
+
+register(LabPeftType.DELTA_LAB, DeltaConfig, DeltaModel)
