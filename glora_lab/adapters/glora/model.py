@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
 from peft.utils import TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING
 from torch import nn
 
-from glora_lab.adapters.base.frozen import features, is_function, is_quantised, lead
+from glora_lab.adapters.base.frozen import is_function, is_quantised
 from glora_lab.adapters.registry import LabPeftType, register
 from glora_lab.adapters.tuner.model import LabTuner, some
-from glora_lab.adapters.tuner.weighted import Request, Sums
 
 from .config import SHORTHAND, GloraConfig
 from .layer import GloraLayer, GloraLinear, GloraParameter, by_entry_of_a_function
-from .paths import PATHS, LayerPlan
+from .paths import PATHS
 from .weighted import config_of_paths, weighted_paths
 
 
@@ -28,30 +25,15 @@ class GloraModel(LabTuner):
             nothing to train; the model is then as it was.
     """
 
-    prefix = "glora_"
+    prefix = GloraConfig.prefix
     config_class = GloraConfig
     tuner_layer_cls = GloraLayer
-    parameter_layer = GloraParameter
-    own_patterns = ("path_pattern",)
+    linear_layer, parameter_layer = GloraLinear, GloraParameter
+    weighted, config_of_sums = staticmethod(weighted_paths), staticmethod(config_of_paths)
     target_module_mapping = TRANSFORMERS_MODELS_TO_GLORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
 
-    def _create_and_replace(
-        self,
-        peft_config: GloraConfig,  # type: ignore[override]
-        adapter_name: str,
-        target: nn.Module,
-        target_name: str,
-        parent: nn.Module,
-        current_key: str,
-        **kwargs: Any,
-    ) -> None:
-        if isinstance(target, GloraLinear):
-            target.update_layer(adapter_name, peft_config)
-        else:
-            self.put(GloraLinear(target, adapter_name, peft_config, current_key), parent, target_name)
-
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GloraConfig) -> None:
-        plans = [_plan(config, name, innermost) for name, innermost in targets.items()]
+        plans = [config.plan_for(name, innermost) for name, innermost in targets.items()]
         by_entry = [p.layer for p in plans if p.elementwise and is_quantised(targets[p.layer])]
         if by_entry:
             raise ValueError(
@@ -74,12 +56,6 @@ class GloraModel(LabTuner):
             f"This GloraConfig leaves nothing to train in {some(list(targets))}: {'; '.join(why)}. "
             f"Give A or B a mode, e.g. config_B='lora'{add}."
         )
-
-    def weighted(self, name: str, layer: GloraLayer, request: Request) -> Sums:
-        return weighted_paths(name, layer, request)
-
-    def config_of_sums(self, request: Request, layers: Mapping[str, Any], sums: Mapping[str, Sums]) -> Any:
-        return config_of_paths(request, layers, sums)
 
     def report(self, adapter_name: str) -> None:
         """One warning that names the inert paths and their layers."""
@@ -104,13 +80,6 @@ def _fields(config: GloraConfig, off: list[str]) -> str:
         name = SHORTHAND[path] if getattr(config, own) is None else own
         said.append("path_pattern" if config.modes[path] != "none" else f"{name}={getattr(config, name)!r}")
     return ", ".join(dict.fromkeys(said))
-
-
-def _plan(config: GloraConfig, name: str, innermost: Any) -> LayerPlan:
-    in_features, out_features = features(innermost)
-    has_bias = getattr(innermost, "bias", None) is not None
-    sizes = {"in_features": in_features, "out_features": out_features}
-    return config.plan(name, **sizes, has_bias=has_bias, lead=lead(innermost))
 
 
 register(LabPeftType.GLORA_LAB, GloraConfig, GloraModel)

@@ -43,8 +43,9 @@ class GraloraLayer(LabLayer):
         self.plans: dict[str, BlockPlan] = {}
 
     def plan_adapter(self, adapter_name: str, config: GraloraConfig) -> BlockPlan:
-        sizes = {"in_features": self.in_features, "out_features": self.out_features}
-        plan = config.plan(self.layer_name, **sizes, lead=self.lead)
+        plan = config.plan(
+            self.layer_name, in_features=self.in_features, out_features=self.out_features, lead=self.lead
+        )
         check_fit([plan], config.gralora_k)
         self.plans[adapter_name], self.scaling[adapter_name] = plan, plan.scaling
         self.r[adapter_name], self.hybrid_r[adapter_name] = plan.r, plan.hybrid_r

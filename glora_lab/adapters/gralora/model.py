@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
-from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import TRANSFORMERS_MODELS_TO_GRALORA_TARGET_MODULES_MAPPING
 from torch import nn
 
-from glora_lab.adapters.base.frozen import features, lead
 from glora_lab.adapters.registry import LabPeftType, register
 from glora_lab.adapters.tuner.model import LabTuner, some
-from glora_lab.adapters.tuner.weighted import Request, Sums
 
 from .blocks import BlockPlan, check_fit
 from .config import GraloraConfig
@@ -29,36 +25,18 @@ class GraloraModel(LabTuner):
             does not divide, or leaves nothing to train; the model is then as it was.
     """
 
-    prefix = "gralora_"
+    prefix = GraloraConfig.prefix
     config_class = GraloraConfig
     tuner_layer_cls = GraloraLayer
-    parameter_layer = GraloraParameter
-    own_patterns = ("k_pattern",)
+    linear_layer, parameter_layer = GraloraLinear, GraloraParameter
+    weighted, config_of_sums = staticmethod(weighted_blocks), staticmethod(config_of_blocks)
     target_module_mapping = TRANSFORMERS_MODELS_TO_GRALORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
 
-    def _create_and_replace(  # type: ignore[override]
-        self,
-        peft_config: GraloraConfig,
-        adapter_name: str,
-        target: nn.Module,
-        target_name: str,
-        parent: nn.Module,
-        current_key: str,
-        **kwargs: Any,
-    ) -> None:
-        innermost = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
-        if self.skips(peft_config, current_key, innermost):
-            return
-        if isinstance(target, GraloraLinear):
-            target.update_layer(adapter_name, peft_config)
-        else:
-            self.put(GraloraLinear(target, adapter_name, peft_config, current_key), parent, target_name)
-
     def skips(self, config: GraloraConfig, name: str, innermost: Any) -> bool:
-        return _plan(config, name, innermost).skipped
+        return config.plan_for(name, innermost).skipped
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: GraloraConfig) -> None:
-        plans = [_plan(config, name, innermost) for name, innermost in targets.items()]
+        plans = [config.plan_for(name, innermost) for name, innermost in targets.items()]
         check_fit(plans, config.gralora_k)
         if all(plan.skipped for plan in plans) and not self.trains_beside(model, targets, config):
             raise ValueError(
@@ -66,26 +44,15 @@ class GraloraModel(LabTuner):
                 "they are, and these are all that it targets. Give them a k that fits in `gralora_k` or `k_pattern`."
             )
 
-    def weighted(self, name: str, layer: GraloraLayer, request: Request) -> Sums:
-        return weighted_blocks(name, layer, request)
-
-    def config_of_sums(self, request: Request, layers: Mapping[str, Any], sums: Mapping[str, Sums]) -> Any:
-        return config_of_blocks(request, layers, sums)
-
     def report(self, adapter_name: str) -> None:
         """One warning that names the layers that were skipped."""
         config: Any = self.peft_config[adapter_name]
         if config.on_indivisible != "skip":
             return
-        plans = [_plan(config, name, innermost) for name, innermost in self.targets(self.model, config).items()]
+        plans = [config.plan_for(name, innermost) for name, innermost in self.targets(self.model, config).items()]
         if any(plan.skipped for plan in plans):
             said = f"Indivisible layers, which GraLoRA leaves as they are (on_indivisible='skip'): {_skipped(plans)}."
             warnings.warn(said, stacklevel=2)
-
-
-def _plan(config: GraloraConfig, name: str, innermost: Any) -> BlockPlan:
-    in_features, out_features = features(innermost)
-    return config.plan(name, in_features=in_features, out_features=out_features, lead=lead(innermost))
 
 
 def _skipped(plans: list[BlockPlan]) -> str:

@@ -1,4 +1,5 @@
-"""What our two configurations share on disk: a version, and no setting that goes unread.
+"""What the configurations of all methods share: PEFT's settings with their checks, and on disk a version and no
+setting that goes unread.
 
 `adapter_config.json` of ours says `"peft_type": "GLORA_LAB"` or `"GRALORA_LAB"` and `"glora_lab_version": 1`. Stock
 PEFT does not know these types and refuses the file, which is meant: it would drop the settings that it does not
@@ -10,38 +11,81 @@ class the file is read through. A class derived from ours may have fields of its
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from peft import PeftConfig, TaskType, mapping
 from peft.utils import CONFIG_NAME
+from torch import nn
 
+from glora_lab import arguments
+from glora_lab.adapters.base.frozen import features, lead
+from glora_lab.adapters.base.parameter import ParameterAsLayer
 from glora_lab.adapters.files import read_config
-from glora_lab.arguments import refuse
+from glora_lab.arguments import check_positive_int, check_positive_number, refuse
 from glora_lab.folders import folder_named, replacing
 from glora_lab.wording import few, shown, within
+
+from .name_patterns import pattern_key
 
 VERSION = 1
 DERIVED = "glora_lab_derived"
 UPDATE = "update glora_lab (`pip install -U glora-lab`)"
+POSITIVE = "should be a positive integer value"  # in PEFT's words
 
 Config = TypeVar("Config", bound="LabConfig")
 
 
 @dataclass
 class LabConfig(PeftConfig):
-    """Base of the methods' configurations. `stock_class` is PEFT's own of the same method, None where it has none."""
+    """Settings that every method has; a subclass adds its own, what they put on a layer (`plan`), and their checks.
+
+    Args:
+        r: rank.
+        target_modules: names (or one regular expression) of the layers to adapt; "all-linear" for all of
+            them; None for PEFT's defaults for the architecture.
+        bias: which biases of the base train as well: "none", "all", or those of adapted layers ("glora_only").
+        modules_to_save: further modules to train whole and save beside the adapter.
+        init_weights: True starts as a no-op, False from small random values.
+        alpha: low-rank products are multiplied by alpha over their rank, or over its root with `use_rslora`.
+        rank_pattern, alpha_pattern: module pattern → rank, alpha of the layers it matches.
+        exclude_modules: names (or one regular expression) of layers to leave alone.
+        layers_to_transform, layers_pattern: restrict to these layer indices, as in PEFT.
+        target_parameters: names, or their ends, of parameters to adapt that are no layer's weight: most of all the
+            experts of a mixture of experts, "experts.gate_up_proj". Each expert has an adapter of its own, with its
+            number as the first axis of every tensor. An empty list says that experts are meant to stay as they are.
+
+    Raises:
+        ValueError: for a bad setting, with its name, its value and the rule.
+    """
 
     method: ClassVar[str]  # in prose: "GLoRA"
     lab_type: ClassVar[str]
-    stock_class: ClassVar[type[PeftConfig] | None] = None
+    stock_class: ClassVar[type[PeftConfig] | None] = None  # PEFT's own of the same method
+    prefix: ClassVar[str]  # of its tensors' names, and of the settings that PEFT names after a method: "glora_"
+    # the method's own settings by module pattern → the check of one: name, value
+    own_patterns: ClassVar[Mapping[str, Callable[[str, Any], None]]] = {}
 
     glora_lab_stamp: str | None = field(default=None, kw_only=True, compare=False, repr=False)  # see stamp.py
     glora_lab_version: int = field(default=VERSION, kw_only=True)  # the first checkpoints had none: they are 1
+    r: int = 8
+    target_modules: list[str] | str | None = None
+    bias: str = "none"
+    modules_to_save: list[str] | None = None
+    init_weights: bool = True
+    alpha: float | None = None
+    use_rslora: bool = False
+    rank_pattern: dict[str, int] = field(default_factory=dict)
+    alpha_pattern: dict[str, float] = field(default_factory=dict)
+    exclude_modules: list[str] | str | None = None
+    layers_to_transform: list[int] | int | None = None
+    layers_pattern: list[str] | str | None = None
+    target_parameters: list[str] | None = None
 
     def __post_init__(self) -> None:
         if self.task_type is not None and self.task_type not in list(TaskType):  # in PEFT's words, which grow with it
@@ -59,10 +103,66 @@ class LabConfig(PeftConfig):
         super().__post_init__()
         _check_version(self.glora_lab_version)
         self.glora_lab_version, self.glora_lab_stamp = VERSION, None  # of files, not of settings
+        self.peft_type = self.lab_type
+        self.validate()
+        for name in ("target_modules", "exclude_modules"):
+            value = getattr(self, name)
+            setattr(self, name, set(value) if isinstance(value, list | tuple) else value)
 
     def validate(self) -> None:
-        """Check every setting."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it allows")
+        """Check every setting, again before a model is touched, for fields can be assigned after construction."""
+        check_positive_int("r", self.r, POSITIVE)
+        arguments.check_choice("bias", self.bias, ("none", "all", f"{self.prefix}only"))
+        for flag in ("init_weights", "use_rslora"):
+            arguments.check_flag(flag, getattr(self, flag))
+        if self.alpha is not None or type(self).alpha is not None:
+            check_positive_number("alpha", self.alpha)
+        elif self.use_rslora and not self.alpha_pattern:
+            raise refuse("use_rslora", True, "scales by alpha/√r, so `alpha` must be set too")
+        arguments.check_probability(f"{self.prefix}dropout", self.dropout)
+        arguments.check_names("target_modules", self.target_modules)
+        arguments.check_names("exclude_modules", self.exclude_modules)
+        arguments.check_names("modules_to_save", self.modules_to_save, regex=False)
+        arguments.check_layers(self)
+        arguments.check_parameters(self.target_parameters, f"{self.prefix}dropout", self.dropout)
+        patterns = {"rank_pattern": check_positive_int, "alpha_pattern": check_positive_number, **self.own_patterns}
+        for name, check in patterns.items():
+            for key, value in arguments.check_pattern(name, getattr(self, name)).items():
+                check(f"{name}[{key!r}]", value)
+
+    @property
+    def dropout(self) -> float:
+        """On the input of the adapter while training, under PEFT's name for it: `glora_dropout`."""
+        return getattr(self, f"{self.prefix}dropout", 0.0)
+
+    def on_layer(self, layer: str, pattern: str, otherwise: Any) -> Any:
+        """What the setting `pattern` says of the layer of that name, by the first of its keys that matches."""
+        values = getattr(self, pattern)
+        return values.get(pattern_key(values, layer), otherwise)
+
+    def scaling(self, layer: str, rank: int) -> float:
+        """Of the low-rank products on that layer; 1 without an `alpha`."""
+        alpha = self.on_layer(layer, "alpha_pattern", self.alpha)
+        return 1.0 if alpha is None else float(alpha / (math.sqrt(rank) if self.use_rslora else rank))
+
+    def plan(
+        self,
+        layer: str,
+        *,
+        in_features: int,
+        out_features: int,
+        has_bias: bool,
+        lead: tuple[int, ...] | None = None,
+    ) -> Any:
+        """What this configuration puts on the layer of that name, or on the parameter, whose matrices are behind the
+        axes `lead`: the patterns applied."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it puts on a layer")
+
+    def plan_for(self, name: str, layer: nn.Module | ParameterAsLayer) -> Any:
+        """The `plan` for a layer, or a parameter, of the base."""
+        in_features, out_features = features(layer)
+        sizes = {"in_features": in_features, "out_features": out_features}
+        return self.plan(name, **sizes, has_bias=getattr(layer, "bias", None) is not None, lead=lead(layer))
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """As PEFT's, with the old file whole until the new one is, with `~` for your home (PEFT would make a folder of

@@ -55,10 +55,11 @@ from .weighted_model import WeighingTuner
 class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
     """Base of GloraModel and GraloraModel."""
 
-    own_patterns: tuple[str, ...] = ()  # settings by module pattern that PEFT does not know
     config_class: type[LabConfig]
     places: Places | None = None  # while an adapter is put on: those of modules with several names
-    parameter_layer: type[Any]  # a ParameterLayer, over a module, with an adapter's name, its configuration and a name
+    # over a layer, or a parameter of a module, with an adapter's name, its configuration and the layer's name
+    linear_layer: type[Any]
+    parameter_layer: type[Any]
 
     @ordinary_mode()
     def __init__(self, model: nn.Module, peft_config: Any, *args: Any, **kwargs: Any) -> None:
@@ -149,6 +150,23 @@ class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
         """PEFT takes the name away at the end of any key: of an adapter called "bias", from every bias."""
         return without_name(key, adapter_name)
 
+    def _create_and_replace(  # type: ignore[override]
+        self,
+        peft_config: Any,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        **kwargs: Any,
+    ) -> None:
+        if self.skips(peft_config, current_key, innermost_of(target)):
+            return
+        if isinstance(target, self.linear_layer):
+            target.update_layer(adapter_name, peft_config)
+        else:
+            self.put(self.linear_layer(target, adapter_name, peft_config, current_key), parent, target_name)
+
     def put(self, layer: MergingLayer, parent: nn.Module, name: str) -> None:
         """The new layer in its place. PEFT's _replace_module would move it to its base's device, which may be meta."""
         setattr(parent, name, layer)
@@ -168,7 +186,7 @@ class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
             said = f"The following target_parameters did not match any parameter and were ignored: {vain}."
             warnings.warn(said, RuntimeWarning, stacklevel=3)
         theirs = ("rank_pattern", "alpha_pattern") if config.target_parameters else ()
-        for name in (*self.own_patterns, *theirs):
+        for name in (*config.own_patterns, *theirs):
             keys = set(getattr(config, name))
             if not keys:
                 continue
@@ -198,7 +216,7 @@ class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
         config = self._prepare_adapter_config(copy.copy(config), self.get_model_config(model))
         config = _maybe_include_all_linear_layers(config, model)
         layers = {
-            name: module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
+            name: innermost_of(module)
             for name, module in inner.items()
             if self._check_target_module_exists(config, name)
         }
@@ -249,6 +267,10 @@ class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
         repeats = repeats_in_generate(self, args, kwargs)
         with adapter_names_as_hooks(self, self.tuner_layer_cls, names, set(self.peft_config), repeats):
             yield
+
+
+def innermost_of(module: nn.Module) -> Any:
+    return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
 
 
 def _shown(modules: Any) -> Any:
