@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from glora_lab import arguments
 from glora_lab.adapters.registry import LabPeftType
 from glora_lab.adapters.tuner.config import LabConfig
-from glora_lab.adapters.tuner.name_patterns import pattern_key
 
 from .examined import Examined, examined
 from .method import DeltaMethod, check_setting, method_called
@@ -40,37 +39,27 @@ class DeltaConfig(LabConfig):
             where the file is read: nothing is imported or run to find it.
         settings: the method's own settings, by name.
         r: the rank that `shapes` is given; a method may leave it aside.
-        target_modules, exclude_modules, layers_to_transform, layers_pattern, modules_to_save, rank_pattern: as PEFT's.
-        bias: which biases of the base train as well: "none", "all" or "delta_only".
-
-    Raises:
-        ValueError: for a bad setting, with its name, its value and the rule.
+        target_modules, exclude_modules, layers_to_transform, layers_pattern, modules_to_save, rank_pattern, bias: see
+            `LabConfig`.
     """
 
     lab_type: ClassVar[str] = LabPeftType.DELTA_LAB
-    target_parameters: ClassVar[None] = None
+    prefix: ClassVar[str] = "delta_"
+    # what a method of one's own settles itself, and what it cannot be put on: no settings here
+    init_weights: ClassVar[bool] = True  # type: ignore[misc]
+    alpha: ClassVar[None] = None  # type: ignore[misc]
+    alpha_pattern: ClassVar[dict[str, float]] = {}  # type: ignore[misc]
+    use_rslora: ClassVar[bool] = False  # type: ignore[misc]
+    target_parameters: ClassVar[None] = None  # type: ignore[misc]
 
     delta_method: str | type[DeltaMethod] = ""
     settings: dict[str, Any] = field(default_factory=dict)
-    r: int = 8
-    target_modules: list[str] | str | None = None
-    bias: str = "none"
-    modules_to_save: list[str] | None = None
-    layers_to_transform: list[int] | int | None = None
-    layers_pattern: list[str] | str | None = None
-    rank_pattern: dict[str, int] = field(default_factory=dict)
-    exclude_modules: list[str] | str | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self.peft_type = LabPeftType.DELTA_LAB
         self._kind = method_called(self.delta_method)  # this class, whatever its name comes to mean
         self.delta_method = self._kind.__name__
-        self.validate()
+        super().__post_init__()
         self.settings = {**self._kind.settings(), **self.settings}
-        for name in ("target_modules", "exclude_modules"):
-            value = getattr(self, name)
-            setattr(self, name, set(value) if isinstance(value, list | tuple) else value)
 
     @property
     def method(self) -> str:  # type: ignore[override]
@@ -82,24 +71,16 @@ class DeltaConfig(LabConfig):
         Raises:
             ValueError: where the method does not work on it, see examined.py.
         """
-        r = self.rank_pattern.get(pattern_key(self.rank_pattern, layer), self.r)
+        r = self.on_layer(layer, "rank_pattern", self.r)
         settings = tuple(sorted(self.settings.items()))
         facts = examined(self._kind, settings, out_features, in_features, r)  # type: ignore[arg-type]  # a class is hashable
         return DeltaPlan(layer, in_features, out_features, r, facts.method, facts)
 
     def validate(self) -> None:
-        """Check every setting, again before a model is touched, for fields can be assigned after construction."""
+        super().validate()
         if self.delta_method != self._kind.__name__:
             self._kind = method_called(self.delta_method)
         if not isinstance(self.settings, dict):
             raise arguments.refuse("settings", self.settings, "must be a dict of the method's own settings")
         for name, value in self.settings.items():
             check_setting(self._kind, name, value)
-        arguments.check_positive_int("r", self.r)
-        arguments.check_choice("bias", self.bias, ("none", "all", "delta_only"))
-        arguments.check_names("target_modules", self.target_modules)
-        arguments.check_names("exclude_modules", self.exclude_modules)
-        arguments.check_names("modules_to_save", self.modules_to_save, regex=False)
-        arguments.check_layers(self)
-        for key, value in arguments.check_pattern("rank_pattern", self.rank_pattern).items():
-            arguments.check_positive_int(f"rank_pattern[{key!r}]", value)

@@ -7,7 +7,7 @@ from typing import Any
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from torch import nn
 
-from glora_lab.adapters.base.frozen import features, is_function
+from glora_lab.adapters.base.frozen import is_function
 from glora_lab.adapters.registry import LabPeftType, register
 from glora_lab.adapters.tuner.model import LabTuner, some
 from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
@@ -25,34 +25,17 @@ class DeltaModel(LabTuner):
             as it was.
     """
 
-    prefix = "delta_"
+    prefix = DeltaConfig.prefix
     config_class = DeltaConfig
     tuner_layer_cls = DeltaLayer
-    parameter_layer = ParameterLayer
+    linear_layer, parameter_layer = DeltaLinear, ParameterLayer
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
-
-    def _create_and_replace(
-        self,
-        peft_config: DeltaConfig,  # type: ignore[override]
-        adapter_name: str,
-        target: nn.Module,
-        target_name: str,
-        parent: nn.Module,
-        current_key: str,
-        **kwargs: Any,
-    ) -> None:
-        if isinstance(target, DeltaLinear):
-            target.update_layer(adapter_name, peft_config)
-        else:
-            self.put(DeltaLinear(target, adapter_name, peft_config, current_key), parent, target_name)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: DeltaConfig) -> None:
         """Every layer's method is tried out on its sizes."""
         own_way = []
-        for name, leaf in targets.items():
-            in_features, out_features = features(leaf)
-            plan = config.plan(name, in_features=in_features, out_features=out_features)
-            if plan.facts.reads_base and is_function(leaf):
+        for name, innermost in targets.items():
+            if config.plan_for(name, innermost).facts.reads_base and is_function(innermost):
                 own_way.append(name)
         if own_way:
             rule = f"reads W0, and {some(own_way)} compute(s) more than x·W0ᵀ + b0, so that the weight need not be W0"
