@@ -129,25 +129,6 @@ def dashes(methods: Iterable[str]) -> list[str]:
     return [DASHES[drawn[:n].count(method) % len(DASHES)] for n, method in enumerate(drawn)]
 
 
-def draw(
-    traces: Iterable[dict[str, Any]],
-    title: str,
-    *,
-    height: int,
-    notes: Iterable[dict[str, Any]] = (),
-    **layout: Any,
-) -> go.Figure:
-    """A figure in the house's look; its title is the finding. Made in one go: plotly is slow at changes."""
-    whole = {
-        "template": TEMPLATE,
-        "title": {"text": title, **({"pad": TWO_LINES} if "<br>" in title else {})},
-        "height": height,
-        "annotations": list(notes),
-        **layout,
-    }
-    return go.Figure(data=list(traces), layout=whole)
-
-
 def note(
     x: float,
     y: float,

@@ -1,4 +1,4 @@
-"""Records drawn as plotly figures, each with a function that says the same in words.
+"""Records drawn as plotly figures, `plot_X`, and the same in words, `describe_X`: two halves of one picture.
 
 No figure computes: it lays out what a record holds. Colours, scales and the template are in `theme`.
 """
@@ -9,28 +9,49 @@ needed("drawing a figure", "plotly")
 
 from glora_lab.drawing.equation import describe_equation, equation
 from glora_lab.drawing.low_rank_equation import describe_low_rank_equation, low_rank_equation
-from glora_lab.ideas.blocks.figure import describe_block_grid, plot_block_grid
+from glora_lab.drawing.picture import apart
+from glora_lab.ideas.blocks.figure import draw_block_grid
 from glora_lab.ideas.blocks.figure_block_cells import block_cells
-from glora_lab.ideas.blocks.figure_block_detail import describe_block_detail, plot_block_detail
-from glora_lab.ideas.blocks.figure_rank_by_k import describe_rank_by_k, plot_rank_by_k
-from glora_lab.ideas.budget.figure import describe_path_budget, plot_path_budget
-from glora_lab.ideas.cost.figure import describe_cost_report, plot_cost_report
-from glora_lab.ideas.descent.figure import describe_descent, describe_stable_step, plot_descent, plot_stable_step
-from glora_lab.ideas.entanglement.figure import describe_gradient_report, plot_gradient_report
-from glora_lab.ideas.merging.figure import plot_merge_report
-from glora_lab.ideas.merging.figure_words import describe_merge_report
-from glora_lab.ideas.paths.figure import describe_path_picture, plot_path_picture
-from glora_lab.ideas.paths.figure_activity import describe_path_activity, plot_path_activity
-from glora_lab.ideas.reach.figure import describe_rank_reach, plot_rank_reach
-from glora_lab.ideas.reach.figure_weight_changes import describe_weight_changes, plot_weight_changes
-from glora_lab.ideas.training.figure import describe_training, plot_training
-from glora_lab.ideas.training.figure_predictions import describe_predictions, plot_predictions
+from glora_lab.ideas.blocks.figure_block_detail import draw_block_detail
+from glora_lab.ideas.blocks.figure_rank_by_k import draw_rank_by_k
+from glora_lab.ideas.budget.figure import draw_path_budget
+from glora_lab.ideas.cost.figure import draw_cost_report
+from glora_lab.ideas.descent.figure import draw_descent, draw_stable_step
+from glora_lab.ideas.entanglement.figure import draw_gradient_report
+from glora_lab.ideas.merging.figure import draw_merge_report
+from glora_lab.ideas.paths.figure import draw_path_picture
+from glora_lab.ideas.paths.figure_activity import draw_path_activity
+from glora_lab.ideas.reach.figure import draw_rank_reach
+from glora_lab.ideas.reach.figure_weight_changes import draw_weight_changes
+from glora_lab.ideas.training.figure import draw_training
+from glora_lab.ideas.training.figure_predictions import draw_predictions
 from glora_lab.ideas.training.figure_race import describe_race
-from glora_lab.ideas.training.figure_runs import describe_runs, plot_runs
-from glora_lab.ideas.training.figure_writing import describe_writing, plot_writing
-from glora_lab.ideas.xray.figure import describe_xray, plot_xray
-from glora_lab.ideas.xray.figure_layer import describe_xray_layer, plot_xray_layer
-from glora_lab.ideas.xray.figure_spectrum import describe_delta_spectrum, plot_delta_spectrum
+from glora_lab.ideas.training.figure_runs import draw_runs
+from glora_lab.ideas.training.figure_writing import draw_writing
+from glora_lab.ideas.xray.figure import draw_xray
+from glora_lab.ideas.xray.figure_layer import draw_xray_layer
+from glora_lab.ideas.xray.figure_spectrum import draw_delta_spectrum
+
+plot_block_grid, describe_block_grid = apart(draw_block_grid)
+plot_block_detail, describe_block_detail = apart(draw_block_detail)
+plot_rank_by_k, describe_rank_by_k = apart(draw_rank_by_k)
+plot_path_budget, describe_path_budget = apart(draw_path_budget)
+plot_cost_report, describe_cost_report = apart(draw_cost_report)
+plot_descent, describe_descent = apart(draw_descent)
+plot_stable_step, describe_stable_step = apart(draw_stable_step)
+plot_gradient_report, describe_gradient_report = apart(draw_gradient_report)
+plot_merge_report, describe_merge_report = apart(draw_merge_report)
+plot_path_picture, describe_path_picture = apart(draw_path_picture)
+plot_path_activity, describe_path_activity = apart(draw_path_activity)
+plot_rank_reach, describe_rank_reach = apart(draw_rank_reach)
+plot_weight_changes, describe_weight_changes = apart(draw_weight_changes)
+plot_training, describe_training = apart(draw_training)
+plot_predictions, describe_predictions = apart(draw_predictions)
+plot_runs, describe_runs = apart(draw_runs)
+plot_writing, describe_writing = apart(draw_writing)
+plot_xray, describe_xray = apart(draw_xray)
+plot_xray_layer, describe_xray_layer = apart(draw_xray_layer)
+plot_delta_spectrum, describe_delta_spectrum = apart(draw_delta_spectrum)
 
 __all__ = [
     "block_cells",

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 import numpy as np
 
+from glora_lab.drawing.picture import Picture
 from glora_lab.drawing.still import still
 from glora_lab.training.in_turn import Turn
 
@@ -50,14 +51,13 @@ STYLE = """<style>
 
 
 class FigureSlot(widgets.VBox):
-    """Shows one figure at a time: `slot.show(figure, "the same in words")`. Safe to call from any thread.
+    """Shows one picture at a time, its words below the figure. Safe to call from any thread.
 
-    `figure` and `summary` are the latest that were given, drawn or about to be.
+    `picture` is the latest that was given, drawn or about to be; `figure` and `summary` are its figure and words.
     """
 
     def __init__(self, height: int = 360) -> None:
-        self.figure: go.Figure | None = None
-        self.summary = ""
+        self.picture: Picture | None = None
         self._output = widgets.Output(layout=widgets.Layout(min_height=f"{height}px", width="100%"))
         self._words = widgets.HTML()
         self._lock = Turn()
@@ -69,10 +69,18 @@ class FigureSlot(widgets.VBox):
         super().__init__([self._output, self._words])
         self._output.add_class("glora-figure")
 
-    def show(self, figure: go.Figure, summary: str = "") -> None:
-        """Draw the figure, now or as soon as the last is drawn and a tenth of a second has passed since."""
+    @property
+    def figure(self) -> go.Figure | None:
+        return self.picture and self.picture.figure
+
+    @property
+    def summary(self) -> str:
+        return self.picture.words if self.picture else ""
+
+    def show(self, picture: Picture) -> None:
+        """Draw the picture, now or as soon as the last is drawn and a tenth of a second has passed since."""
         with self._lock:
-            self.figure, self.summary = figure, summary
+            self.picture = picture
             if self._waiting:
                 return
             if self._seconds_to_wait() > 0 and self._loop is not None and self._loop.is_running():
@@ -85,12 +93,12 @@ class FigureSlot(widgets.VBox):
         """Draw what was shown last, at once."""
         with self._lock:
             self._waiting = False
-            if self.figure is None or self.comm is None:  # closed meanwhile
+            if self.picture is None or self.comm is None:  # closed meanwhile
                 return
             if not is_static():  # there the panel's own cell holds the picture, and this would be saved beside it
-                data = figure_data(self.figure, self.summary)
+                data = picture_data(self.picture)
                 self._output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
-            self._words.value = words(self.summary)
+            self._words.value = words(self.picture.words)
             self._drawn_at = time.monotonic()
             self._page.ask()
 
@@ -121,18 +129,18 @@ class FigureSlot(widgets.VBox):
             self._loop.call_soon_threadsafe(self._flush_in_time)
 
 
-def figure_data(figure: go.Figure, summary: str) -> dict[str, Any]:
+def picture_data(picture: Picture) -> dict[str, Any]:
     """Mime type → data of a display: for plotly's renderer, and a still picture for pages that have none, as an export.
 
     In Colab, whose Output widgets have no such renderer, a frame.
     """
-    data: dict[str, Any] = {"text/plain": summary}
-    plain = json.loads(figure.to_json())
+    data: dict[str, Any] = {"text/plain": picture.words}
+    plain = json.loads(picture.figure.to_json())
     for trace in plain["data"]:
         if trace["type"] == "heatmap":
             trace["z"] = _fewer_digits(trace["z"])
     if in_colab():
-        data["text/html"] = _frame(plain, figure.layout.height or 450, summary)
+        data["text/html"] = _frame(plain, picture.figure.layout.height or 450, picture.words)
     else:
         data[PLOTLY] = {**plain, "config": CONFIG}
         data[SVG] = still(plain)

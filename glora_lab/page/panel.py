@@ -23,7 +23,7 @@ from IPython.display import HTML, display
 from glora_lab.training.in_turn import TURN, in_turn
 
 from .closing import tree
-from .figure_slot import FigureSlot, figure_data, in_colab, is_static, words
+from .figure_slot import FigureSlot, in_colab, is_static, picture_data, words
 from .slider_names import SliderNames
 
 WIDE = {"description_width": "initial"}  # a control's label as wide as its words
@@ -109,8 +109,8 @@ class Panel(widgets.VBox):
         """The pictures as they are now, in words too, and why nothing can be pressed."""
         display(HTML(words(SAYS_STATIC)))
         for widget in tree(self):
-            if isinstance(widget, FigureSlot) and widget.figure is not None:
-                display(figure_data(widget.figure, widget.summary), raw=True)
+            if isinstance(widget, FigureSlot) and widget.picture is not None:
+                display(picture_data(widget.picture), raw=True)
                 display(HTML(words(widget.summary)))
 
     def __repr__(self) -> str:

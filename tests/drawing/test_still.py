@@ -17,18 +17,19 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from glora_lab.drawing.picture import draw
 from glora_lab.drawing.still import KINDS, still
 from glora_lab.drawing.still.axes import Axis
 from glora_lab.drawing.still.values import number, values
 from glora_lab.drawing.still.words import written
-from glora_lab.drawing.theme import draw, note, plain
+from glora_lab.drawing.theme import note, plain
 from tests.source import PACKAGE
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def picture(*traces: dict[str, Any], title: str = "a finding", height: int = 300, **layout: Any) -> ET.Element:
-    return ET.fromstring(still(json.loads(draw(traces, title, height=height, **layout).to_json())))
+    return ET.fromstring(still(json.loads(draw(traces, title, "", height=height, **layout).figure.to_json())))
 
 
 def rectangles(root: ET.Element, color: str) -> list[tuple[float, ...]]:
@@ -166,9 +167,9 @@ def test_every_kind_that_a_figure_draws_is_known() -> None:
 def test_the_same_figure_is_the_same_picture() -> None:
     """So that a notebook that is run again differs in nothing."""
     code = (
-        "import json; from glora_lab.drawing.still import still; from glora_lab.drawing.theme import draw\n"
+        "import json; from glora_lab.drawing.still import still; from glora_lab.drawing.picture import draw\n"
         "scale = {'colorscale': [[0, '#000000'], [1, '#ff0000']], 'z': [[1, 2]], 'type': 'heatmap'}\n"
-        "print(still(json.loads(draw([scale], 'same', height=300).to_json())))\n"
+        "print(still(json.loads(draw([scale], 'same', '', height=300).figure.to_json())))\n"
     )
     first, second = (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50).stdout

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from glora_lab.drawing import theme
+from glora_lab.drawing.picture import draw
 from glora_lab.drawing.run_colors import run_colors
 
 LIGHT, DARK = "#FFFFFF", "#111111"
@@ -85,7 +86,7 @@ def test_the_template_lets_the_page_through_and_uploads_nothing() -> None:
     assert layout.paper_bgcolor == layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
     assert "sendChartToCloud" in layout.modebar.remove
     notes = [theme.note(0.5, 1, "here")]
-    figure = theme.draw([{"type": "bar", "y": [1]}], "finding", height=300, notes=notes, barmode="stack")
+    figure = draw([{"type": "bar", "y": [1]}], "finding", "words", height=300, notes=notes, barmode="stack").figure
     assert (figure.data[0].type, figure.layout.annotations[0].text) == ("bar", "here")
     assert (figure.layout.title.text, figure.layout.height, figure.layout.barmode) == (
         "finding",

@@ -12,12 +12,13 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from glora_lab.drawing.picture import Picture
 from glora_lab.page import answering_page, figure_slot
-from glora_lab.page.figure_slot import PLOTLY, SVG, FigureSlot, figure_data
+from glora_lab.page.figure_slot import PLOTLY, SVG, FigureSlot, picture_data
 
 
-def figure(n: int) -> go.Figure:
-    return go.Figure(go.Scatter(y=[n]), layout={"title": {"text": f"figure {n}"}})
+def picture(n: int, words: str) -> Picture:
+    return Picture(go.Figure(go.Scatter(y=[n]), layout={"title": {"text": f"figure {n}"}}), words)
 
 
 def drawn(slot: FigureSlot) -> str:
@@ -28,7 +29,7 @@ def drawn(slot: FigureSlot) -> str:
 
 def test_a_figure_is_plain_data_with_words() -> None:
     slot = FigureSlot()
-    slot.show(figure(1), "it says <one>")
+    slot.show(picture(1, "it says <one>"))
     (output,) = slot.children[0].outputs
     assert output["output_type"] == "display_data" and output["metadata"] == {}
     assert set(output["data"]) == {PLOTLY, SVG, "text/plain"} and output["data"]["text/plain"] == "it says <one>"
@@ -38,8 +39,8 @@ def test_a_figure_is_plain_data_with_words() -> None:
 
 def test_a_figure_replaces_the_one_before() -> None:
     slot = FigureSlot()
-    slot.show(figure(1), "one")
-    slot.show(figure(2), "two")
+    slot.show(picture(1, "one"))
+    slot.show(picture(2, "two"))
     assert drawn(slot) == "figure 2" and len(slot.children[0].outputs) == 1
 
 
@@ -48,7 +49,7 @@ def test_a_burst_is_drawn_ten_times_a_second_and_ends_with_the_last(monkeypatch:
         slot, times = FigureSlot(), []
         slot.children[0].observe(lambda _: times.append(1), "outputs")
         for n in range(40):
-            slot.show(figure(n), str(n))
+            slot.show(picture(n, str(n)))
             await asyncio.sleep(0.005)
         await asyncio.sleep(2 * figure_slot.SECONDS_BETWEEN)
         return len(times), drawn(slot)
@@ -68,11 +69,11 @@ async def timed(work: object) -> tuple[object, float]:
 def test_threads_may_show_too() -> None:
     async def from_threads() -> str:
         slot = FigureSlot()
-        threads = [threading.Thread(target=slot.show, args=(figure(n), str(n))) for n in range(8)]
+        threads = [threading.Thread(target=slot.show, args=(picture(n, str(n)),)) for n in range(8)]
         for thread in threads:
             thread.start()
         await asyncio.to_thread(lambda: [thread.join() for thread in threads])
-        slot.show(figure(99), "99")
+        slot.show(picture(99, "99"))
         await asyncio.sleep(2 * figure_slot.SECONDS_BETWEEN)
         return drawn(slot)
 
@@ -84,11 +85,11 @@ def test_a_page_that_draws_slowly_is_waited_for(monkeypatch: pytest.MonkeyPatch)
 
     async def slow_page() -> tuple[list[str], float]:
         slot, seen = FigureSlot(), []
-        slot.show(figure(0), "0")
+        slot.show(picture(0, "0"))
         answer_page(slot)
         await asyncio.sleep(1.2 * figure_slot.SECONDS_BETWEEN)
         for n in range(1, 11):
-            slot.show(figure(n), str(n))
+            slot.show(picture(n, str(n)))
             await asyncio.sleep(0.02)
         seen.append(drawn(slot))  # a fifth of a second has passed
         answer_page(slot)
@@ -105,12 +106,12 @@ def test_a_page_that_is_gone_is_not_waited_for_long(monkeypatch: pytest.MonkeyPa
 
     async def gone() -> tuple[list[str], float]:
         slot = FigureSlot()
-        slot.show(figure(1), "1")
+        slot.show(picture(1, "1"))
         answer_page(slot)
         await asyncio.sleep(0.15)
-        slot.show(figure(2), "2")
+        slot.show(picture(2, "2"))
         before, then = drawn(slot), slot._drawn_at
-        slot.show(figure(3), "3")
+        slot.show(picture(3, "3"))
         while drawn(slot) == before:  # the test's own limit ends what never comes
             await asyncio.sleep(0.01)
         return [before, drawn(slot)], slot._drawn_at - then
@@ -125,11 +126,11 @@ def test_an_answer_on_another_thread_wakes_the_loop(monkeypatch: pytest.MonkeyPa
 
     async def sleeping() -> str:
         slot = FigureSlot()
-        slot.show(figure(1), "1")
+        slot.show(picture(1, "1"))
         answer_page(slot)
         await asyncio.sleep(1.2 * figure_slot.SECONDS_BETWEEN)
-        slot.show(figure(2), "2")
-        slot.show(figure(3), "3")  # waits for the page
+        slot.show(picture(2, "2"))
+        slot.show(picture(3, "3"))  # waits for the page
         await asyncio.sleep(1.2 * figure_slot.SECONDS_BETWEEN)
         came = asyncio.Event()
         slot.children[0].observe(lambda _: came.set(), "outputs")
@@ -150,14 +151,14 @@ def answer_page(slot: FigureSlot) -> None:
 def test_a_closed_slot_draws_nothing() -> None:
     slot = FigureSlot()
     slot.close()
-    slot.show(figure(1), "one")
+    slot.show(picture(1, "one"))
     assert slot.children[0].outputs == ()
 
 
 @pytest.mark.parametrize("variable", ["COLAB_RELEASE_TAG", "COLAB_NOTEBOOK_ID"])
 def test_in_colab_a_figure_is_a_page_in_a_frame(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "x")
-    data = figure_data(figure(1), 'one "<" two')
+    data = picture_data(picture(1, 'one "<" two'))
     assert set(data) == {"text/html", "text/plain"}
     frame = Frames(data["text/html"]).attributes
     assert frame["title"] == 'one "<" two'
@@ -180,7 +181,7 @@ class Frames(HTMLParser):
 @pytest.mark.parametrize("values", [np.random.default_rng(0).normal(size=(64, 128)), [[1 / 3, None], [2, -1e-9 / 3]]])
 def test_a_heatmap_is_sent_in_the_digits_that_can_be_seen(values: object) -> None:
     heatmap = go.Figure(go.Heatmap(z=values))
-    sent = figure_data(heatmap, "")[PLOTLY]
+    sent = picture_data(Picture(heatmap, ""))[PLOTLY]
     assert len(json.dumps(sent)) < 64 * 128 * 9 + 10_000
     shown = unpacked(sent["data"][0]["z"])
     for row, wanted in zip(shown, values, strict=True):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
-from glora_lab.drawing.theme import SEQUENTIAL, draw, note, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import SEQUENTIAL, note, plain
 
 from .record import BlockGrid
 
@@ -17,7 +17,8 @@ MOST_WRITTEN = 8  # blocks per side; in a finer grid only pointing at a block te
 SIDE = 380  # pixels
 
 
-def plot_block_grid(grid: BlockGrid, selected: tuple[int, int] | None = None) -> go.Figure:
+@draws(BlockGrid)
+def draw_block_grid(grid: BlockGrid, selected: tuple[int, int] | None = None) -> Picture:
     """The k×k blocks of ΔW, m downwards and n to the right, as they lie in the (out, in) matrix.
 
     `selected` is a block (m, n) to outline.
@@ -39,6 +40,7 @@ def plot_block_grid(grid: BlockGrid, selected: tuple[int, int] | None = None) ->
     return draw(
         [cells],
         _title(grid),
+        in_words(grid),
         height=SIDE + 120,
         width=SIDE + 220,
         notes=below,
@@ -49,7 +51,7 @@ def plot_block_grid(grid: BlockGrid, selected: tuple[int, int] | None = None) ->
     )
 
 
-def describe_block_grid(grid: BlockGrid) -> str:
+def in_words(grid: BlockGrid) -> str:
     """The figure in words."""
     m, n = np.unravel_index(int(grid.norms.argmax()), grid.norms.shape)
     if not grid.norms.any():

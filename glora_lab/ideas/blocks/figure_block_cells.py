@@ -1,5 +1,5 @@
 """The block grid as plain data for a heatmap of HTML cells, which can be clicked: the same colours and words as
-`plot_block_grid` draws, worked out here so that the page only has to lay them out.
+`draw_block_grid` draws, worked out here so that the page only has to lay them out.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .figure import (
     MOST_WRITTEN,
     OUT_BLOCKS,
     beside,
-    describe_block_grid,
     finding,
     hybrid,
+    in_words,
     largest_norm,
     words_in_cell,
 )
@@ -38,7 +38,7 @@ def block_cells(grid: BlockGrid) -> dict[str, Any]:
         "k": grid.k,
         "layer": grid.layer,
         "finding": finding(grid),
-        "sentence": describe_block_grid(grid),
+        "sentence": in_words(grid),
         "notes": ([beside(grid)] if grid.k > 1 else []) + ([hybrid(grid)] if grid.hybrid_r else []),
         "axes": {"m": OUT_BLOCKS, "n": IN_BLOCKS},
         "legend": legend,

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
-from glora_lab.drawing.theme import DIVERGING, FROZEN, IN_AXIS, METHOD_COLORS, OUT_AXIS, draw, note, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import DIVERGING, FROZEN, IN_AXIS, METHOD_COLORS, OUT_AXIS, note, plain
 
 from .record import BlockDetail
 
@@ -22,7 +22,8 @@ ROWS = {"A": (0.78, 1.0), "block": (0.0, 0.62)}
 SPECTRUM_ROW = (0.0, 0.92)
 
 
-def plot_block_detail(detail: BlockDetail) -> go.Figure:
+@draws(BlockDetail)
+def draw_block_detail(detail: BlockDetail) -> Picture:
     """B_mn (o, s), A_mnᵀ (s, i), their product (o, i) with the channels' own numbers, and the singular values."""
     panels = _panels(detail)
     axes: dict[str, Any] = {
@@ -39,6 +40,7 @@ def plot_block_detail(detail: BlockDetail) -> go.Figure:
     return draw(
         [*(_heatmap(axis, panel) for axis, panel in enumerate(panels, start=1)), _spectrum(detail)],
         _title(detail),
+        _in_words(detail),
         height=380,
         notes=_notes(detail, panels),
         shapes=_general_line(detail),
@@ -48,7 +50,7 @@ def plot_block_detail(detail: BlockDetail) -> go.Figure:
     )
 
 
-def describe_block_detail(detail: BlockDetail) -> str:
+def _in_words(detail: BlockDetail) -> str:
     """The figure in words."""
     where = f"Layer {detail.layer}, block m {detail.m}, n {detail.n}: {_channels(detail)}"
     if not detail.norm:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import plotly.graph_objects as go
-
-from glora_lab.drawing.theme import METHOD_COLORS, RIGHT, draw, number
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import METHOD_COLORS, RIGHT, number
 
 from .record import BlockGrid, RankAtK
 
 
-def plot_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> go.Figure:
+@draws(RankAtK)
+def draw_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> Picture:
     """Bars of the rank of ΔW at each k; a line where the layer of `grid` is."""
     ks = [str(row.k) for row in rows]
     bars = {
@@ -38,6 +38,7 @@ def plot_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> go
     return draw(
         [bars, here],
         f"Rank of ΔW over k: {_rank_finding(rows)}<br><span style='font-size:12px'>{_params(rows)}</span>",
+        _in_words(rows, grid),
         height=400,
         legend={"y": 1.06},
         margin={"t": 104, "b": 48},
@@ -46,7 +47,7 @@ def plot_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> go
     )
 
 
-def describe_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> str:
+def _in_words(rows: Sequence[RankAtK], grid: BlockGrid | None) -> str:
     """The figure in words."""
     pairs = ", ".join(f"{row.rank} at k {row.k}" for row in rows)
     here = f" The layer that is shown has rank {grid.rank} at k {grid.k}." if grid and grid.rank is not None else ""

@@ -22,8 +22,8 @@ from glora_lab.page.following import FollowingPanel
 from glora_lab.page.panel import WIDE, guarded_about
 from glora_lab.training import TrainSession
 
-from .figure_block_detail import describe_block_detail, plot_block_detail
-from .figure_rank_by_k import describe_rank_by_k, plot_rank_by_k
+from .figure_block_detail import draw_block_detail
+from .figure_rank_by_k import draw_rank_by_k
 from .measure import block_grid
 from .measure_block_detail import block_detail
 from .measure_rank_by_k import LAYER, rank_by_k, with_blocks
@@ -178,13 +178,13 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
             self.map.show(self.grid)
             self._measure_detail()
         self._show_detail()
-        self.rank_figure.show(plot_rank_by_k(self.ranks, self.grid), describe_rank_by_k(self.ranks, self.grid))
+        self.rank_figure.show(draw_rank_by_k(self.ranks, self.grid))
 
     def _measure_detail(self) -> None:
         self.detail = self._named(block_detail(self._source, self._source_layer, *self.selected))
 
     def _show_detail(self) -> None:
-        self.detail_figure.show(plot_block_detail(self.detail), describe_block_detail(self.detail))
+        self.detail_figure.show(draw_block_detail(self.detail))
 
     def _measuring(self) -> AbstractContextManager[None]:
         """An example rests by itself; the model does between two steps of its session."""

@@ -1,6 +1,6 @@
 """The block grid with one block chosen: by a click or the arrow keys in the picture, or by the numbers m and n.
 
-Where the picture cannot be clicked, in Colab or without anywidget, it is the figure `plot_block_grid`, and the two
+Where the picture cannot be clicked, in Colab or without anywidget, it is `draw_block_grid`'s figure, and the two
 numbers do the choosing.
 """
 
@@ -17,7 +17,7 @@ from glora_lab.page.figure_slot import FigureSlot, in_colab
 from glora_lab.page.panel import WIDE
 from glora_lab.training.in_turn import in_turn
 
-from .figure import describe_block_grid, plot_block_grid
+from .figure import draw_block_grid
 from .figure_block_cells import block_cells
 from .record import BlockGrid
 
@@ -98,4 +98,4 @@ class BlockMap(widgets.VBox):
 
     def _draw_figure(self) -> None:
         if self.figure is not None and self.grid is not None:
-            self.figure.show(plot_block_grid(self.grid, self.selected), describe_block_grid(self.grid))
+            self.figure.show(draw_block_grid(self.grid, self.selected))

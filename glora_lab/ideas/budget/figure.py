@@ -13,9 +13,8 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Any, TypeAlias
 
-import plotly.graph_objects as go
-
-from glora_lab.drawing.theme import draw, listed, number, path_color, plain, struck
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import listed, number, path_color, plain, struck
 
 from .record import PathBudget
 
@@ -28,7 +27,8 @@ Groups = dict[str, dict[str, int]]
 Budgets: TypeAlias = PathBudget | Sequence[PathBudget] | Mapping[str, PathBudget]
 
 
-def plot_path_budget(budgets: Budgets) -> go.Figure:
+@draws(PathBudget)
+def draw_path_budget(budgets: Budgets) -> Picture:
     """Bars stacked by path: above one per budget, below one per layer or kind, in a column per budget.
 
     Args:
@@ -44,17 +44,13 @@ def plot_path_budget(budgets: Budgets) -> go.Figure:
     return draw(
         traces,
         _title(budgets),
+        " ".join(map(_describe, budgets)),
         height=whole + TOP + FOOT,
         notes=_sums(budgets, groups),
         barmode="stack",
         margin={"t": TOP, "b": FOOT, "r": 24},
         **_axes(budgets, groups, labels, upper / whole, lower / whole),
     )
-
-
-def describe_path_budget(budgets: Budgets) -> str:
-    """The figure in words: the total of each budget, its parameters per path, and what is inert and why."""
-    return " ".join(_describe(budget) for budget in _as_list(budgets))
 
 
 def _as_list(budgets: Budgets) -> list[PathBudget]:
@@ -65,6 +61,7 @@ def _as_list(budgets: Budgets) -> list[PathBudget]:
 
 
 def _describe(budget: PathBudget) -> str:
+    """The total of a budget, its parameters per path, and what is inert and why."""
     model = f" of {budget.model}" if budget.model else ""
     share = f", {budget.share:.2%} of the frozen ones" if budget.model_params else ""
     paths = listed(f"{path} {count:,}" for path, count in budget.by_path().items() if count)

@@ -21,7 +21,7 @@ from glora_lab.page.controls.widgets import Dropdown, IntSlider
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
-from .figure import describe_path_budget, plot_path_budget
+from .figure import draw_path_budget
 from .measure import budget_on, path_budget
 from .record import PathBudget
 
@@ -99,7 +99,7 @@ class BudgetPanel(Panel):
         self._equation.value = equation(modes, inert)
         self.modes.show_params({path: n for path, n in sums.items() if modes[path] != "none"}, inert)
         budgets = [self.budget, self.lora]
-        self.figure.show(plot_path_budget(budgets), describe_path_budget(budgets))
+        self.figure.show(draw_path_budget(budgets))
         self._write_code()
         self._note.value = f"<b>{self.budget.total:,}</b> trainable parameters"
 

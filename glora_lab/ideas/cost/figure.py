@@ -10,9 +10,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import plotly.graph_objects as go
-
-from glora_lab.drawing.theme import draw, listed, note, number, path_color, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import listed, note, number, path_color, plain
 
 from .record import Cost, CostReport
 
@@ -45,7 +44,8 @@ PANELS: dict[str, tuple[str, str, Callable[[Any], str]]] = {
 }
 
 
-def plot_cost_report(report: CostReport, *, to: str | None = None) -> go.Figure:
+@draws(CostReport)
+def draw_cost_report(report: CostReport, *, to: str | None = None) -> Picture:
     """One panel of bars per kind of cost, one bar per method, at its end its cost as a multiple of that of `to`.
 
     Args:
@@ -71,13 +71,12 @@ def plot_cost_report(report: CostReport, *, to: str | None = None) -> go.Figure:
         axes |= _axes(report, kind, n + 1, (left, left + width - BETWEEN), (bottom, top))
         notes.append(note(left, top, f"<b>{PANELS[kind][0]}</b>", anchor=("left", "bottom"), size=12))
     notes.append(note(0, HEAD / 2 / whole, _foot(report), anchor=("left", "top"), size=11))
-    height = whole + TOP + FOOT
-    return draw(traces, _title(report, to), height=height, notes=notes, margin={"t": TOP, "b": FOOT}, **axes)
+    words, height = _in_words(report, to), whole + TOP + FOOT
+    return draw(traces, _title(report, to), words, height=height, notes=notes, margin={"t": TOP, "b": FOOT}, **axes)
 
 
-def describe_cost_report(report: CostReport, *, to: str | None = None) -> str:
-    """The figure in words: the costs of the method that the others are compared with, and their multiples of them."""
-    to = _compared_with(report, to)
+def _in_words(report: CostReport, to: str) -> str:
+    """The costs of the method that the others are compared with, and their multiples of them."""
     unit, ratios = report.row(to), report.ratio(to)
     costs = listed(f"{words(getattr(unit, kind))} {says}" for kind, (_, says, words) in PANELS.items())
     others = "; ".join(

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
-from glora_lab.drawing.theme import LINE, dashes, draw, listed, path_color, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import LINE, dashes, listed, path_color, plain
 
 from .record import Descent, StableStep
 
@@ -16,7 +16,8 @@ CEILING = 1000.0  # times the first loss: what climbs above it leaves the pictur
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
 
 
-def plot_descent(descents: Descent | Mapping[str, Descent]) -> go.Figure:
+@draws(Descent)
+def draw_descent(descents: Descent | Mapping[str, Descent]) -> Picture:
     """The loss after each step, one line a descent in its method's colour; those of one method differ in dashes.
 
     Raises:
@@ -31,6 +32,7 @@ def plot_descent(descents: Descent | Mapping[str, Descent]) -> go.Figure:
     return draw(
         lines,
         _descent_title(named),
+        _descents_in_words(named),
         height=340,
         shapes=[start | {"line": {"color": LINE, "width": 1.5, "dash": "dash"}}],
         margin={"t": 84},
@@ -39,9 +41,7 @@ def plot_descent(descents: Descent | Mapping[str, Descent]) -> go.Figure:
     )
 
 
-def describe_descent(descents: Descent | Mapping[str, Descent]) -> str:
-    """The figure in words."""
-    named = _named(descents, Descent, "descents")
+def _descents_in_words(named: Mapping[str, Descent]) -> str:
     each = (
         f"{name} with {OPTIMIZERS.get(descent.optimizer, descent.optimizer)} at learning rate {descent.lr:.2g}: "
         f"loss {descent.losses[0]:.3g} at first, {_end(descent)} after {len(descent.losses) - 1} steps"
@@ -50,7 +50,8 @@ def describe_descent(descents: Descent | Mapping[str, Descent]) -> str:
     return f"{'; '.join(each)}."
 
 
-def plot_stable_step(steps: StableStep | Mapping[str, StableStep]) -> go.Figure:
+@draws(StableStep)
+def draw_stable_step(steps: StableStep | Mapping[str, StableStep]) -> Picture:
     """The largest stable learning rate of each as a bar, and how it compares with the first.
 
     Raises:
@@ -72,6 +73,7 @@ def plot_stable_step(steps: StableStep | Mapping[str, StableStep]) -> go.Figure:
     return draw(
         [bars],
         _step_title(named, ratios),
+        _steps_in_words(named, ratios),
         height=110 + 44 * len(named),
         margin={"t": 48, "l": 120, "r": 120},
         xaxis={"title": {"text": "largest stable learning rate"}, "rangemode": "tozero", "exponentformat": "power"},
@@ -79,10 +81,8 @@ def plot_stable_step(steps: StableStep | Mapping[str, StableStep]) -> go.Figure:
     )
 
 
-def describe_stable_step(steps: StableStep | Mapping[str, StableStep]) -> str:
-    """The figure in words."""
-    named = _named(steps, StableStep, "steps")
-    ratios, first = _ratios(named), next(iter(named))
+def _steps_in_words(named: Mapping[str, StableStep], ratios: Mapping[str, float]) -> str:
+    first = next(iter(named))
     times = {name: f", {ratio:.2f} times {first}'s" for name, ratio in ratios.items() if name != first}
     each = (f"{name} {step.largest:.2g}{times.get(name, '')}" for name, step in named.items())
     what = "Largest learning rate at which plain gradient descent never leaves the loss above its start"

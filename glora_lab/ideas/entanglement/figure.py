@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 import numpy as np
-import plotly.graph_objects as go
 
-from glora_lab.drawing.theme import IN_AXIS, LINE, dashes, draw, listed, note, path_color, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import IN_AXIS, LINE, dashes, listed, note, path_color, plain
 
 from .figure_heatmaps import MOST_NAMED, Layout, axes_of, heatmap, marks, outlines, scale
 from .record import LIMIT, GradientReport
@@ -23,7 +23,8 @@ BOTTOM = (0.0, 0.28)  # where the lines stand, below the heatmaps
 Reports: TypeAlias = GradientReport | Mapping[str, GradientReport]
 
 
-def plot_gradient_report(reports: Reports, *, limit: float = LIMIT) -> go.Figure:
+@draws(GradientReport)
+def draw_gradient_report(reports: Reports, *, limit: float = LIMIT) -> Picture:
     """Full fine-tuning and each adapter as heatmaps (o rows, i columns); below, the deviation per input channel.
 
     Args:
@@ -52,6 +53,7 @@ def plot_gradient_report(reports: Reports, *, limit: float = LIMIT) -> go.Figure
     return draw(
         traces,
         _title(named, limit),
+        _in_words(named, limit),
         height=632,
         notes=notes,
         shapes=[*shapes, _limit(len(first.deviation), limit)],
@@ -64,9 +66,7 @@ def plot_gradient_report(reports: Reports, *, limit: float = LIMIT) -> go.Figure
     )
 
 
-def describe_gradient_report(reports: Reports, *, limit: float = LIMIT) -> str:
-    """The figure in words."""
-    named = _named(reports)
+def _in_words(named: Mapping[str, GradientReport], limit: float) -> str:
     first = next(iter(named.values()))
     return (
         f"Layer {first.layer}, scaling {first.scaling!r}. "

@@ -19,7 +19,7 @@ from glora_lab.page.controls.widgets import Dropdown, FloatLogSlider, IntSlider
 from glora_lab.page.figure_slot import FigureSlot, words
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
-from .figure import describe_gradient_report, plot_gradient_report
+from .figure import draw_gradient_report
 from .measure import SCALINGS, sensible_limit, usual_deviation
 from .panel_outlier_source import LayerSource, SyntheticSource, own_copy
 from .record import LIMIT, GradientReport
@@ -174,9 +174,7 @@ class EntanglementPanel(Panel):
         self.configs, self.reports = configs, reports
         self.limit = sensible_limit(self._source.features[1], self.rank.value, scaling=self.scaling.value)
         self._note.value = words(f"{self._source.says(**outlier)} {self._limit_in_words()}")
-        self.figure.show(
-            plot_gradient_report(reports, limit=self.limit), describe_gradient_report(reports, limit=self.limit)
-        )
+        self.figure.show(draw_gradient_report(reports, limit=self.limit))
 
     def _configured(self) -> dict[str, PeftConfig]:
         """LoRA and GraLoRA of the same rank, parameters and scaling; alpha is twice the rank."""

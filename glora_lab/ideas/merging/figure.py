@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil, floor, isfinite, log10
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-import plotly.graph_objects as go
 
-from glora_lab.drawing.theme import FROZEN, METHOD_COLORS, RUN_COLORS, WRONG, draw, listed, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import FROZEN, METHOD_COLORS, RUN_COLORS, WRONG, listed, plain
 
-from .figure_words import Reports, cycles_in_words, last_drift, libraries_of, named_reports, off_in_words
 from .record import OURS, STOCK, MergeReport
 
 COLORS = {OURS: METHOD_COLORS["GLoRA"], STOCK: METHOD_COLORS["full fine-tuning"]}
@@ -24,9 +23,11 @@ WHOLE = 1e-9  # where zero is drawn when nothing drifts; else one power of ten b
 MOST_MARKED = 12  # cycles
 LEFT, RIGHT_SIDE = (0.0, 0.6), (0.72, 1.0)
 Layout = dict[str, Any]
+Reports: TypeAlias = MergeReport | Mapping[str, MergeReport]
 
 
-def plot_merge_report(reports: Reports) -> go.Figure:
+@draws(MergeReport)
+def draw_merge_report(reports: Reports) -> Picture:
     """Left the drift of the layer that is farthest off, right the output's error unmerged and merged.
 
     Args:
@@ -35,7 +36,7 @@ def plot_merge_report(reports: Reports) -> go.Figure:
     Raises:
         ValueError: where there is none.
     """
-    named = named_reports(reports)
+    named = _named(reports)
     low = _floor(named)
     colors = _colors(named)
     lines = [_line(named, name, by, low, n, colors) for n, (name, by) in enumerate(colors)]
@@ -44,6 +45,7 @@ def plot_merge_report(reports: Reports) -> go.Figure:
     return draw(
         [*_one_legend_for_exact(named, lines, colors), *crosses, *(_bars(named, *pair, colors) for pair in colors)],
         _title(named),
+        _in_words(named),
         height=400,
         margin={"t": 104 if len(named) > 1 else 80, "b": 56},
         legend={"y": 1.02},
@@ -138,7 +140,7 @@ def _one_legend_for_exact(
 
 def _cross(named: Mapping[str, MergeReport], name: str, by: str, n: int) -> Layout:
     lost = named[name].lost_at(by) or 0
-    says = f"{f'{plain(name)}: ' if len(named) > 1 else ''}no numbers after {cycles_in_words(lost)}"
+    says = f"{f'{plain(name)}: ' if len(named) > 1 else ''}no numbers after {_cycles(lost)}"
     return {
         "type": "scatter",
         "x": [lost],
@@ -177,15 +179,15 @@ def _bars(named: Mapping[str, MergeReport], name: str, by: str, colors: Mapping[
 
 def _title(named: Mapping[str, MergeReport]) -> str:
     name, report = max(named.items(), key=lambda pair: _worst(pair[1]))
-    by = max(report.libraries, key=lambda by: last_drift(report, by))
+    by = max(report.libraries, key=lambda by: _last_drift(report, by))
     where = f" ({plain(name)})" if len(named) > 1 else f" in {report.dtype}"
-    whole = listed([other for other in libraries_of(named) if not any(r.changed(other) for r in _with(named, other))])
+    whole = listed([other for other in _libraries(named) if not any(r.changed(other) for r in _with(named, other))])
     kept = "" if whole == "nothing" else f"; {whole} gives every bit back"
     if not _worst(report):
-        return f"After {cycles_in_words(report.cycles)}{where if len(named) == 1 else ''} every bit is back"
-    off = last_drift(report, by)
-    finding = off_in_words(report, by) if isfinite(off) else "holds no numbers any more"
-    return f"After {cycles_in_words(report.cycles)}{where} the base of {by} {finding}{kept}"
+        return f"After {_cycles(report.cycles)}{where if len(named) == 1 else ''} every bit is back"
+    off = _last_drift(report, by)
+    finding = _off(report, by) if isfinite(off) else "holds no numbers any more"
+    return f"After {_cycles(report.cycles)}{where} the base of {by} {finding}{kept}"
 
 
 def _with(named: Mapping[str, MergeReport], by: str) -> list[MergeReport]:
@@ -193,4 +195,74 @@ def _with(named: Mapping[str, MergeReport], by: str) -> list[MergeReport]:
 
 
 def _worst(report: MergeReport) -> float:
-    return max(last_drift(report, by) for by in report.libraries)
+    return max(_last_drift(report, by) for by in report.libraries)
+
+
+def _in_words(named: Mapping[str, MergeReport]) -> str:
+    if len(named) == 1:
+        return _says(*named.values())
+    methods = listed(dict.fromkeys(report.method for report in named.values()))
+    each = [f"{_bases(named, by)}; {_errors(named, by)}" for by in _libraries(named)]
+    return f"{methods} merged and unmerged, time and again. {' '.join(f'With {clause}.' for clause in each)}"
+
+
+def _named(reports: Reports) -> dict[str, MergeReport]:
+    """Those that have a layer, by name; ValueError where none has."""
+    named = {"": reports} if isinstance(reports, MergeReport) else dict(reports)
+    if not any(report.rows for report in named.values()):
+        raise ValueError(f"`reports` (={list(named)}) must hold at least one layer")
+    return {name: report for name, report in named.items() if report.rows}
+
+
+def _libraries(named: Mapping[str, MergeReport]) -> list[str]:
+    """Every library that has a row in one of them."""
+    return list(dict.fromkeys(by for report in named.values() for by in report.libraries))
+
+
+def _last_drift(report: MergeReport, by: str) -> float:
+    """Of the layer that is farthest off, after all cycles."""
+    return float(report.drift(by)[-1])
+
+
+def _cycles(count: int) -> str:
+    """A count of cycles."""
+    return "1 cycle" if count == 1 else f"{count} cycles"
+
+
+def _says(report: MergeReport) -> str:
+    each = []
+    for by in report.libraries:
+        drift = _off(report, by)
+        if report.lost_at(by) is None and report.changed(by):
+            drift += f", with {report.changed(by):.0%} of its numbers changed"
+        unmerged, merged = (report.error(by, state) for state in ("unmerged", "merged"))
+        does = f"the output is off by {unmerged:.2g} of what the adapter does unmerged, by {merged:.2g} merged"
+        each.append(f"with {by} the base {drift}, and {does if isfinite(unmerged) else 'the adapter does nothing yet'}")
+    missing = f" Left out: {listed(report.left_out)}." if report.left_out else ""
+    times = "1 time" if report.cycles == 1 else f"{report.cycles} times"
+    head = f"{report.method} merged and unmerged {times} in {report.dtype}"
+    return f"{head}: {'; '.join(each)}.{missing}"
+
+
+def _off(report: MergeReport, by: str) -> str:
+    """What a base "is" or "has" in the end."""
+    lost, off = report.lost_at(by), _last_drift(report, by)
+    if lost is not None:
+        return f"holds no numbers any more after {_cycles(lost)}"
+    if not off:
+        return "has every bit back"
+    return f"is off by {f'{off:.1%}' if off >= 1e-3 else f'{off:.2g}'} of itself"
+
+
+def _bases(named: Mapping[str, MergeReport], by: str) -> str:
+    """One library's bases in all reports; one clause where all are back."""
+    its = {name: report for name, report in named.items() if by in report.libraries}
+    if not any(report.changed(by) for report in its.values()):
+        return f"{by} every base has every bit back"
+    return f"{by} " + listed(f"the base of {name} {_off(report, by)}" for name, report in its.items())
+
+
+def _errors(named: Mapping[str, MergeReport], by: str) -> str:
+    its = {name: report.error(by, "merged") for name, report in named.items() if by in report.libraries}
+    errors = listed(f"{error:.2g} ({name})" for name, error in its.items())
+    return f"the merged output is off by {errors} of what the adapter does"

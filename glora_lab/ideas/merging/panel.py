@@ -21,8 +21,7 @@ from glora_lab.page.controls.widgets import Dropdown, FloatSlider, IntSlider
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import WIDE, Panel, guarded_about
 
-from .figure import plot_merge_report
-from .figure_words import describe_merge_report
+from .figure import draw_merge_report
 from .measure import merge_report
 from .record import MergeReport
 
@@ -124,7 +123,7 @@ class MergePanel(Panel):
         except ValueError as refusal:
             self.say(refusal)
             return
-        self.figure.show(plot_merge_report(self.report), describe_merge_report(self.report))
+        self.figure.show(draw_merge_report(self.report))
 
     def _example(self, layer: str) -> PeftModel:
         adapted: Any = self._adapted.get(layer)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
+from glora_lab.drawing.equation import equation
+from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import (
     DIVERGING,
     FROZEN,
@@ -19,7 +20,6 @@ from glora_lab.drawing.theme import (
     OUT_AXIS,
     PATH_COLORS,
     TEXT,
-    draw,
     modes_in_words,
     note,
     plain,
@@ -34,12 +34,15 @@ Layout = dict[str, Any]
 WEIGHTS, BIASES = (0.53, 1.0), (0.0, 0.22)
 
 
-def plot_path_picture(picture: PathPicture) -> go.Figure:
+@draws(PathPicture)
+def draw_path_picture(picture: PathPicture) -> Picture:
     """The layer's weight terms (o rows, i columns) and, below, its bias terms per output channel."""
     traces, notes, axes = _weights(picture)
     return draw(
         [*traces, *_biases(picture)],
         _title(picture),
+        _in_words(picture),
+        formula=equation(picture.modes, picture.inert, picture.form),
         height=560,
         notes=notes,
         barmode="relative",
@@ -52,7 +55,7 @@ def plot_path_picture(picture: PathPicture) -> go.Figure:
     )
 
 
-def describe_path_picture(picture: PathPicture) -> str:
+def _in_words(picture: PathPicture) -> str:
     """The figure in words."""
     working = {path: mode for path, mode in picture.modes.items() if path not in picture.inert}
     return (

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
-from glora_lab.drawing.theme import draw, path_color
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import path_color
 
 from .record import PathActivity
 
 Moments = Sequence[PathActivity]
 
 
-def plot_path_activity(moments: Moments) -> go.Figure:
+@draws(PathActivity)
+def draw_path_activity(moments: Moments) -> Picture:
     """Norm of each path's terms (left) and its share of the squared gradient (right), over the moments given."""
     paths = list(moments[0].norms) if moments else []
     traces = [trace for path in paths for trace in _lines(path, moments)]
@@ -22,6 +22,7 @@ def plot_path_activity(moments: Moments) -> go.Figure:
     return draw(
         traces,
         _title(moments),
+        _in_words(moments),
         height=320,
         margin={"t": 76},
         xaxis={"domain": (0, 0.46), "anchor": "y", **across},
@@ -31,8 +32,8 @@ def plot_path_activity(moments: Moments) -> go.Figure:
     )
 
 
-def describe_path_activity(moments: Moments) -> str:
-    """The figure in words: where each path stands at the last moment."""
+def _in_words(moments: Moments) -> str:
+    """Where each path stands at the last moment."""
     if not moments:
         return "Nothing has been measured yet."
     last = moments[-1]

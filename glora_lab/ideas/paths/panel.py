@@ -9,7 +9,6 @@ from glora_lab.adapters import GloraConfig
 from glora_lab.adapters.glora.layer import GloraLayer
 from glora_lab.adapters.glora.paths import FORMS
 from glora_lab.adapters.view import adapted_layers
-from glora_lab.drawing.equation import equation
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import glora_config, linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
@@ -18,7 +17,7 @@ from glora_lab.page.controls.widgets import Dropdown, IntSlider
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import WIDE, guarded_about
 
-from .figure import describe_path_picture, plot_path_picture
+from .figure import draw_path_picture
 from .measure import path_picture
 from .panel_example import example_picture
 from .record import PathPicture
@@ -112,7 +111,8 @@ class PathPanel(ExampleValuesPanel):
     def _show(self, values: str) -> None:
         picture = self.picture
         on = {path: params for path, params in picture.params.items() if picture.modes[path] != "none"}
-        self._equation.value = equation(picture.modes, picture.inert, picture.form)
         self.modes.show_params(on, picture.inert)
         self._note.value = f"<b>{picture.total:,}</b> trainable parameters in this layer. {SAYS[values]}"
-        self.figure.show(plot_path_picture(picture), describe_path_picture(picture))
+        drawn = draw_path_picture(picture)
+        self._equation.value = drawn.formula
+        self.figure.show(drawn)

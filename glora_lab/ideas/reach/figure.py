@@ -9,9 +9,8 @@ from __future__ import annotations
 from math import log10
 from typing import Any
 
-import plotly.graph_objects as go
-
-from glora_lab.drawing.theme import LINE, TEXT, draw, ending, listed, note, path_color, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import LINE, TEXT, ending, listed, note, path_color, plain
 
 from .record import RankReach
 
@@ -24,7 +23,8 @@ MOST_LABELLED = 5  # k values; with more of them only pointing tells the numbers
 Layout = dict[str, Any]
 
 
-def plot_rank_reach(reach: RankReach) -> go.Figure:
+@draws(RankReach)
+def draw_rank_reach(reach: RankReach) -> Picture:
     """The relative error of the best ΔW (0 to 1) over k (1 is LoRA), for each change; means over its draws."""
     names = reach.names
     columns = min(len(names), MOST_IN_A_ROW) or 1
@@ -40,6 +40,7 @@ def plot_rank_reach(reach: RankReach) -> go.Figure:
     return draw(
         traces,
         _title(reach),
+        _in_words(reach),
         height=height,
         notes=notes,
         margin={"t": TOP, "b": BOTTOM},
@@ -49,7 +50,7 @@ def plot_rank_reach(reach: RankReach) -> go.Figure:
     )
 
 
-def describe_rank_reach(reach: RankReach) -> str:
+def _in_words(reach: RankReach) -> str:
     """The figure in words."""
     if not reach.rows:
         return "No change was asked for."

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
-from glora_lab.drawing.theme import DIVERGING, IN_AXIS, OUT_AXIS, TEXT, draw, ending, listed, note, path_color, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import DIVERGING, IN_AXIS, OUT_AXIS, TEXT, ending, listed, note, path_color, plain
 
 from .record import WeightChange, closest
 
@@ -26,7 +26,8 @@ TOP, BOTTOM = (0.46, 1.0), (0.0, 0.27)
 Layout = dict[str, Any]
 
 
-def plot_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> go.Figure:
+@draws(WeightChange)
+def draw_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> Picture:
     """The first draw of each change: o downwards, i to the right, and its singular values.
 
     Raises:
@@ -48,6 +49,7 @@ def plot_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> go.Fi
     return draw(
         traces,
         _title(shown),
+        _in_words(shown),
         height=460,
         notes=notes,
         showlegend=False,
@@ -57,9 +59,7 @@ def plot_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> go.Fi
     )
 
 
-def describe_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> str:
-    """The figure in words."""
-    shown = _several(changes)
+def _in_words(shown: Sequence[WeightChange]) -> str:
     shapes = listed(dict.fromkeys(f"{o} output and {i} input channels" for o, i in (change.shape for change in shown)))
     return f"Changes of W of {shapes}: {'; '.join(f'{change.name}, {_says(change)}' for change in shown)}."
 

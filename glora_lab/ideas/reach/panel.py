@@ -10,8 +10,8 @@ from glora_lab.page.controls.widgets import Dropdown, SelectionSlider
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import WIDE, Panel, guarded_about
 
-from .figure import describe_rank_reach, plot_rank_reach
-from .figure_weight_changes import describe_weight_changes, plot_weight_changes
+from .figure import draw_rank_reach
+from .figure_weight_changes import draw_weight_changes
 from .measure import best_changes, rank_reach
 from .measure_weight_changes import weight_changes
 from .record import RankReach, WeightChange
@@ -74,9 +74,9 @@ class ReachPanel(Panel):
     def _show_best(self) -> None:
         """The chosen change beside the best that each k can make of it."""
         self.best = best_changes(self._changes[self.change.value], r=self.rank.value, ks=KS)
-        self.heatmaps.show(plot_weight_changes(self.best), describe_weight_changes(self.best))
+        self.heatmaps.show(draw_weight_changes(self.best))
 
     def _show_reach(self) -> None:
         """All changes at this rank."""
         self.reach = rank_reach(self._changes, r=self.rank.value, ks=KS)
-        self.errors_over_k.show(plot_rank_reach(self.reach), describe_rank_reach(self.reach))
+        self.errors_over_k.show(draw_rank_reach(self.reach))

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
+from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.run_colors import run_colors
-from glora_lab.drawing.theme import draw, listed, plain
+from glora_lab.drawing.theme import listed, plain
 
 from .record import Step
 
 Steps = Sequence[Step]
 
 
-def plot_training(steps: Steps | Mapping[str, Steps], *, total: int | None = None) -> go.Figure:
+@draws(Step)
+def draw_training(steps: Steps | Mapping[str, Steps], *, total: int | None = None) -> Picture:
     """Loss (left) and validation accuracy (right) over steps, one colour per run.
 
     Args:
@@ -34,6 +34,7 @@ def plot_training(steps: Steps | Mapping[str, Steps], *, total: int | None = Non
     return draw(
         traces,
         _title(runs),
+        " ".join(_describe(name, line) for name, line in runs.items()),
         height=320,
         margin={"t": 76 if len(runs) > 1 else 52},
         xaxis={"domain": (0, 0.46), "anchor": "y", **across},
@@ -46,11 +47,6 @@ def plot_training(steps: Steps | Mapping[str, Steps], *, total: int | None = Non
             "tickformat": ".0%",
         },
     )
-
-
-def describe_training(steps: Steps | Mapping[str, Steps]) -> str:
-    """The figure in words: where each run began and where it is."""
-    return " ".join(_describe(name, line) for name, line in _named(steps).items())
 
 
 def _curves(name: str, line: Steps, color: str, named: bool) -> list[dict[str, Any]]:
@@ -101,6 +97,7 @@ def _title(runs: Mapping[str, Steps]) -> str:
 
 
 def _describe(name: str, line: Steps) -> str:
+    """Where a run began and where it is."""
     if not line:
         return f"{name}: no step yet."
     first, last = line[0], line[-1]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import plotly.graph_objects as go
-
-from glora_lab.drawing.theme import GREYS, RIGHT, WRONG, draw, note, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import GREYS, RIGHT, WRONG, note, plain
 
 from .record import Predictions
 
@@ -17,7 +16,8 @@ GAP = 0.02  # share of the width between images
 STEP = (1 + GAP) / MOST_IMAGES
 
 
-def plot_predictions(predictions: Predictions | Mapping[str, Predictions]) -> go.Figure:
+@draws(Predictions)
+def draw_predictions(predictions: Predictions | Mapping[str, Predictions]) -> Picture:
     """The first eight images (h, w) as small grey pictures, each with label, answer and confidence.
 
     Several predictions (name → Predictions, "before" and "after" say) stand in rows, the names before them.
@@ -42,16 +42,12 @@ def plot_predictions(predictions: Predictions | Mapping[str, Predictions]) -> go
             notes.append(note(0.0, middle, f"<b>{plain(name)}</b>", anchor=("right", "middle"), xshift=-8))
     margin = {"t": TOP, "b": 8, "l": 76 if any(rows) else 12, "r": 12}
     total = TOP + 8 + len(rows) * (ROW + CAPTION)
-    return draw(traces, _title(rows), height=total, notes=notes, margin=margin, showlegend=False, **axes)
-
-
-def describe_predictions(predictions: Predictions | Mapping[str, Predictions]) -> str:
-    """The figure in words: how many are right, and each image's label and answer."""
-    rows = {"": predictions} if isinstance(predictions, Predictions) else dict(predictions)
-    return " ".join(_describe(name, row) for name, row in rows.items())
+    words = " ".join(_describe(name, row) for name, row in rows.items())
+    return draw(traces, _title(rows), words, height=total, notes=notes, margin=margin, showlegend=False, **axes)
 
 
 def _describe(name: str, row: Predictions) -> str:
+    """How many are right, and each image's label and answer."""
     answers = ", ".join(
         f"{label} read as {said}" if label != said else f"{label} right"
         for label, said in zip(row.labels[:MOST_IMAGES], row.predicted[:MOST_IMAGES], strict=True)

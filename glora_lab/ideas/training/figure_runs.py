@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from math import log10
 from typing import Any
 
-import plotly.graph_objects as go
-
 from glora_lab.drawing.label_places import Place, label_places
+from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.run_colors import kind_color
-from glora_lab.drawing.theme import draw, plain
+from glora_lab.drawing.theme import plain
 
 from .record import Run
 
 
-def plot_runs(runs: Sequence[Run]) -> go.Figure:
+@draws(Run)
+def draw_runs(runs: Sequence[Run]) -> Picture:
     """Test accuracy against trained parameters (log scale), each name in the colour of its path or method.
 
     Runs of one name are joined.
@@ -34,11 +34,11 @@ def plot_runs(runs: Sequence[Run]) -> go.Figure:
         **({} if runs else {"range": (0, 1)}),
     }
     margin = {"t": 60, "r": 130}  # a name may stand to the right of the last point
-    return draw(traces, _runs_title(runs), height=380, margin=margin, xaxis=parameters, yaxis=accuracy)
+    return draw(traces, _title(runs), _in_words(runs), height=380, margin=margin, xaxis=parameters, yaxis=accuracy)
 
 
-def describe_runs(runs: Sequence[Run]) -> str:
-    """The figure in words, the most accurate name first; of several runs of one name, from the worst to the best."""
+def _in_words(runs: Sequence[Run]) -> str:
+    """The most accurate name first; of several runs of one name, from the worst to the best."""
     ranked = sorted(_by_name(runs).items(), key=lambda named: named[1][-1].metric, reverse=True)
     words = (f"{name} {_range(points)} with {points[-1].params:,} parameters" for name, points in ranked)
     return f"Test accuracy: {'; '.join(words)}." if runs else "No run has finished yet."
@@ -92,7 +92,7 @@ def _points(name: str, points: Sequence[Run], place: Mapping[int, float], label:
     }
 
 
-def _runs_title(runs: Sequence[Run]) -> str:
+def _title(runs: Sequence[Run]) -> str:
     if not runs:
         return "No run has finished yet"
     best = max(runs, key=lambda run: run.metric)

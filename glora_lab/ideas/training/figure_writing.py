@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import plotly.graph_objects as go
-
-from glora_lab.drawing.theme import FROZEN, TEXT, draw, note, path_color, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import FROZEN, TEXT, note, path_color, plain
 
 from .record_writing import Writing
 
@@ -17,7 +16,8 @@ ADAPTED = "#489CCC"  # what was written by a model that has no colour of its own
 ENDINGS = str.maketrans({"\n": "↵", "\r": "↵", "\t": "→", "\0": "·"})
 
 
-def plot_writing(writing: Writing | Mapping[str, Writing]) -> go.Figure:
+@draws(Writing)
+def draw_writing(writing: Writing | Mapping[str, Writing]) -> Picture:
     """Each prompt with what follows it; of several models (name → Writing) the lines stand in groups, by prompt.
 
     All must have been given the same prompts. The end of a line that was written is shown as ↵.
@@ -35,14 +35,17 @@ def plot_writing(writing: Writing | Mapping[str, Writing]) -> go.Figure:
             if name:
                 notes.append(_line(0.0, y, f"<b>{plain(name)}</b>", color, anchor="right", xshift=-10))
     widest = max(map(len, rows), default=0)
-    bare = {"visible": False, "range": (0, 1), "fixedrange": True}
-    margin = {"t": TOP, "b": BOTTOM, "l": 20 + 8 * widest, "r": 8}
-    return draw([], _title(rows), height=TOP + BOTTOM + inner, notes=notes, margin=margin, xaxis=bare, yaxis=bare)
+    bare: dict[str, Any] = {"visible": False, "range": (0, 1), "fixedrange": True}
+    layout: dict[str, Any] = {
+        "margin": {"t": TOP, "b": BOTTOM, "l": 20 + 8 * widest, "r": 8},
+        "xaxis": bare,
+        "yaxis": bare,
+    }
+    return draw([], _title(rows), _in_words(rows), height=TOP + BOTTOM + inner, notes=notes, **layout)
 
 
-def describe_writing(writing: Writing | Mapping[str, Writing]) -> str:
-    """The figure in words: every prompt and what each model writes after it."""
-    rows = {"": writing} if isinstance(writing, Writing) else dict(writing)
+def _in_words(rows: Mapping[str, Writing]) -> str:
+    """Every prompt and what each model writes after it."""
     return " ".join(
         f"{name + ': ' if name else ''}{'; '.join(_said(row, n) for n in range(len(row.prompts)))}."
         for name, row in rows.items()

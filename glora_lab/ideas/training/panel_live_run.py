@@ -10,7 +10,7 @@ draws each picture twice more after the page has answered: again, and as an imag
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -22,9 +22,9 @@ from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.following import status
 from glora_lab.training import Race, TrainSession, predict, write
 
-from .figure import describe_training, plot_training
-from .figure_predictions import describe_predictions, plot_predictions
-from .figure_writing import describe_writing, plot_writing
+from .figure import draw_training
+from .figure_predictions import draw_predictions
+from .figure_writing import draw_writing
 from .record import Predictions, Step
 from .record_writing import Writing
 
@@ -64,7 +64,7 @@ class LiveRun(widgets.VBox):
         self.predictions = {"frozen": self._answer(model)}
         self._session, self.progress.value, self.status.value = None, 0, ""
         self._draw_answers()
-        self.curves.show(plot_training(()), describe_training(()))
+        self.curves.show(draw_training(()))
 
     def watch(
         self, session: TrainSession | Race, models: Mapping[str, nn.Module], earlier: Mapping[str, Steps]
@@ -97,7 +97,7 @@ class LiveRun(widgets.VBox):
         if resting or now - self._drawn_at > max(BETWEEN_CURVES, REST * self.curves.took):
             self._drawn_at = now
             curves = {**self._earlier, **lines}
-            self.curves.show(plot_training(curves, total=self._each), describe_training(curves))
+            self.curves.show(draw_training(curves, total=self._each))
         if taken and (resting or now > self._ask_at):
             self._ask(session)
             took = time.monotonic() - now
@@ -115,7 +115,5 @@ class LiveRun(widgets.VBox):
         return predict(model, self._about) if isinstance(self._about, Part) else write(model, self._about)
 
     def _draw_answers(self) -> None:
-        text = isinstance(self.predictions["frozen"], Writing)
-        plot: Callable[[Answers], Any] = plot_writing if text else plot_predictions
-        describe: Callable[[Answers], str] = describe_writing if text else describe_predictions
-        self.answers.show(plot(self.predictions), describe(self.predictions))
+        drawing = draw_writing if isinstance(self.predictions["frozen"], Writing) else draw_predictions
+        self.answers.show(drawing(self.predictions))

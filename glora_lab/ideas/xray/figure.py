@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
-from glora_lab.drawing.theme import SEQUENTIAL, draw, listed, note, number, path_color, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import SEQUENTIAL, listed, note, number, path_color, plain
 
 from .record import XrayLayer, XrayReport
 
@@ -22,7 +22,8 @@ NAMES = {"type": "category", "showgrid": False, "tickcolor": "rgba(0, 0, 0, 0)"}
 OUTSIDE = "(apart)"  # layers that stand in no numbered block
 
 
-def plot_xray(report: XrayReport, values: str = NORM) -> go.Figure:
+@draws(XrayReport)
+def draw_xray(report: XrayReport, values: str = NORM) -> Picture:
     """Every layer as a cell, its block down and its module across; at the right the ten with the largest norms.
 
     Args:
@@ -40,6 +41,7 @@ def plot_xray(report: XrayReport, values: str = NORM) -> go.Figure:
     return draw(
         [_heatmap(rows, columns, cells, values), _bars(report)],
         _title(report),
+        _in_words(report),
         height=height + TOP + FOOT,
         notes=[
             note(LEFT[0], 1.0, xray_heading(values), anchor=("left", "bottom")),
@@ -54,8 +56,8 @@ def plot_xray(report: XrayReport, values: str = NORM) -> go.Figure:
     )
 
 
-def describe_xray(report: XrayReport) -> str:
-    """The report as a text summary: what it is, where it changes most and in how many directions, what is not known."""
+def _in_words(report: XrayReport) -> str:
+    """What it is, where it changes most and in how many directions, what is not known."""
     of = f" of {report.base_name}" if report.base_name else ""
     first = f"{report.method}{of}: {report.params:,} parameters in {_count(len(report.rows), 'layer')}."
     return " ".join([first, _change(report), *_parts(report), *_unknown(report), *_others(report), *report.notes])

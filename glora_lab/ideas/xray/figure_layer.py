@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 
-from glora_lab.drawing.theme import SEQUENTIAL, draw, listed, note, path_color, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import SEQUENTIAL, listed, note, path_color, plain
 from glora_lab.ideas.blocks.figure import IN_BLOCKS, OUT_BLOCKS
 
-from .figure_spectrum import describe_delta_spectrum, spectrum_axes, spectrum_lines
+from .figure_spectrum import spectra_in_words, spectrum_axes, spectrum_lines
 from .record import XrayLayer
 
 LEFT, RIGHT = (0.0, 0.54), (0.68, 0.96)
 MOST_WRITTEN = 8  # blocks per side
 
 
-def plot_xray_layer(row: XrayLayer, method: str = "") -> go.Figure:
+@draws(XrayLayer)
+def draw_xray_layer(row: XrayLayer, method: str = "") -> Picture:
     """Singular values at the left, in the colour of the report's method where it is given; at the right GraLoRA's
     blocks or GLoRA's paths. LoRA has neither."""
     spectra = {} if row.spectrum is None else {method or row.layer: row.spectrum}
@@ -30,6 +31,7 @@ def plot_xray_layer(row: XrayLayer, method: str = "") -> go.Figure:
     return draw(
         [*lines, *traces],
         _title(row),
+        _in_words(row),
         height=360,
         notes=[*missing, *headings],
         margin={"t": 70},
@@ -39,12 +41,12 @@ def plot_xray_layer(row: XrayLayer, method: str = "") -> go.Figure:
     )
 
 
-def describe_xray_layer(row: XrayLayer) -> str:
+def _in_words(row: XrayLayer) -> str:
     """The figure in words."""
     spectrum = (
         f"Layer {row.layer}: no spectrum, {_why_not(row)}."
         if row.spectrum is None
-        else describe_delta_spectrum(row.spectrum)
+        else spectra_in_words({"": row.spectrum})
     )
     words = [spectrum]
     if len(row.parts) > 1 or row.unknown:

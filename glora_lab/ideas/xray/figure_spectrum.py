@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import plotly.graph_objects as go
-
+from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.run_colors import run_colors
-from glora_lab.drawing.theme import draw, listed, plain
+from glora_lab.drawing.theme import listed, plain
 
 from .record_spectrum import Spectrum
 
@@ -19,7 +18,8 @@ LOWEST = 1e-12  # of the largest value; what is below is rounding and not drawn
 MOST_MARKED = 64
 
 
-def plot_delta_spectrum(spectra: Spectra) -> go.Figure:
+@draws(Spectrum)
+def draw_delta_spectrum(spectra: Spectra) -> Picture:
     """Singular values of ΔW, largest first, against their index from 1.
 
     Args:
@@ -29,6 +29,7 @@ def plot_delta_spectrum(spectra: Spectra) -> go.Figure:
     return draw(
         spectrum_lines(named),
         _title(named),
+        spectra_in_words(named),
         height=340,
         margin={"t": 64 + 22 * (len(named) > 1)},
         showlegend=len(named) > 1,
@@ -36,9 +37,8 @@ def plot_delta_spectrum(spectra: Spectra) -> go.Figure:
     )
 
 
-def describe_delta_spectrum(spectra: Spectra) -> str:
+def spectra_in_words(named: Mapping[str, Spectrum]) -> str:
     """The figure in words."""
-    named = _named(spectra)
     if len(named) == 1:
         (spectrum,) = named.values()
         return f"Layer {spectrum.layer}: {_words(spectrum)}."

@@ -12,8 +12,8 @@ from glora_lab.page.controls.widgets import Dropdown, Text
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import WIDE, Panel, guarded, guarded_about
 
-from .figure import NORM, describe_xray, plot_xray, xray_heading, xray_values
-from .figure_layer import describe_xray_layer, plot_xray_layer
+from .figure import NORM, draw_xray, xray_heading, xray_values
+from .figure_layer import draw_xray_layer
 from .measure import xray
 from .record import XrayReport
 from .record_spectrum import Spectrum
@@ -111,10 +111,10 @@ class XrayPanel(Panel):
 
     def _draw_all(self) -> None:
         assert self.report is not None
-        self.figure.show(plot_xray(self.report, self.values.value), describe_xray(self.report))
+        self.figure.show(draw_xray(self.report, self.values.value))
 
     def _draw_layer(self) -> None:
         assert self.report is not None
         row = self.report.row(self.layer_choice.value)
         self.spectrum = row.spectrum
-        self.layer_figure.show(plot_xray_layer(row, self.report.method), describe_xray_layer(row))
+        self.layer_figure.show(draw_xray_layer(row, self.report.method))

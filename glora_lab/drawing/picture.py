@@ -1,0 +1,81 @@
+"""A figure and the same in words: what a record becomes, and what a page, a cell and an export are given.
+
+A record's picture is made by one function, `draw_X`, and whoever cannot see the figure reads what was written with it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import plotly.graph_objects as go
+
+from .theme import TEMPLATE, TWO_LINES
+
+Given = ParamSpec("Given")
+Drawing = TypeVar("Drawing", bound=Callable[..., "Picture"])
+Half = TypeVar("Half")
+
+DRAWN_BY: dict[type, Callable[..., Picture]] = {}  # record → the function that makes its picture
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, its words, and as HTML the formula that stands above it, where it has one."""
+
+    figure: go.Figure
+    words: str
+    formula: str = ""
+
+
+def draw(
+    traces: Iterable[dict[str, Any]],
+    title: str,
+    words: str,
+    *,
+    height: int,
+    notes: Iterable[dict[str, Any]] = (),
+    formula: str = "",
+    **layout: Any,
+) -> Picture:
+    """A picture in the house's look; its title is the finding. Made in one go: plotly is slow at changes."""
+    whole = {
+        "template": TEMPLATE,
+        "title": {"text": title, **({"pad": TWO_LINES} if "<br>" in title else {})},
+        "height": height,
+        "annotations": list(notes),
+        **layout,
+    }
+    return Picture(go.Figure(data=list(traces), layout=whole), words, formula)
+
+
+def draws(record: type) -> Callable[[Drawing], Drawing]:
+    """Above the function that makes the picture of such a record, of several, or of several by name."""
+
+    def known(drawing: Drawing) -> Drawing:
+        DRAWN_BY[record] = drawing
+        return drawing
+
+    return known
+
+
+def apart(drawing: Callable[Given, Picture]) -> tuple[Callable[Given, go.Figure], Callable[Given, str]]:
+    """The two halves of `draw_X` by themselves, `plot_X` and `describe_X`, with the arguments of the whole."""
+
+    def half(verb: str, of: Callable[[Picture], Half], kind: str, doc: str) -> Callable[Given, Half]:
+        @wraps(drawing)
+        def only(*args: Given.args, **kwargs: Given.kwargs) -> Half:
+            return of(drawing(*args, **kwargs))
+
+        only.__name__ = only.__qualname__ = drawing.__name__.replace("draw_", verb, 1)
+        only.__doc__ = doc
+        only.__signature__ = inspect.signature(drawing).replace(return_annotation=kind)  # type: ignore[attr-defined]
+        return only
+
+    return (
+        half("plot_", lambda picture: picture.figure, "go.Figure", drawing.__doc__ or ""),
+        half("describe_", lambda picture: picture.words, "str", "The figure in words."),
+    )
