@@ -1,6 +1,6 @@
 """An idea is one folder: added to a copy of the package it works from measure to panel, taken away it leaves no hole.
 
-What else changes are lists of public names: the doors, the package's own, and the pictures that `show` knows.
+What else changes are lists of public names: the doors, and the package's own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 from tests.source import PACKAGE, ROOT
 
 DOORS = ("records", "measure", "figures", "panels")
-LISTS = ("__init__.py", "ideas/show.py", *(f"{door}/__init__.py" for door in DOORS))
+LISTS = ("__init__.py", *(f"{door}/__init__.py" for door in DOORS))
 ON_THEIR_OWN = ("cost", "descent", "reach", "xray")  # no other idea, and no exercise, needs these
 
 IDEA = {
@@ -61,24 +61,20 @@ def weighing(model: nn.Module) -> Weighing:
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
-
-from glora_lab.drawing.theme import draw, plain
+from glora_lab.drawing.picture import Picture, draw, draws
+from glora_lab.drawing.theme import plain
 
 from .record import Weighing
 
 
-def plot_weighing(record: Weighing) -> go.Figure:
+@draws(Weighing)
+def draw_weighing(record: Weighing) -> Picture:
     """One bar a layer."""
     names = [plain(name) for name in record.norms]
     heaviest = max(record.norms, key=lambda name: record.norms[name])
     bars = {"type": "bar", "x": names, "y": list(record.norms.values())}
-    return draw([bars], f"{plain(heaviest)} is the heaviest", height=300)
-
-
-def describe_weighing(record: Weighing) -> str:
-    """The figure in words."""
-    return "; ".join(f"{name} weighs {norm:.2f}" for name, norm in record.norms.items())
+    words = "; ".join(f"{name} weighs {norm:.2f}" for name, norm in record.norms.items())
+    return draw([bars], f"{plain(heaviest)} is the heaviest", words, height=300)
 ''',
     "panel": '''
 """WeighingPanel: a number of layers → the weights of the first of them."""
@@ -91,7 +87,7 @@ from glora_lab.page.controls.widgets import IntSlider
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import Panel, guarded_about
 
-from .figure import describe_weighing, plot_weighing
+from .figure import draw_weighing
 from .measure import weighing
 from .record import Weighing
 
@@ -114,24 +110,23 @@ class WeighingPanel(Panel):
     def _change(self, _: object) -> None:
         first = list(self._all.norms.items())[: self.layers.value]
         self.seen = Weighing(dict(first))
-        self.picture.show(plot_weighing(self.seen), describe_weighing(self.seen))
+        self.picture.show(draw_weighing(self.seen))
 ''',
 }
 
-# list → the import that hands a name on, and the entries of the list itself
-NAMES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "records/__init__.py": ("from glora_lab.ideas.weighing.record import Weighing", ('"Weighing",',)),
-    "measure/__init__.py": ("from glora_lab.ideas.weighing.measure import weighing", ('"weighing",',)),
+# list → the lines that hand names on, and the entries of the list itself
+NAMES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "records/__init__.py": (("from glora_lab.ideas.weighing.record import Weighing",), ('"Weighing",',)),
+    "measure/__init__.py": (("from glora_lab.ideas.weighing.measure import weighing",), ('"weighing",',)),
     "figures/__init__.py": (
-        "from glora_lab.ideas.weighing.figure import describe_weighing, plot_weighing",
+        (
+            "from glora_lab.ideas.weighing.figure import draw_weighing",
+            "plot_weighing, describe_weighing = apart(draw_weighing)",
+        ),
         ('"describe_weighing",', '"plot_weighing",'),
     ),
-    "panels/__init__.py": ("from glora_lab.ideas.weighing.panel import WeighingPanel", ('"WeighingPanel",',)),
-    "ideas/show.py": (
-        "from glora_lab.ideas.weighing.record import Weighing",
-        ("Weighing: (figures.plot_weighing, figures.describe_weighing),",),
-    ),
-    "__init__.py": ("", ('"weighing": "measure",', '"plot_weighing": "figures",')),
+    "panels/__init__.py": (("from glora_lab.ideas.weighing.panel import WeighingPanel",), ('"WeighingPanel",',)),
+    "__init__.py": ((), ('"weighing": "measure",', '"plot_weighing": "figures",')),
 }
 
 KEEPS_TO_THE_PLAN = """
@@ -220,26 +215,26 @@ def changed_lines(before: Mapping[str, str], after: Mapping[str, str]) -> Iterat
         yield from ((name, line) for line in difflib.ndiff(*pair) if line[0] in "+-")
 
 
-def put_into(source: str, brought: str, entries: tuple[str, ...]) -> str:
-    """The list with an import after those of other ideas, and with entries at its end."""
+def put_into(source: str, brought: tuple[str, ...], entries: tuple[str, ...]) -> str:
+    """The list with entries at its end, and above it, after what other ideas bring, what the new one brings."""
     lines = source.splitlines(keepends=True)
-    opens = next(n for n, line in enumerate(lines) if re.match(r"(__all__|_HOME|PICTURES)\b.*[\[{]$", line))
+    opens = next(n for n, line in enumerate(lines) if re.match(r"(__all__|_HOME)\b.*[\[{]$", line))
     ends = next(n for n in range(opens, len(lines)) if lines[n][0] in "]}")
     lines[ends:ends] = [f"    {entry}\n" for entry in entries]
     if brought:
         last = max(n for n, line in enumerate(lines[:opens]) if line.startswith("from glora_lab.ideas."))
-        lines.insert(last + 1, f"{brought}\n")
+        lines[last + 1 : last + 1] = [f"{line}\n" for line in brought]
     return "".join(lines)
 
 
 def without(source: str, ideas: tuple[str, ...], names: set[str]) -> str:
-    """The list without what it brings from these ideas, and without these names."""
+    """The list without what it brings from these ideas, and without the lines of these names."""
     lines: dict[int, str] = dict(enumerate(source.splitlines(keepends=True), start=1))
     for node in ast.parse(source).body:
         if isinstance(node, ast.ImportFrom) and is_of(ideas, node.module or ""):
             for number in range(node.lineno, (node.end_lineno or 0) + 1):
                 del lines[number]
-    entry = re.compile(rf'\s+"?({"|".join(sorted(names))})"?[,:]')
+    entry = re.compile(rf'(\s+")?({"|".join(sorted(names))})\b')
     return "".join(line for line in lines.values() if not entry.match(line))
 
 
@@ -256,7 +251,7 @@ def test_an_idea_is_added_as_one_folder_and_its_names(copy: Path) -> None:
         (copy / name).write_text(put_into(before[name], *NAMES[name]), encoding="utf-8")
 
     elsewhere = [change for change in changed_lines(before, sources(copy)) if "ideas/weighing/" not in change[0]]
-    expected = {(name, line) for name, (brought, entries) in NAMES.items() for line in (brought, *entries) if line}
+    expected = {(name, line) for name, (brought, entries) in NAMES.items() for line in (*brought, *entries)}
     assert {(name, line[2:].strip()) for name, line in elsewhere} == expected
     assert all(line.startswith("+") for _, line in elsewhere) and len(elsewhere) == len(expected)
     run(copy, USED + FORBIDDEN)
@@ -270,6 +265,7 @@ def test_ideas_are_taken_away_with_their_folders_and_their_names(copy: Path) -> 
         if isinstance(node, ast.ImportFrom) and is_of(ON_THEIR_OWN, node.module or "")
         for alias in node.names
     }
+    names |= {name.replace("draw_", verb, 1) for name in names for verb in ("plot_", "describe_")}
     assert {"Descent", "descent", "plot_descent", "XrayPanel"} <= names
     for idea in ON_THEIR_OWN:
         shutil.rmtree(copy / "ideas" / idea)
