@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from glora_lab.adapters.base.frozen import FrozenBase, FunctionBase, float_dtype, frozen_base
 from glora_lab.adapters.base.kind import in_words
 from glora_lab.adapters.base.offload import offload_hook, onloaded
-from glora_lab.adapters.base.ordinary_mode import ordinary_mode
 from glora_lab.adapters.glora.fast_pass.autograd import applies, one_pass
 from glora_lab.adapters.tuner.factors import Blocks, beside
-from glora_lab.adapters.tuner.layer import AS_IT_IS, LabLayer
+from glora_lab.adapters.tuner.layer import LabLayer
+from glora_lab.adapters.tuner.module import LabModule
 from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
 from glora_lab.adapters.tuner.terms import add
 
@@ -49,46 +49,17 @@ class GloraLayer(LabLayer):
     """
 
     method = "GLoRA"
+    prefix = GloraConfig.prefix
     adapter_layer_names = ("glora_A", "glora_B", "glora_C", "glora_D", "glora_E")
     other_param_names = ("r", "scaling", "plans", "glora_dropout")
+    plans: dict[str, LayerPlan]
 
-    def __init__(self, base_layer: nn.Module, layer_name: str = "") -> None:
-        self.begin(base_layer, layer_name)
-        for name in self.adapter_layer_names:
-            setattr(self, name, nn.ModuleDict())
-        self.glora_dropout = nn.ModuleDict()
-        self.plans: dict[str, LayerPlan] = {}
-
-    def plan_adapter(self, adapter_name: str, config: GloraConfig) -> LayerPlan:
-        plan = config.plan(
-            self.layer_name,
-            in_features=self.in_features,
-            out_features=self.out_features,
-            has_bias=self.has_bias,
-            lead=self.lead,
-        )
-        self.r[adapter_name], self.scaling[adapter_name], self.plans[adapter_name] = plan.r, plan.scaling, plan
-        self.set_dropout(self.glora_dropout, adapter_name, config.glora_dropout)
-        return plan
-
-    @ordinary_mode()
-    def update_layer(self, adapter_name: str, config: GloraConfig) -> None:
-        """Add (or replace) the paths of one adapter."""
-        plan = self.plan_adapter(adapter_name, config)
+    def make_tensors(self, adapter_name: str, plan: LayerPlan, *, no_op: bool) -> None:
         for letter in PATHS:
-            modules, shapes = getattr(self, f"glora_{letter}"), plan.shapes(letter)
-            if adapter_name in modules:
-                del modules[adapter_name]
-            if shapes:
+            if shapes := plan.shapes(letter):
+                modules = getattr(self, f"glora_{letter}")
                 modules[adapter_name] = build_path(shapes, len(plan.lead or ()))
-                init_path(modules[adapter_name], letter, plan.form, self.in_features, no_op=config.init_weights)
-        self.move_to_base(adapter_name)
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
-
-    @property
-    def has_bias(self) -> bool:
-        """Whether the base has a bias of its own; one that merging added does not count."""
-        return (self.innermost.bias if self.unmerged_base is None else self.unmerged_base.bias) is not None
+                init_path(modules[adapter_name], letter, plan.form, self.in_features, no_op=no_op)
 
     def carried(self) -> list[str]:
         return list(self.plans)
@@ -124,7 +95,7 @@ class GloraLayer(LabLayer):
         offloaded = offload_hook(layer) is not None
         with onloaded([layer]) if offloaded else nullcontext():
             paths = self.paths(name)
-            dropped = ("A" in paths or "B" in paths) and is_dropping(self.dropout(name))
+            dropped = ("A" in paths or "B" in paths) and is_dropping(self.dropout_of(name))
             if not paths or dropped or x.is_meta or not applies(layer, x, offloaded):
                 return None
             if self.factor(name) != 1 and any(isinstance(path, SinglePath) for path in paths.values()):
@@ -150,7 +121,7 @@ class GloraLayer(LabLayer):
             base,
             form=plan.form,
             scaling=plan.scaling,
-            dropout=self.dropout(name),
+            dropout=self.dropout_of(name),
         )
         return delta if factor == 1 else delta * factor
 
@@ -161,9 +132,6 @@ class GloraLayer(LabLayer):
         )._modules  # a look-up through the attribute would cost as much as a small product
         held = {letter: cast(nn.Module, modules[f"glora_{letter}"])._modules for letter in PATHS}
         return {letter: cast(Path, of[adapter_name]) for letter, of in held.items() if adapter_name in of}
-
-    def dropout(self, adapter_name: str) -> nn.Module:
-        return self.glora_dropout._modules.get(adapter_name) or AS_IT_IS
 
     def frozen_base(self, dtype: torch.dtype | None = None) -> FrozenBase:
         return frozen_base(self.base_layer, self.innermost, dtype)
@@ -228,33 +196,9 @@ def by_entry_of_a_function(layers: str, innermost: nn.Module) -> str:
     )
 
 
-class GloraLinear(nn.Module, GloraLayer):
-    """GLoRA over an `nn.Linear` or a `transformers` `Conv1D`, or over a layer that already carries an adapter.
-
-    Input (..., in) of any rank, output (..., out) in the base's own dtype.
-    """
-
-    def __init__(self, base_layer: nn.Module, adapter_name: str, config: GloraConfig, layer_name: str = "") -> None:
-        super().__init__()
-        GloraLayer.__init__(self, base_layer, layer_name)
-        self._active_adapter = adapter_name
-        self.update_layer(adapter_name, config)
-
-    forward, train = LabLayer.forward, LabLayer.train  # nn.Module has its own, and comes first
-
-    def __repr__(self) -> str:
-        return "glora." + super().__repr__()
+class GloraLinear(LabModule, GloraLayer):
+    """GLoRA over a linear layer."""
 
 
-class GloraParameter(ParameterLayer, nn.Module, GloraLayer):
+class GloraParameter(ParameterLayer, GloraLayer):
     """GLoRA over a parameter of a module: W_eff = W0 + W0⊙A + B, for each expert its own."""
-
-    def __init__(self, base_layer: nn.Module, adapter_name: str, config: GloraConfig, layer_name: str) -> None:
-        nn.Module.__init__(self)
-        self.parameter_name = layer_name.rpartition(".")[2]
-        GloraLayer.__init__(self, base_layer, layer_name)
-        self._active_adapter = adapter_name
-        self.update_layer(adapter_name, config)
-
-    def __repr__(self) -> str:
-        return "glora." + super().__repr__()

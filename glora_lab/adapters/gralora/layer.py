@@ -6,13 +6,15 @@ in tuner/merging.py, and the pass itself in tuner/layer.py. What is left here is
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glora_lab.adapters.base.ordinary_mode import ordinary_mode
 from glora_lab.adapters.tuner.factors import Blocks
 from glora_lab.adapters.tuner.layer import LabLayer
+from glora_lab.adapters.tuner.module import LabModule
 from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
 from glora_lab.adapters.tuner.terms import kaiming
 
@@ -30,57 +32,44 @@ class GraloraLayer(LabLayer):
     """
 
     method = "GraLoRA"
+    prefix = GraloraConfig.prefix
     adapter_layer_names = ("gralora_A", "gralora_B", "gralora_A_general", "gralora_B_general")
-    other_param_names = ("r", "hybrid_r", "gralora_k", "scaling", "plans", "gralora_dropout")
+    other_param_names = ("r", "scaling", "plans", "gralora_dropout")
+    gralora_A: Factors
+    gralora_B: Factors
+    gralora_A_general: nn.ModuleDict
+    gralora_B_general: nn.ModuleDict
+    gralora_dropout: nn.ModuleDict
+    plans: dict[str, BlockPlan]
 
-    def __init__(self, base_layer: nn.Module, layer_name: str = "") -> None:
-        self.begin(base_layer, layer_name)
-        self.gralora_A, self.gralora_B = Factors(), Factors()
-        self.gralora_A_general, self.gralora_B_general = nn.ModuleDict(), nn.ModuleDict()
-        self.gralora_dropout = nn.ModuleDict()
-        self.hybrid_r: dict[str, int] = {}
-        self.gralora_k: dict[str, int] = {}
-        self.plans: dict[str, BlockPlan] = {}
+    @property
+    def gralora_k(self) -> dict[str, int]:
+        return {name: plan.k for name, plan in self.plans.items()}
 
-    def plan_adapter(self, adapter_name: str, config: GraloraConfig) -> BlockPlan:
-        plan = config.plan(
-            self.layer_name, in_features=self.in_features, out_features=self.out_features, lead=self.lead
-        )
+    @property
+    def hybrid_r(self) -> dict[str, int]:
+        return {name: plan.hybrid_r for name, plan in self.plans.items()}
+
+    def container(self, name: str) -> nn.Module:
+        return nn.ModuleDict() if name.endswith("general") else Factors()
+
+    def planned(self, config: GraloraConfig) -> BlockPlan:
+        plan: BlockPlan = super().planned(config)
         check_fit([plan], config.gralora_k)
-        self.plans[adapter_name], self.scaling[adapter_name] = plan, plan.scaling
-        self.r[adapter_name], self.hybrid_r[adapter_name] = plan.r, plan.hybrid_r
-        self.gralora_k[adapter_name] = plan.k
-        self.set_dropout(self.gralora_dropout, adapter_name, config.gralora_dropout)
         return plan
 
-    @ordinary_mode()
-    def update_layer(self, adapter_name: str, config: GraloraConfig) -> None:
-        """Add (or replace) the blocks of one adapter.
-
-        Raises:
-            ValueError: where k does not divide the features or the rank.
-        """
-        plan = self.plan_adapter(adapter_name, config)
-        self._fill(adapter_name, plan, no_op=config.init_weights)
-        self.move_to_base(adapter_name)
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
-
-    def _fill(self, name: str, plan: BlockPlan, *, no_op: bool) -> None:
-        shapes, rank, scaling = plan.shapes(), plan.r + plan.hybrid_r, plan.scaling
-        for container in self.adapter_layer_names:
+    def make_tensors(self, adapter_name: str, plan: BlockPlan, *, no_op: bool) -> None:
+        for container, shape in plan.shapes().items():
             held = getattr(self, container)
-            if name in held:
-                del held[name]
-            if container in shapes:
-                shape = shapes[container]
-                held[name] = Factor(*shape) if isinstance(held, nn.ModuleDict) else nn.Parameter(torch.empty(shape))
-        if not shapes:
+            held[adapter_name] = nn.Parameter(torch.empty(shape)) if isinstance(held, Factors) else Factor(*shape)
+        if plan.skipped:
             return
-        init_blocks(self.gralora_A[name], self.gralora_B[name], no_op=no_op, rank=rank, scaling=scaling)
+        start: Any = {"no_op": no_op, "rank": plan.r + plan.hybrid_r, "scaling": plan.scaling}
+        init_blocks(self.gralora_A[adapter_name], self.gralora_B[adapter_name], **start)
         if plan.hybrid_r:
-            a, b = self.general(name)
+            a, b = self.general(adapter_name)
             kaiming(a)
-            init_outer(b, no_op=no_op, rank=rank, scaling=scaling)
+            init_outer(b, **start)
 
     def general(self, name: str) -> tuple[Tensor, Tensor]:
         """The hybrid's own LoRA: (hybrid_r, in) and (out, hybrid_r)."""
@@ -123,33 +112,9 @@ class GraloraLayer(LabLayer):
         return True
 
 
-class GraloraLinear(nn.Module, GraloraLayer):
-    """GraLoRA over an `nn.Linear` or a `transformers` `Conv1D`, or over a layer that already carries an adapter.
-
-    Input (..., in) of any rank, output (..., out) in the base's own dtype.
-    """
-
-    def __init__(self, base_layer: nn.Module, adapter_name: str, config: GraloraConfig, layer_name: str = "") -> None:
-        super().__init__()
-        GraloraLayer.__init__(self, base_layer, layer_name)
-        self._active_adapter = adapter_name
-        self.update_layer(adapter_name, config)
-
-    forward, train = LabLayer.forward, LabLayer.train  # nn.Module has its own, and comes first
-
-    def __repr__(self) -> str:
-        return "gralora." + super().__repr__()
+class GraloraLinear(LabModule, GraloraLayer):
+    """GraLoRA over a linear layer."""
 
 
-class GraloraParameter(ParameterLayer, nn.Module, GraloraLayer):
+class GraloraParameter(ParameterLayer, GraloraLayer):
     """GraLoRA over a parameter of a module: W_eff = W0 + ΔW, for each expert a grid of blocks of its own."""
-
-    def __init__(self, base_layer: nn.Module, adapter_name: str, config: GraloraConfig, layer_name: str) -> None:
-        nn.Module.__init__(self)
-        self.parameter_name = layer_name.rpartition(".")[2]
-        GraloraLayer.__init__(self, base_layer, layer_name)
-        self._active_adapter = adapter_name
-        self.update_layer(adapter_name, config)
-
-    def __repr__(self) -> str:
-        return "gralora." + super().__repr__()

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from glora_lab.adapters.base.frozen import float_dtype, frozen_base
 from glora_lab.adapters.base.offload import offload_hook, onloaded
-from glora_lab.adapters.base.ordinary_mode import ordinary_mode
 from glora_lab.adapters.tuner.factors import Blocks
 from glora_lab.adapters.tuner.layer import LabLayer
+from glora_lab.adapters.tuner.module import LabModule
 
 from .config import DeltaConfig, DeltaPlan
 from .examined import initial
@@ -40,23 +40,13 @@ class DeltaLayer(LabLayer):
     `plans[name]` says what the adapter put here.
     """
 
+    prefix = DeltaConfig.prefix
     adapter_layer_names = ("delta_tensors",)
-    other_param_names = ("r", "scaling", "plans")
+    other_param_names = ("r", "scaling", "plans", "delta_dropout")
+    delta_tensors: nn.ModuleDict
+    plans: dict[str, DeltaPlan]
 
-    def __init__(self, base_layer: nn.Module, layer_name: str = "") -> None:
-        self.begin(base_layer, layer_name)
-        self.delta_tensors = nn.ModuleDict()
-        self.plans: dict[str, DeltaPlan] = {}
-
-    def plan_adapter(self, adapter_name: str, config: DeltaConfig) -> DeltaPlan:
-        plan = config.plan(self.layer_name, in_features=self.in_features, out_features=self.out_features)
-        self.plans[adapter_name], self.r[adapter_name], self.scaling[adapter_name] = plan, plan.r, plan.scaling
-        return plan
-
-    @ordinary_mode()
-    def update_layer(self, adapter_name: str, config: DeltaConfig) -> None:
-        """Add (or replace) the tensors of one adapter."""
-        plan = self.plan_adapter(adapter_name, config)
+    def make_tensors(self, adapter_name: str, plan: DeltaPlan, *, no_op: bool) -> None:
         w0, device, dtype = None, "cpu", torch.promote_types(float_dtype(self.innermost), torch.float32)
         if plan.facts.asks_base_to_start:
             with self.original():
@@ -64,8 +54,6 @@ class DeltaLayer(LabLayer):
             w0, device = (w0, "meta") if w0.is_meta else (w0.cpu(), "cpu")
         fixed = plan.own.fixed(self.out_features, self.in_features, plan.r)
         self.delta_tensors[adapter_name] = Tensors(initial(plan.facts, w0, dtype=dtype, device=device), fixed)
-        self.move_to_base(adapter_name)
-        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
 
     def tensors(self, adapter_name: str) -> dict[str, Any]:
         """What a file has of the adapter: the trained tensors, and the fixed."""
@@ -144,19 +132,5 @@ class DeltaLayer(LabLayer):
         return self.original() if facts.reads_base or facts.has_bias else nullcontext()
 
 
-class DeltaLinear(nn.Module, DeltaLayer):
-    """A method of one's own over an `nn.Linear` or a `transformers` `Conv1D`, or over a layer with another adapter.
-
-    Input (..., in) of any rank, output (..., out) in the base's own dtype.
-    """
-
-    def __init__(self, base_layer: nn.Module, adapter_name: str, config: DeltaConfig, layer_name: str = "") -> None:
-        super().__init__()
-        DeltaLayer.__init__(self, base_layer, layer_name)
-        self._active_adapter = adapter_name
-        self.update_layer(adapter_name, config)
-
-    forward, train = LabLayer.forward, LabLayer.train  # nn.Module has its own, and comes first
-
-    def __repr__(self) -> str:
-        return "delta." + super().__repr__()
+class DeltaLinear(LabModule, DeltaLayer):
+    """A method of one's own over a linear layer."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from glora_lab.adapters.base.frozen import features, float_dtype, is_transposed, lead
 from glora_lab.adapters.base.offload import device_of, is_meta
+from glora_lab.adapters.base.ordinary_mode import ordinary_mode
 
 from .factors import Blocks
 from .merging import MergingLayer
@@ -46,18 +47,23 @@ def own_tensors(layer: Any, adapter_name: str) -> dict[str, nn.Parameter]:
 class LabLayer(MergingLayer):
     """A method on a layer: what the instruments ask of it, and what they need not know.
 
-    A subclass has `method`, `update_layer`, `contributes`, `add_delta` and `weight_delta`; the rest says that all of a
+    A subclass has `method`, `make_tensors`, `contributes`, `add_delta` and `weight_delta`; the rest says that all of a
     method is one path B over the weight, and what differs from that says so.
     """
 
     method: ClassVar[str]  # in prose: "GLoRA"
+    prefix: ClassVar[str]  # of its containers' names: "glora_"
 
-    def begin(self, base_layer: nn.Module, layer_name: str) -> None:
-        """The state that every layer starts with, over `base_layer` and without an adapter."""
+    def __init__(self, base_layer: nn.Module, layer_name: str = "") -> None:
+        """Over `base_layer` and without an adapter; as an nn.Module it has been made before."""
         self.base_layer = base_layer
         self.layer_name = layer_name
         self.in_features, self.out_features = features(self.innermost)
         self.lead = lead(self.innermost)
+        for name in self.adapter_layer_names:
+            setattr(self, name, self.container(name))
+        setattr(self, f"{self.prefix}dropout", nn.ModuleDict())
+        self.plans: dict[str, Any] = {}  # what each adapter put here, as its configuration plans it
         self.r: dict[str, int] = {}
         self.scaling: dict[str, float] = {}
         self.merged_adapters: list[str] = []
@@ -65,13 +71,58 @@ class LabLayer(MergingLayer):
         self._disable_adapters = False
         self._active_adapter: str | list[str] = []
 
-    def plan_adapter(self, adapter_name: str, config: Any) -> Any:
-        """Note what `config` wants of this layer, and return that plan; the adapter's tensors are left as they are."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it notes")
+    def container(self, name: str) -> nn.Module:
+        """What holds the adapters' parts of that name, of `adapter_layer_names`."""
+        return nn.ModuleDict()
 
+    def planned(self, config: Any) -> Any:
+        """What `config` wants of this layer.
+
+        Raises:
+            ValueError: where it does not fit.
+        """
+        sizes = {"in_features": self.in_features, "out_features": self.out_features}
+        return config.plan(self.layer_name, **sizes, has_bias=self.has_bias, lead=self.lead)
+
+    def plan_adapter(self, adapter_name: str, config: Any) -> Any:
+        """Note what is `planned`, and return it; the adapter's tensors are left as they are."""
+        plan = self.planned(config)
+        self.plans[adapter_name], self.r[adapter_name], self.scaling[adapter_name] = plan, plan.r, plan.scaling
+        held = getattr(self, f"{self.prefix}dropout")
+        if adapter_name in held:
+            del held[adapter_name]
+        if config.dropout:  # one that does nothing is no module to walk past
+            held[adapter_name] = nn.Dropout(config.dropout).train(cast(nn.Module, self).training)
+        return plan
+
+    @ordinary_mode()
     def update_layer(self, adapter_name: str, config: Any) -> None:
-        """Add (or replace) one adapter."""
+        """Add (or replace) one adapter.
+
+        Raises:
+            ValueError: where it does not fit.
+        """
+        plan = self.plan_adapter(adapter_name, config)
+        for held in (getattr(self, container) for container in self.adapter_layer_names):
+            if adapter_name in held:
+                del held[adapter_name]
+        self.make_tensors(adapter_name, plan, no_op=config.init_weights)
+        self.move_to_base(adapter_name)
+        self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    def make_tensors(self, adapter_name: str, plan: Any, *, no_op: bool) -> None:
+        """Put the adapter's parameters into their containers, with their first values."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the base has a bias of its own; one that merging added does not count."""
+        base = self.innermost if self.unmerged_base is None else self.unmerged_base
+        return getattr(base, "bias", None) is not None
+
+    def dropout_of(self, adapter_name: str) -> nn.Module:
+        held = cast(nn.Module, self)._modules[f"{self.prefix}dropout"]  # as an attribute it would take as long again
+        return cast(nn.Module, held)._modules.get(adapter_name) or AS_IT_IS
 
     def tensors(self, adapter_name: str) -> dict[str, nn.Parameter]:
         """See `own_tensors`."""
@@ -138,13 +189,6 @@ class LabLayer(MergingLayer):
                     if tensor is not None and tensor.requires_grad != trains and tensor.is_leaf:
                         tensor.requires_grad_(trains)
         self._active_adapter = names
-
-    def set_dropout(self, held: nn.ModuleDict, adapter_name: str, p: float) -> None:
-        """An adapter's dropout among those `held`, where there is one: what does nothing is no module to walk past."""
-        if adapter_name in held:
-            del held[adapter_name]
-        if p:
-            held[adapter_name] = nn.Dropout(p).train(cast(nn.Module, self).training)
 
     def contributes(self, adapter_name: str) -> bool:
         """Whether this adapter changes this layer's output at all."""

@@ -25,16 +25,20 @@ from glora_lab.adapters.base.offload import offload_hook, onloaded
 from glora_lab.adapters.base.parameter import ParameterAsLayer
 
 from .inner_merges import InnerMerges
-from .layer import LabLayer
+from .module import LabModule
 
 # a module has one place for a parameter, and two threads that run it would find each other's weight there
 _ONE_AT_A_TIME = threading.RLock()
 
 
-class ParameterLayer(LabLayer):
-    """Base of GloraParameter and GraloraParameter; `parameter_name` is set before `begin`."""
+class ParameterLayer(LabModule):
+    """An adapter over the parameter of a module whose name its own ends with."""
 
-    parameter_name: str
+    train = nn.Module.train  # its module calls no layer that could be left out
+
+    @property
+    def parameter_name(self) -> str:
+        return self.layer_name.rpartition(".")[2]
 
     @property
     def innermost(self) -> InnermostLayer:
@@ -57,7 +61,7 @@ class ParameterLayer(LabLayer):
         Not what begins with an underscore, for accelerate's hook of that module is none of the wrapper's.
         """
         try:
-            return nn.Module.__getattr__(self, name)  # type: ignore[arg-type]
+            return nn.Module.__getattr__(self, name)
         except AttributeError:
             if name.startswith("_") or "base_layer" not in self.__dict__.get("_modules", {}):
                 raise
