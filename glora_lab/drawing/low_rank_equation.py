@@ -40,6 +40,12 @@ def low_rank_equation(method: str, *, r: int, scaling: float, k: int = 1, hybrid
     return f'<div class="glora-equation">{set_line([f"{_WEIGHT}{fraction}{times}{product}"], said)}</div>'
 
 
+def own_equation(name: str) -> str:
+    """W_eff = W0 + ΔW of a method that its reader has written."""
+    delta = noted("ΔW", f"of {name}", title=f"what {name}.delta makes of its tensors")
+    return f'<div class="glora-equation">{set_line([f"{_WEIGHT}{delta}"], f"{name}: W_eff = W0 + ΔW.")}</div>'
+
+
 def describe_low_rank_equation(method: str, *, r: int, scaling: float, k: int = 1, hybrid_r: int = 0) -> str:
     """The same in one sentence."""
     if method == "LoRA":

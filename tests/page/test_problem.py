@@ -148,7 +148,7 @@ STANDING: dict[str, tuple[Callable[[], Panel], str, Steps, Callable[[Panel], obj
     ),
     "racers": (
         one_racer,
-        "must name two methods or three",
+        "must name two methods or more",
         {"folder": lambda panel: setattr(panel.keeping.folder, "value", "x"), "stop": lambda panel: panel.stop()},
         lambda panel: setattr(panel.racing.boxes["LoRA"], "value", True),
     ),

@@ -10,7 +10,7 @@ from glora_lab.adapters.registry import LabPeftType
 from glora_lab.adapters.tuner.config import LabConfig
 
 from .examined import Examined, examined
-from .method import DeltaMethod, check_setting, method_called
+from .method import DeltaMethod, check_setting, made, method_called
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,11 @@ class DeltaConfig(LabConfig):
         settings = tuple(sorted(self.settings.items()))
         facts = examined(self._kind, settings, out_features, in_features, r)  # type: ignore[arg-type]  # a class is hashable
         return DeltaPlan(layer, in_features, out_features, r, facts.method, facts)
+
+    def depends_on_rank(self, in_features: int, out_features: int) -> bool:
+        """Whether the method has other tensors at another rank."""
+        own = made(self._kind, self.settings)
+        return own.shapes(out_features, in_features, self.r) != own.shapes(out_features, in_features, 2 * self.r)
 
     def validate(self) -> None:
         super().validate()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from glora_lab.arguments import refuse
 
-from .method import DeltaMethod
+from .method import DeltaMethod, made
 
 LARGEST = 1 << 22  # entries of a W0 that is made up; of larger ones only the sizes are tried out, on the meta device
 BESIDE = 0.1  # how far beside its start a method is looked at
@@ -87,8 +87,7 @@ def examined(kind: type[DeltaMethod], settings: tuple[tuple[str, Any], ...], out
 class _Trial:
     def __init__(self, kind: type[DeltaMethod], settings: dict[str, Any], out: int, in_: int, r: int) -> None:
         self.name, self.sizes, self.shape = kind.__name__, (out, in_, r), (out, in_)
-        self.method = kind()
-        vars(self.method).update(settings, r=r)
+        self.method = made(kind, settings, r=r)
         self.like: dict[str, Any] = {"dtype": torch.float64, "device": "meta" if out * in_ > LARGEST else "cpu"}
         self.counts = self.like["device"] == "cpu"  # whether there are numbers to look at
 

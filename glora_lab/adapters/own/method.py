@@ -14,6 +14,7 @@ that is a number, a word or a flag is a setting of the method: `alpha = 16` is g
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -119,6 +120,13 @@ def method_called(name: Any) -> type[DeltaMethod]:
         rule = f"must name a DeltaMethod that is defined here (there are: {known}): run the code that defines it first"
         raise refuse("delta_method", name, rule)
     return DEFINED[name]
+
+
+def made(kind: type[DeltaMethod], settings: Mapping[str, Any], **others: Any) -> DeltaMethod:
+    """The method with these settings in force."""
+    method = kind()
+    vars(method).update(settings, **others)
+    return method
 
 
 def check_setting(kind: type[DeltaMethod], name: str, value: Any) -> None:

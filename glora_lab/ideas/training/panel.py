@@ -16,6 +16,7 @@ import torch
 from peft import PeftModel
 from torch import nn
 
+from glora_lab.adapters import DeltaConfig
 from glora_lab.data import Part, Task, load_task
 from glora_lab.ideas.budget.measure import path_budget
 from glora_lab.ideas.budget.record import PathBudget
@@ -43,7 +44,9 @@ class TrainPanel(SessionPanel):
         model: a name for `load_model`, or a model; every run adapts a copy of it, all its linear layers but
             the head.
         task: a key of `TASKS` that goes with the model, of text for one that writes bytes; None for the first of them.
-        method: "LoRA" (PEFT's), "GLoRA" or "GraLoRA".
+        method: "LoRA" (PEFT's), "GLoRA", "GraLoRA" or one of `methods`.
+        methods: name → configuration of methods of your own, `{"mine": Mine.config()}`; they take the rank that the
+            control says, and part in a race.
         preset, rank, k, lr, steps, seed: where the controls start; `preset` is GLoRA's, `k` GraLoRA's.
 
     State: `config` and `budget` (what the controls say, and its cost; where that cannot be trained the budget has
@@ -65,6 +68,7 @@ class TrainPanel(SessionPanel):
         task: str | None = None,
         *,
         method: str = "GLoRA",
+        methods: Mapping[str, DeltaConfig] | None = None,
         preset: str = "all paths",
         rank: int = 4,
         k: int = 2,
@@ -77,10 +81,16 @@ class TrainPanel(SessionPanel):
         self._base_in_code = f'load_model("{model}")' if isinstance(model, str) else "your_model"
         self._models: dict[str, PeftModel] = {}  # of the latest session, by run name
         numbers = {"rank": rank, "k": k, "lr": lr, "steps": steps, "seed": seed}
-        start: dict[str, Any] = {"task": task, "method": method, "preset": preset, **numbers}
+        start: dict[str, Any] = {
+            "task": task,
+            "method": method,
+            "preset": preset,
+            "own": dict(methods or {}),
+            **numbers,
+        }
         self.controls = TrainControls(self._base, self._change_method, self._change_task, **start)
         self.live, self.keeping = LiveRun(), KeepControls(self.keep)
-        self.racing = RaceControls(self.race)
+        self.racing = RaceControls(self.race, self.controls.methods.names)
         self._equation, self.cost, self.table = widgets.HTML(), widgets.HTML(), RunTable()
         self._arrange()
         self._change_method()

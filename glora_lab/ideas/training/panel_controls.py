@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import ipywidgets as widgets
 from torch import nn
 
+from glora_lab.adapters import DeltaConfig
 from glora_lab.arguments import check_choice, check_positive_int, check_positive_number, refuse
 from glora_lab.data import BYTES, TASKS
 from glora_lab.page.controls.modes import PRESETS
@@ -28,6 +29,7 @@ class TrainControls(widgets.VBox):
         on_method: Callable[[], None],
         on_task: Callable[[], None],
         *,
+        own: Mapping[str, DeltaConfig],
         task: str | None,
         method: str,
         preset: str,
@@ -39,8 +41,8 @@ class TrainControls(widgets.VBox):
     ) -> None:
         fitting = _fitting_tasks(base)
         task = fitting[0] if task is None else task
-        _check(fitting, task=task, method=method, preset=preset, rank=rank, k=k, lr=lr, steps=steps, seed=seed)
-        self.methods = MethodControls(base, on_method, method=method, preset=preset, rank=rank, k=k)
+        _check(fitting, own, task=task, method=method, preset=preset, rank=rank, k=k, lr=lr, steps=steps, seed=seed)
+        self.methods = MethodControls(base, on_method, own=own, method=method, preset=preset, rank=rank, k=k)
         self.preset, self.modes, self.rank = self.methods.preset, self.methods.modes, self.methods.rank
         tasks = [(TASKS[name].title, name) for name in fitting]
         self.task = Dropdown(options=tasks, value=task, description="task", layout={"width": "320px"})
@@ -75,11 +77,25 @@ def _fitting_tasks(base: nn.Module) -> list[str]:
 
 
 def _check(
-    tasks: list[str], *, task: str, method: str, preset: str, rank: int, k: int, lr: float, steps: int, seed: int
+    tasks: list[str],
+    own: Mapping[str, DeltaConfig],
+    *,
+    task: str,
+    method: str,
+    preset: str,
+    rank: int,
+    k: int,
+    lr: float,
+    steps: int,
+    seed: int,
 ) -> None:
     """A control would clamp what it cannot show, without a word."""
+    for name, config in own.items():
+        if not isinstance(name, str) or not name or name in METHODS or not isinstance(config, DeltaConfig):
+            rule = f"must be a dict from a name of your own (not {', '.join(METHODS)}) to YourMethod.config()"
+            raise refuse("methods", {name: config}, rule)
     check_choice("task", task, tasks)
-    check_choice("method", method, METHODS)
+    check_choice("method", method, (*METHODS, *own))
     check_choice("preset", preset, [OWN, *PRESETS])
     check_positive_int("rank", rank)
     check_positive_int("k", k)

@@ -1,4 +1,5 @@
-"""Which method adapts the model, and what is its own: GLoRA's paths, LoRA's scaling, GraLoRA's blocks.
+"""Which method adapts the model, and what is its own: GLoRA's paths, LoRA's scaling, GraLoRA's blocks; and the rank of
+methods that a reader has written (`DeltaMethod`).
 
 One method is shown at a time. What the others are set to is kept, for a race asks them all.
 
@@ -9,18 +10,20 @@ scaled as GLoRA, which knows no alpha; one learning rate then means the same to 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import ipywidgets as widgets
 from peft import LoraConfig
 from torch import nn
 
-from glora_lab.adapters import GloraConfig, GraloraConfig
+from glora_lab.adapters import DeltaConfig, GloraConfig, GraloraConfig
 from glora_lab.adapters.gralora.blocks import fitting_k
 from glora_lab.arguments import refuse
 from glora_lab.drawing.equation import equation
-from glora_lab.drawing.low_rank_equation import low_rank_equation
+from glora_lab.drawing.low_rank_equation import low_rank_equation, own_equation
 from glora_lab.drawing.theme import listed, modes_in_words
 from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.page.controls.example import glora_config
@@ -32,22 +35,31 @@ from glora_lab.training.in_turn import in_turn
 METHODS = ("LoRA", "GLoRA", "GraLoRA")
 OWN = "own choice"
 SCALINGS = {"½ × rank": 0.5, "1 × rank": 1, "2 × rank": 2, "4 × rank": 4}
-Config = LoraConfig | GloraConfig | GraloraConfig
+Config = LoraConfig | GloraConfig | GraloraConfig | DeltaConfig
 
 
 class MethodControls(widgets.VBox):
     """The rank and the chosen method's own controls; `method` itself, a row of buttons, is placed by the owner.
 
-    `on_change` is called when anything changes that the configuration depends on.
+    `on_change` is called when anything changes that the configuration depends on. `own` are the reader's methods by
+    name.
     """
 
     def __init__(
-        self, base: nn.Module, on_change: Callable[[], None], *, method: str, preset: str, rank: int, k: int
+        self,
+        base: nn.Module,
+        on_change: Callable[[], None],
+        *,
+        own: Mapping[str, DeltaConfig] = MappingProxyType({}),
+        method: str,
+        preset: str,
+        rank: int,
+        k: int,
     ) -> None:
-        self._on_change = on_change
+        self._on_change, self._own, self.names = on_change, own, (*METHODS, *own)
         self._targets = body_targets(base)
         self._sizes = target_sizes(base, self._targets)
-        self.method = choice("method", METHODS, button_width=84)
+        self.method = choice("method", self.names, button_width=None if own else 84)
         self.method.value = method
         self.rank = _slider("rank", rank, 1, 32)
         self.preset = Dropdown(options=[OWN, *PRESETS], value=preset, description="preset", layout={"width": "320px"})
@@ -68,6 +80,10 @@ class MethodControls(widgets.VBox):
         method, rank, targets = method or self.method.value, rank or self.rank.value, self._targets
         if method == "GLoRA":
             return glora_config(targets, self.modes.modes, r=rank)
+        if method in self._own:
+            config = copy.deepcopy(self._own[method])
+            config.r, config.target_modules = rank, config.target_modules or targets
+            return config
         if method == "LoRA":
             return LoraConfig(r=rank, lora_alpha=_whole(self.alpha.value * rank), target_modules=targets)
         k, hybrid = self.k.value, self.hybrid.value
@@ -92,16 +108,24 @@ class MethodControls(widgets.VBox):
         if method == "GLoRA":
             on = "+".join(path for path, mode in self.modes.modes.items() if mode != "none")
             return f"GLoRA {on}, rank {rank}" if "lora" in self.modes.modes.values() else f"GLoRA {on}"
+        if method in self._own:
+            return f"{method}, rank {rank}" if self.has_rank(method) else method
         scaling = f", alpha {self.alpha.label}" if self.alpha.value != 1 else ""
         if method == "LoRA":
             return f"LoRA, rank {rank}{scaling}"
         hybrid = f", hybrid rank {self.hybrid.value}" if self.hybrid.value else ""
         return f"GraLoRA, rank {rank}, k {self.k.value}{hybrid}{scaling}"
 
+    def has_rank(self, method: str) -> bool:
+        """Whether the method's parameters depend on the rank."""
+        return method not in self._own or self._own[method].depends_on_rank(self._sizes[0], self._sizes[-1])
+
     def equation(self, budget: PathBudget) -> str:
         """The chosen method's equation as HTML; of GLoRA's paths, those that the budget calls inert are struck."""
         if self.method.value == "GLoRA":
             return equation(self.modes.modes, budget.inert_everywhere())
+        if self.method.value in self._own:
+            return own_equation(self.method.value)
         numbers = {"r": self.rank.value, "scaling": self.alpha.value}
         own = {} if self.method.value == "LoRA" else {"k": self.k.value, "hybrid_r": self.hybrid.value}
         return low_rank_equation(self.method.value, **numbers, **own)
@@ -121,7 +145,7 @@ class MethodControls(widgets.VBox):
             "GraLoRA": [self.k, self.hybrid, self.alpha],
         }
         for control in (self.preset, self.modes, self.k, self.hybrid, self.alpha):
-            control.layout.display = None if control in own[self.method.value] else "none"
+            control.layout.display = None if control in own.get(self.method.value, []) else "none"
 
     @in_turn
     def _method_changed(self, _: object) -> None:

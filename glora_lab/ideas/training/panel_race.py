@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import ipywidgets as widgets
 from torch import nn
 
+from glora_lab.ideas.budget.measure import path_budget
 from glora_lab.ideas.budget.measure_equal_budget import rank_for_budget
 from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.page.controls.widgets import Checkbox
 
 from .figure_race import describe_race
-from .panel_methods import METHODS, Config, MethodControls
+from .panel_methods import Config, MethodControls
 
 FAIR = "the same seed, batches and learning rate; a rate of its own might suit one of them better"
 
@@ -21,7 +22,7 @@ FAIR = "the same seed, batches and learning rate; a rate of its own might suit o
 class RaceControls(widgets.VBox):
     """A button, a box to tick for each method, and in words what the race is about."""
 
-    def __init__(self, on_race: Callable[[], None]) -> None:
+    def __init__(self, on_race: Callable[[], None], methods: Sequence[str]) -> None:
         self.button = widgets.Button(
             description="Race at equal parameters",
             icon="flag-checkered",
@@ -31,7 +32,7 @@ class RaceControls(widgets.VBox):
             method: Checkbox(
                 value=True, description=method, indent=False, layout={"width": "auto", "margin": "0 18px 0 0"}
             )
-            for method in METHODS
+            for method in methods
         }
         self.words, self._says = "", widgets.HTML()
         self.button.on_click(lambda _: on_race())
@@ -60,20 +61,24 @@ class RaceControls(widgets.VBox):
 def entrants(base: nn.Module, methods: MethodControls, chosen: list[str], params: int) -> dict[str, Config]:
     """Name → configuration of the chosen methods, each with the largest rank that `params` parameters allow.
 
-    The method that the controls show runs as it stands there: `params` are its own.
+    The method that the controls show runs as it stands there: `params` are its own. One whose parameters do not
+    depend on the rank has what it has, where that is within the budget.
 
     Raises:
         ValueError: for fewer than two methods, and where one has no rank within the budget, naming it.
     """
     if len(chosen) < 2:
-        raise ValueError(f"`chosen` (={chosen}) must name two methods or three: tick them beside the button")
+        raise ValueError(f"`chosen` (={chosen}) must name two methods or more: tick them beside the button")
     found = {}
     for method in chosen:
         rank = methods.rank.value
         if method != methods.method.value:
             try:
                 smallest = methods.config(method, methods.k.value)  # a rank that k divides
-                rank = rank_for_budget(base, smallest, params)
+                if methods.has_rank(method):
+                    rank = rank_for_budget(base, smallest, params)
+                elif (count := path_budget(base, smallest).total) > params:
+                    raise ValueError(f"it has {count:,} whatever its rank")
             except ValueError as refusal:
                 raise ValueError(f"{method} cannot race with {params:,} parameters: {refusal}") from refusal
         found[methods.name_of(method, rank)] = methods.config(method, rank)

@@ -100,7 +100,7 @@ def refused(panel: TrainPanel) -> str:
 def test_a_race_that_cannot_be_is_refused_with_the_reason() -> None:
     panel = TrainPanel(**START)
     panel.racing.boxes["LoRA"].value = panel.racing.boxes["GLoRA"].value = False
-    assert "must name two methods or three" in refused(panel)
+    assert "must name two methods or more" in refused(panel)
     bitfit = TrainPanel(preset="BitFit (E vector)")
     assert "LoRA cannot race with 1,344 parameters: `params` (=1,344) must be at least 2,688" in refused(bitfit)
     assert "GLoRA cannot race" in refused(TrainPanel(**{**START, "preset": "BitFit (E vector)"}))
