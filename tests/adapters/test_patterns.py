@@ -16,7 +16,7 @@ from torch import nn
 
 from glora_lab import arguments
 from glora_lab.adapters import GloraConfig, GraloraConfig, load_adapter
-from glora_lab.adapters.tuner.name_patterns import check_matching, pattern_key
+from glora_lab.adapters.tuner.targets import check_matching, pattern_key
 from glora_lab.measure import xray
 from glora_lab.regex_work import steps, worst
 

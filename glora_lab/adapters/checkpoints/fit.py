@@ -27,8 +27,8 @@ from glora_lab.adapters.glora.paths import PATHS
 from glora_lab.adapters.tuner.config import LabConfig
 from glora_lab.adapters.tuner.model import LabTuner
 from glora_lab.adapters.tuner.parameter_targets import in_file
+from glora_lab.adapters.tuner.places import first_name
 from glora_lab.adapters.tuner.targets import outside
-from glora_lab.adapters.tuner.tied_modules import first_name
 from glora_lab.wording import few, within
 
 Shapes = Mapping[str, tuple[int, ...]]

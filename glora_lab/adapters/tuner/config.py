@@ -31,7 +31,7 @@ from glora_lab.arguments import check_positive_int, check_positive_number, refus
 from glora_lab.folders import folder_named, replacing
 from glora_lab.wording import few, shown, within
 
-from .name_patterns import pattern_key
+from .targets import pattern_key
 
 VERSION = 1
 DERIVED = "glora_lab_derived"

@@ -26,9 +26,8 @@ from glora_lab.adapters.base.frozen import float_dtype, is_packed, is_quantised
 from glora_lab.adapters.base.offload import keep_offloaded, onloaded
 from glora_lab.adapters.base.ordinary_mode import ordinary_mode
 
-from .outer_layers import set_aside
 from .scaling import ScaledLayer
-from .stack import StackedLayer
+from .stack import StackedLayer, set_aside
 
 
 @dataclass

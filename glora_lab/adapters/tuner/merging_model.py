@@ -10,7 +10,7 @@ from torch import nn
 from .fast_path import set_encoder_packing
 from .layer import LabLayer
 from .merging import MergingLayer
-from .tied_modules import places_of_tied, put_in_places
+from .places import places_of_tied, put_in_places
 from .uncalled import Watch, WatchedLayer, disarm, watched
 
 

@@ -34,9 +34,7 @@ from .many_layers import LinearTuner, name_all
 from .merging import MergingLayer
 from .merging_model import MergingTuner, see_to_calls
 from .mixed_batch import adapter_names_as_hooks, repeats_in_generate
-from .name_patterns import check_matching, pattern_key
 from .names import check_name, without_name
-from .outer_layers import Place
 from .parameter_layer import ParameterLayer
 from .parameter_targets import (
     check_alike,
@@ -45,11 +43,11 @@ from .parameter_targets import (
     unmatched_parameters,
     unsaid_of_patterns,
 )
+from .places import Place, Places, places_of_tied, put_in_places
 from .snapshot import Snapshot
-from .targets import narrow, outside
-from .tied_modules import Places, places_of_tied, put_in_places
+from .targets import check_matching, narrow, outside, pattern_key
 from .unfit import names_layers, unfit_layers, with_reasons
-from .weighted_model import WeighingTuner
+from .weighted import WeighingTuner
 
 
 class LabTuner(MergingTuner, WeighingTuner, LinearTuner):

@@ -24,8 +24,8 @@ from glora_lab.adapters.base.frozen import InnermostLayer
 from glora_lab.adapters.base.offload import offload_hook, onloaded
 from glora_lab.adapters.base.parameter import ParameterAsLayer
 
-from .inner_merges import InnerMerges
 from .module import LabModule
+from .stack import InnerMerges
 
 # a module has one place for a parameter, and two threads that run it would find each other's weight there
 _ONE_AT_A_TIME = threading.RLock()

@@ -1,13 +1,21 @@
 """One of our layers among other tuners' layers on the same base, and what they must not do to each other.
 
-They all read and change one weight, that of the innermost layer. A sum over it may be merged in any
-order; what looks at the weight itself may not, and is refused before anything is changed.
+They all read and change one weight, that of the innermost layer. A sum over it may be merged in any order; what looks
+at the weight itself may not, and is refused before anything is changed.
+
+PEFT's layers merge in place, and trust that the weight contains what they merged. So what an outer layer, put over
+ours later, has merged is taken out before W0 is read, kept or put back, and merged again after; and while one of ours
+has put another weight there, it says what that one contains of the inner layers' merges, and lets them do again what
+they have done since.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
 
+from peft.tuners.lora.layer import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
@@ -15,9 +23,46 @@ from glora_lab.adapters.base.computed import how_computed, is_computed
 from glora_lab.adapters.base.frozen import InnermostLayer, is_function, is_packed, is_quantised, is_sharded
 from glora_lab.adapters.base.kind import in_words
 
-from .inner_merges import InnerMerges
-from .outer_layers import adds_only, has_dora
 from .uncalled import WatchedLayer
+
+
+class InnerMerges:
+    """The tuner layers from `layer` inwards, outermost first; none where it is a plain layer."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self.tuners: list[BaseTunerLayer] = []
+        while isinstance(layer, BaseTunerLayer):
+            self.tuners.append(layer)
+            layer = cast(nn.Module, layer.base_layer)
+
+    def unmerged_doras(self) -> list[BaseTunerLayer]:
+        """The layers whose output depends on the norm of the innermost weight: nothing may be merged there."""
+        return [tuner for tuner in self.tuners if not tuner.merged and has_dora(tuner)]
+
+    def names(self) -> list[list[str]]:
+        """The merged adapters of each."""
+        return [list(tuner.merged_adapters) for tuner in self.tuners]
+
+    def say(self, names: list[list[str]]) -> None:
+        """Let each layer take these for merged: the innermost layer's weight contains them."""
+        for tuner, merged in zip(self.tuners, names, strict=True):
+            tuner.merged_adapters = list(merged)
+
+    def norms(self) -> list[dict[str, Any]]:
+        """What each layer remembers for unmerging: a DoRA the norms that it divided by, until it has unmerged once."""
+        return [dict(getattr(tuner, "_caches", {})) for tuner in self.tuners]
+
+    def redo(self, contained: list[list[str]], norms: list[dict[str, Any]]) -> None:
+        """Bring an innermost layer that contains these to what the layers say is merged."""
+        for tuner, then, remembered in zip(self.tuners, contained, norms, strict=True):
+            now = tuner.merged_adapters
+            if now != then:
+                tuner.merged_adapters = list(then)
+                getattr(tuner, "_caches", {}).update(remembered)
+                if then:
+                    tuner.unmerge()
+                if now:
+                    tuner.merge(adapter_names=now)
 
 
 class StackedLayer(WatchedLayer):
@@ -103,6 +148,49 @@ class StackedLayer(WatchedLayer):
                 f"Layer {self.layer_name!r} carries {type(self).__name__} over a DoRA, which divides by the norm of "
                 "the weight: merge the inner DoRA first, and unmerge it last."
             )
+
+
+@contextmanager
+def set_aside(outer: Sequence[BaseTunerLayer], innermost: InnermostLayer, *, again: bool) -> Iterator[None]:
+    """Within, the innermost layer is without what `outer` (outermost first) merged. After, it is merged `again` into
+    whatever that layer has then, or else, and after an error, the layer has the bits of before."""
+    merged = [list(tuner.merged_adapters) for tuner in outer]
+    if not any(merged):
+        yield
+        return
+    tensors = [t for t in (innermost.weight, innermost.bias) if t is not None]
+    before = [tensor.data for tensor in tensors]
+    for tensor in tensors:
+        tensor.data = tensor.data.clone()  # PEFT subtracts in place
+    for tuner in outer:
+        if tuner.merged:
+            tuner.unmerge()
+    try:
+        yield
+    except BaseException:
+        again = False
+        raise
+    finally:
+        if again:
+            for tuner, names in reversed(list(zip(outer, merged, strict=True))):
+                if names:
+                    tuner.merge(adapter_names=names)
+        else:
+            for tensor, data in zip(tensors, before, strict=True):
+                tensor.data = data
+            for tuner, names in zip(outer, merged, strict=True):
+                tuner.merged_adapters = names
+
+
+def adds_only(tuner: BaseTunerLayer) -> bool:
+    """Whether what this layer merges is a sum, the same over any weight: LoRA, and not DoRA."""
+    return isinstance(tuner, LoraLayer) and not has_dora(tuner)
+
+
+def has_dora(tuner: BaseTunerLayer) -> bool:
+    """Whether an active or merged adapter is a DoRA, which divides by the norm of the weight that it finds."""
+    names = [*tuner.active_adapters, *tuner.merged_adapters]
+    return isinstance(tuner, LoraLayer) and any(cast(Any, tuner).use_dora.get(name) for name in names)
 
 
 def _kind(tuner: BaseTunerLayer) -> str:

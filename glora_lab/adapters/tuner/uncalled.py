@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from glora_lab.arguments import some
 
-from .outer_layers import Place
+from .places import Place
 
 MODES = {True: "training", False: "evaluation"}
 

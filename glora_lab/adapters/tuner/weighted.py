@@ -4,7 +4,8 @@ What GLoRA's paths and GraLoRA's blocks add is linear in them, path by path and 
 sum is made of the adapters alone (glora/weighted.py, gralora/weighted.py). A sum of low-rank products is exact with
 their ranks side by side (`cat`), or as its best product of a given rank (`svd`); `linear` adds factor to factor, as
 PEFT has it, which is rough. PEFT's other ways prune single values of the factors and vote on their signs. They are
-refused: how a product is cut into factors is arbitrary, and in a grid of blocks more so.
+refused: how a product is cut into factors is arbitrary, and in a grid of blocks more so. Every sum is made before
+anything changes, and its shapes make the configuration of the new adapter.
 """
 
 from __future__ import annotations
@@ -16,9 +17,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor
 
+from glora_lab.adapters.base.ordinary_mode import ordinary_mode
 from glora_lab.arguments import check_number, check_positive_int, refuse
+
+from .targets import choose
 
 WAYS = ("svd", "linear", "cat")
 Sums = dict[str, Tensor]  # name → tensor, as `LabLayer.tensors` has them
@@ -121,3 +127,67 @@ def prevailing(values: Mapping[str, Value]) -> tuple[Value, dict[str, Value]]:
     """The most common value, and those of the layers that have another, under a pattern that is theirs alone."""
     most = Counter(values.values()).most_common(1)[0][0]
     return most, {f"^{re.escape(name)}": value for name, value in values.items() if value != most}
+
+
+class WeighingTuner(BaseTuner):
+    """A subclass says how its adapters add up on one layer, and what configuration fits the sums."""
+
+    def add_weighted_adapter(
+        self,
+        adapters: Sequence[str],
+        weights: Sequence[float],
+        adapter_name: str,
+        combination_type: str = "svd",
+        svd_rank: int | None = None,
+        svd_clamp: float | None = None,
+        svd_full_matrices: bool = True,
+        svd_driver: str | None = None,
+        density: float | None = None,
+        majority_sign_method: str = "total",
+    ) -> None:
+        """Add a new adapter, frozen and not active, that is the weighted sum of others.
+
+        Args:
+            combination_type: "cat" puts the ranks side by side, and is exact; "svd" brings the sum to `svd_rank`
+                (None: the largest rank among the adapters), which is exact up to that rank; "linear" adds factor
+                to factor, which is exact for a single adapter, and for paths without a lora.
+            svd_driver: as torch.linalg.svd takes it, on CUDA.
+            svd_clamp, svd_full_matrices, density, majority_sign_method: PEFT's, for what is not done here.
+
+        Raises:
+            ValueError: for a bad argument, or adapters that cannot be added up in this way; nothing has changed.
+        """
+        if svd_clamp is not None:
+            raise refuse("svd_clamp", svd_clamp, "must be None: factors are not cut off here")
+        self._add_sum(
+            check_request(self.peft_config, adapters, weights, combination_type, svd_rank, svd_driver), adapter_name
+        )
+
+    @ordinary_mode()
+    def _add_sum(self, request: Request, adapter_name: str) -> None:
+        if adapter_name in self.peft_config:
+            raise refuse("adapter_name", adapter_name, "is the name of an adapter that exists already")
+        layers: dict[str, Any] = {
+            name: layer
+            for name, layer in self.model.named_modules()
+            if isinstance(layer, self.tuner_layer_cls) and request.parts(layer)
+        }
+        for name, layer in layers.items():
+            if layer.outer:
+                raise refuse("adapters", list(request.adapters), f"lie beneath another adapter in layer {name!r}")
+        sums = {name: self.weighted(name, layer, request) for name, layer in layers.items()}
+        config = self.config_of_sums(request, layers, sums)
+        choose(config, layers, self.model, (BaseTunerLayer, AuxiliaryTrainingWrapper))
+        self.peft_config[adapter_name] = config
+        self.inject_adapter(self.model, adapter_name)
+        self.set_requires_grad(adapter_name, False)
+        for name, layer in layers.items():
+            fill(layer, adapter_name, sums[name])
+
+    def weighted(self, name: str, layer: Any, request: Request) -> Sums:
+        """The tensors of the weighted sum on one layer, by name as in a checkpoint."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how its adapters add up")
+
+    def config_of_sums(self, request: Request, layers: Mapping[str, Any], sums: Mapping[str, Sums]) -> Any:
+        """The configuration that puts tensors of these shapes on these layers, and scales them by 1."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how its adapters add up")

@@ -24,7 +24,7 @@ from torch import nn
 from glora_lab import arguments
 from glora_lab.adapters.base.frozen import SUPPORTED, FrozenBase, features, frozen_base
 from glora_lab.adapters.files import FLOATS, Unreadable, opened, read_config, read_head
-from glora_lab.adapters.tuner.name_patterns import PATTERNS, check_matching
+from glora_lab.adapters.tuner.targets import PATTERNS, check_matching
 from glora_lab.anatomy.anatomy import Source
 from glora_lab.folders import folder_named, unfinished
 from glora_lab.wording import few, shown

@@ -16,7 +16,7 @@ from peft import LoraConfig, PeftConfig
 from glora_lab import arguments
 from glora_lab.adapters import GloraConfig, GraloraConfig
 from glora_lab.adapters.glora.paths import path_shapes
-from glora_lab.adapters.tuner.name_patterns import pattern_key
+from glora_lab.adapters.tuner.targets import pattern_key
 from glora_lab.wording import few
 
 Shapes = Mapping[str, tuple[int, ...]]  # "lora_A.weight" → shape
