@@ -71,11 +71,7 @@ def _term(path: str, term: str, mode: str, reason: str) -> str:
     """One term over its mode. Dimming is never the only sign: the line below says off or inert."""
     color = PATH_COLORS[path]
     if reason:
-        title, note, look = (
-            f"{path} is inert: {reason}",
-            "inert",
-            f"opacity:.6;text-decoration:line-through;{CLEAR}",
-        )
+        title, note, look = (f"{path} is inert: {reason}", "inert", f"opacity:.6;text-decoration:line-through;{CLEAR}")
     elif mode == "none":
         title, note, look = f"{path} is off", "off", f"opacity:.45;{CLEAR}"
     else:

@@ -79,35 +79,16 @@ TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": FONT, "size": 12, "color": TEXT},
         "title": {
-            **{
-                "x": 0.0,
-                "xanchor": "left",
-                "xref": "container",
-                "y": 1.0,
-                "yanchor": "top",
-                "yref": "container",
-            },
+            **{"x": 0.0, "xanchor": "left", "xref": "container", "y": 1.0, "yanchor": "top", "yref": "container"},
             **{"font": {"size": 15}, "pad": {"l": 8, "t": 12}},
         },
         "paper_bgcolor": "rgba(0, 0, 0, 0)",
         "plot_bgcolor": "rgba(0, 0, 0, 0)",
         "margin": {"l": 56, "r": 16, "t": 64, "b": 48},
         "colorway": list(RUN_COLORS),
-        "modebar": {
-            "remove": list(HIDDEN_BUTTONS),
-            "bgcolor": "rgba(0, 0, 0, 0)",
-            "color": LINE,
-            "activecolor": TEXT,
-        },
+        "modebar": {"remove": list(HIDDEN_BUTTONS), "bgcolor": "rgba(0, 0, 0, 0)", "color": LINE, "activecolor": TEXT},
         "hoverlabel": {"font": {"family": FONT}},
-        "legend": {
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 1,
-            "yanchor": "bottom",
-            "title": {"text": ""},
-        },
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "title": {"text": ""}},
         "xaxis": _AXIS,
         "yaxis": _AXIS,
         "bargap": 0.25,
@@ -121,6 +102,11 @@ DASHES = ("solid", "dot", "dash", "longdash", "dashdot", "longdashdot")
 def path_color(name: str) -> str:
     """The colour of a path ("A" to "E") or of a method ("LoRA", …); the frozen grey for anything else."""
     return PATH_COLORS.get(name) or METHOD_COLORS.get(name, FROZEN)
+
+
+def method_color(method: str) -> str:
+    """A method's colour, stock PEFT's as ours."""
+    return path_color(method.removeprefix("stock "))
 
 
 def dashes(methods: Iterable[str]) -> list[str]:
@@ -165,6 +151,16 @@ def number(count: int) -> str:
 def struck(text: str) -> str:
     """Text crossed out with Unicode: plotly 5 knows no <s>."""
     return "".join(letter + "\u0336" for letter in text)
+
+
+def small(text: str, size: int = 11) -> str:
+    """Text in smaller letters, beside or below a name."""
+    return f"<span style='font-size:{size}px'>{text}</span>"
+
+
+def by_name(given: Any, one: type, name: str = "") -> dict[str, Any]:
+    """What a figure takes one of, or several by name, as several: of the one the name is this."""
+    return {name: given} if isinstance(given, one) else dict(given)
 
 
 def listed(items: Iterable[str]) -> str:

@@ -117,12 +117,7 @@ def _edges(trace: dict[str, Any], axis: Axis, count: int) -> list[float]:
 
 
 def _rectangles(
-    trace: dict[str, Any],
-    z: np.ndarray,
-    shades: np.ndarray,
-    xs: list[float],
-    ys: list[float],
-    font: dict[str, Any],
+    trace: dict[str, Any], z: np.ndarray, shades: np.ndarray, xs: list[float], ys: list[float], font: dict[str, Any]
 ) -> Iterator[str]:
     gap = float(trace.get("xgap", 0)) / 2
     sharp = "" if gap else ' shape-rendering="crispEdges"'  # no hairlines between neighbours

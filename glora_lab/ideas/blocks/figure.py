@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import SEQUENTIAL, note, plain
+from glora_lab.drawing.theme import note, plain, small
+from glora_lab.drawing.traces import cells
 
 from .record import BlockGrid
 
 OUT_BLOCKS = "m, output block"
 IN_BLOCKS = "n, input block"
+LEGEND = "Frobenius norm"
 MOST_WRITTEN = 8  # blocks per side; in a finer grid only pointing at a block tells its numbers
 SIDE = 380  # pixels
 
@@ -23,22 +25,12 @@ def draw_block_grid(grid: BlockGrid, selected: tuple[int, int] | None = None) ->
 
     `selected` is a block (m, n) to outline.
     """
-    cells = {
-        "type": "heatmap",
-        "z": grid.norms.astype(np.float32),
-        "zmin": 0,
-        "zmax": largest_norm(grid),
-        "colorscale": SEQUENTIAL,
-        "colorbar": {"title": {"text": "Frobenius norm", "side": "right"}, "thickness": 10, "outlinewidth": 0},
-        "customdata": np.stack([grid.ranks, grid.energy], axis=-1),
-        "hovertemplate": _hover(grid),
-        "xgap": 2,
-        "ygap": 2,
-        **({"text": _lines_in_cells(grid), "texttemplate": "%{text}"} if grid.k <= MOST_WRITTEN else {}),
-    }
+    look: dict[str, Any] = {"customdata": np.stack([grid.ranks, grid.energy], axis=-1)}
+    look |= {"text": _lines_in_cells(grid), "texttemplate": "%{text}"} if grid.k <= MOST_WRITTEN else {}
+    bar = {"title": {"text": LEGEND, "side": "right"}}
     below = [note(0.0, -0.19, hybrid(grid), anchor=("left", "top"), size=12)] if grid.hybrid_r else []
     return draw(
-        [cells],
+        [cells(grid.norms.astype(np.float32), largest_norm(grid), _hover(grid), bar=bar, **look)],
         _title(grid),
         in_words(grid),
         height=SIDE + 120,
@@ -46,8 +38,7 @@ def draw_block_grid(grid: BlockGrid, selected: tuple[int, int] | None = None) ->
         notes=below,
         shapes=[] if selected is None else _outline(*selected),
         margin={"t": 76, "b": 84 if below else 52},
-        xaxis=_axis(IN_BLOCKS, grid.k, "y"),
-        yaxis=_axis(OUT_BLOCKS, grid.k, "x") | {"range": (grid.k - 0.5, -0.5)},
+        **block_axes(grid.k),
     )
 
 
@@ -63,8 +54,7 @@ def in_words(grid: BlockGrid) -> str:
 
 
 def _title(grid: BlockGrid) -> str:
-    compared = f"<br><span style='font-size:12px'>{beside(grid)}</span>" if grid.k > 1 else ""
-    return f"<b>{plain(grid.layer)}</b>: {finding(grid)}{compared}"
+    return f"<b>{plain(grid.layer)}</b>: {finding(grid)}{f'<br>{small(beside(grid), 12)}' if grid.k > 1 else ''}"
 
 
 def finding(grid: BlockGrid) -> str:
@@ -126,6 +116,9 @@ def _hover(grid: BlockGrid) -> str:
     return "m %{y}, n %{x}<br>norm %{z:.4g}" + rank + "<br>%{customdata[1]:.1%} of the energy<extra></extra>"
 
 
-def _axis(title: str, k: int, anchor: str) -> dict[str, Any]:
+def block_axes(k: int, axis: str = "") -> dict[str, Any]:
+    """Axes for a grid of blocks, m downwards; `axis` is their number, where they are not the first."""
     whole = {"showgrid": False, "zeroline": False, "ticks": "", "dtick": max(1, k // 8), "tick0": 0}
-    return {"title": {"text": title}, "anchor": anchor, "range": (-0.5, k - 0.5), **whole}
+    across = {"title": IN_BLOCKS, "anchor": f"y{axis}", "range": (-0.5, k - 0.5), **whole}
+    down = {"title": OUT_BLOCKS, "anchor": f"x{axis}", "range": (k - 0.5, -0.5), **whole}
+    return {f"xaxis{axis}": across, f"yaxis{axis}": down}

@@ -13,6 +13,7 @@ from glora_lab.drawing.theme import SEQUENTIAL
 
 from .figure import (
     IN_BLOCKS,
+    LEGEND,
     MOST_WRITTEN,
     OUT_BLOCKS,
     beside,
@@ -24,7 +25,6 @@ from .figure import (
 )
 from .record import BlockGrid
 
-LEGEND = "Frobenius norm"
 LEGEND_COLORS = 11
 DARK, BRIGHT = "#000000", "#FFFFFF"
 

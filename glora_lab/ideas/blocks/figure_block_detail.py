@@ -7,12 +7,11 @@ scale a young adapter's B would not be seen.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import DIVERGING, FROZEN, IN_AXIS, METHOD_COLORS, OUT_AXIS, note, plain
+from glora_lab.drawing.theme import DIVERGING, FROZEN, IN_AXIS, METHOD_COLORS, OUT_AXIS, note, plain, small
+from glora_lab.drawing.traces import BOX, Layout, heatmap, largest, on
 
 from .record import BlockDetail
 
@@ -26,13 +25,8 @@ SPECTRUM_ROW = (0.0, 0.92)
 def draw_block_detail(detail: BlockDetail) -> Picture:
     """B_mn (o, s), A_mnᵀ (s, i), their product (o, i) with the channels' own numbers, and the singular values."""
     panels = _panels(detail)
-    axes: dict[str, Any] = {
-        "xaxis4": {
-            "domain": COLUMNS["spectrum"],
-            "anchor": "y4",
-            "title": {"text": "singular values, in order"},
-            "dtick": 1,
-        },
+    axes: Layout = {
+        "xaxis4": {"domain": COLUMNS["spectrum"], "anchor": "y4", "title": "singular values, in order", "dtick": 1},
         "yaxis4": {"domain": SPECTRUM_ROW, "anchor": "x4", "rangemode": "tozero"},
     }
     for axis, panel in enumerate(panels, start=1):
@@ -62,7 +56,7 @@ def _in_words(detail: BlockDetail) -> str:
     return f"{where}; {_size(detail)}{general}. Singular values: {values}{more}{others}."
 
 
-def _panels(detail: BlockDetail) -> list[dict[str, Any]]:
+def _panels(detail: BlockDetail) -> list[Layout]:
     """B, Aᵀ and the block: values, what their axes count, and where they lie."""
     writes, reads, columns = detail.writes, detail.reads, range(detail.B.shape[1])
     block = "ΔW<sub>mn</sub>" if detail.scaling == 1 else f"ΔW<sub>mn</sub> = {detail.scaling:.3g} · B Aᵀ"
@@ -73,38 +67,28 @@ def _panels(detail: BlockDetail) -> list[dict[str, Any]]:
     ]
 
 
-def _heatmap(axis: int, panel: dict[str, Any]) -> dict[str, Any]:
+def _heatmap(axis: int, panel: Layout) -> Layout:
     values, (down, right) = panel["values"], _steps(panel["values"])
-    limit = _largest(values) or 1.0
-    return {
-        "type": "heatmap",
-        "z": np.where(values.any(), values, np.nan)[::down, ::right].astype(np.float32),  # all zero is drawn empty
-        "x": list(panel["x"][::right]),
-        "y": list(panel["y"][::down]),
-        "colorscale": DIVERGING,
-        "zmin": -limit,
-        "zmax": limit,
-        "zmid": 0,
-        "showscale": False,
-        "name": panel["name"],
-        "xaxis": f"x{axis}",
-        "yaxis": f"y{axis}",
-        "hovertemplate": "%{y}, %{x}<br>%{z:.4g}<extra>" + panel["name"] + "</extra>",
-    }
+    limit = largest(values) or 1.0
+    z = np.where(values.any(), values, np.nan)[::down, ::right].astype(np.float32)  # all zero is drawn empty
+    channels = {"x": list(panel["x"][::right]), "y": list(panel["y"][::down])}
+    colors = {"colorscale": DIVERGING, "zmin": -limit, "zmax": limit, "zmid": 0, "showscale": False}
+    hover = f"%{{y}}, %{{x}}<br>%{{z:.4g}}<extra>{panel['name']}</extra>"
+    return heatmap(z, hover, **channels, **colors, name=panel["name"], **on(axis))
 
 
-def _matrix_axes(axis: int, panel: dict[str, Any]) -> dict[str, Any]:
+def _matrix_axes(axis: int, panel: Layout) -> Layout:
     """Rows count downwards; the channels keep their numbers in the whole layer."""
     column, row = panel["at"]
     x, y = panel["x"], panel["y"]
-    box = {"showline": True, "mirror": True, "showgrid": False, "zeroline": False, "ticks": "", "tickformat": "d"}
+    box = {**BOX, "tickformat": "d"}
     across = {"domain": COLUMNS[column], "anchor": f"y{axis}", "range": (x[0] - 0.5, x[-1] + 0.5), **box}
     down = {"domain": ROWS[row], "anchor": f"x{axis}", "range": (y[-1] + 0.5, y[0] - 0.5), **box}
     if panel["at"] == ("B", "block"):
-        across |= {"title": {"text": "s"}, "dtick": _whole_ticks(x), "tick0": 0}
+        across |= {"title": "s", "dtick": _whole_ticks(x), "tick0": 0}
         down["title"] = {"text": OUT_AXIS}
     elif panel["at"] == ("block", "A"):
-        down |= {"title": {"text": "s"}, "dtick": _whole_ticks(y), "tick0": 0}
+        down |= {"title": "s", "dtick": _whole_ticks(y), "tick0": 0}
         across["showticklabels"] = False
     else:
         across["title"] = {"text": IN_AXIS}
@@ -116,38 +100,30 @@ def _whole_ticks(axis: range) -> int:
     return max(1, len(axis) // 4)
 
 
-def _spectrum(detail: BlockDetail) -> dict[str, Any]:
-    count = len(detail.singular_values)
-    return {
-        "type": "bar",
-        "x": list(range(1, count + 1)),
-        "y": detail.singular_values.astype(np.float32),
-        "marker": {"color": METHOD_COLORS["LoRA" if detail.k == 1 else "GraLoRA"]},
-        "width": [min(0.8, 0.2 * count)] * count,
-        "name": "spectrum",
-        "xaxis": "x4",
-        "yaxis": "y4",
-        "hovertemplate": "%{x}: %{y:.4g}<extra></extra>",
-    }
+def _spectrum(detail: BlockDetail) -> Layout:
+    count, color = len(detail.singular_values), METHOD_COLORS["LoRA" if detail.k == 1 else "GraLoRA"]
+    look = {"marker": {"color": color}, "width": [min(0.8, 0.2 * count)] * count, "name": "spectrum", **on(4)}
+    values = {"x": list(range(1, count + 1)), "y": detail.singular_values.astype(np.float32)}
+    return {"type": "bar", **values, "hovertemplate": "%{x}: %{y:.4g}<extra></extra>", **look}
 
 
-def _notes(detail: BlockDetail, panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _notes(detail: BlockDetail, panels: list[Layout]) -> list[Layout]:
     notes = []
     for panel in panels:
         column, row = COLUMNS[panel["at"][0]], ROWS[panel["at"][1]]
         down, right = _steps(panel["values"])
-        limit, thinned = _largest(panel["values"]), f", 1 in {max(down, right)} drawn" if max(down, right) > 1 else ""
+        limit, thinned = largest(panel["values"]), f", 1 in {max(down, right)} drawn" if max(down, right) > 1 else ""
         says = f"±{limit:.2g}{thinned}" if limit else "still zero"
-        text = f"<b>{panel['name']}</b> <span style='font-size:11px'>{says}</span>"
+        text = f"<b>{panel['name']}</b> {small(says)}"
         notes.append(note(column[0], row[1], text, anchor=("left", "bottom")))
         if not limit:
             notes.append(note(sum(column) / 2, sum(row) / 2, "zero", anchor=("center", "middle")))
-    few = f"<b>spectrum</b> <span style='font-size:11px'>{_others(detail)}</span>"
+    few = f"<b>spectrum</b> {small(_others(detail))}"
     notes.append(note(COLUMNS["spectrum"][0], SPECTRUM_ROW[1], few, anchor=("left", "bottom")))
     return notes
 
 
-def _general_line(detail: BlockDetail) -> list[dict[str, Any]]:
+def _general_line(detail: BlockDetail) -> list[Layout]:
     """Between the block's own columns and those of a hybrid's LoRA, in both factors."""
     if not detail.hybrid_r:
         return []
@@ -160,8 +136,8 @@ def _general_line(detail: BlockDetail) -> list[dict[str, Any]]:
 def _title(detail: BlockDetail) -> str:
     size = _size(detail) if detail.norm else "zero, nothing has changed yet"
     general = f"; {_general(detail)}" if detail.hybrid_r else ""
-    below = f"<br><span style='font-size:12px'>{_channels(detail)}{general}</span>"
-    return f"<b>{plain(detail.layer)}</b>, block m {detail.m}, n {detail.n}: {size}{below}"
+    below = small(f"{_channels(detail)}{general}", 12)
+    return f"<b>{plain(detail.layer)}</b>, block m {detail.m}, n {detail.n}: {size}<br>{below}"
 
 
 def _size(detail: BlockDetail) -> str:
@@ -188,7 +164,3 @@ def _others(detail: BlockDetail) -> str:
 def _steps(values: np.ndarray) -> tuple[int, int]:
     rows, columns = values.shape
     return -(-rows // MOST_CELLS), -(-columns // MOST_CELLS)
-
-
-def _largest(values: np.ndarray) -> float:
-    return float(np.abs(values).max(initial=0.0))

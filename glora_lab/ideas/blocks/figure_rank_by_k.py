@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import METHOD_COLORS, RIGHT, number
+from glora_lab.drawing.theme import METHOD_COLORS, RIGHT, number, small
+from glora_lab.drawing.traces import Layout, bars
 
 from .record import BlockGrid, RankAtK
 
@@ -13,37 +14,29 @@ from .record import BlockGrid, RankAtK
 @draws(RankAtK)
 def draw_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> Picture:
     """Bars of the rank of ΔW at each k; a line where the layer of `grid` is."""
-    ks = [str(row.k) for row in rows]
-    bars = {
-        "type": "bar",
-        "x": ks,
-        "y": [row.rank for row in rows],
-        "text": [str(row.rank) for row in rows],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "marker": {"color": [METHOD_COLORS["LoRA" if row.k == 1 else "GraLoRA"] for row in rows]},
-        "width": [min(0.8, 0.2 * len(rows))] * len(rows),
-        "name": "random values",
-        "hovertemplate": "k %{x}: rank %{y}<extra></extra>",
-    }
+    ks, ranks = [str(row.k) for row in rows], [row.rank for row in rows]
+    colors = [METHOD_COLORS["LoRA" if row.k == 1 else "GraLoRA"] for row in rows]
+    widths = [min(0.8, 0.2 * len(rows))] * len(rows)
+    look: Layout = {"text": list(map(str, ranks)), "width": widths, "name": "random values"}
+    known = grid is not None and grid.rank is not None
     here = {
         "type": "scatter",
         "mode": "markers",
-        "x": [] if grid is None or grid.rank is None else [str(grid.k)],
-        "y": [] if grid is None or grid.rank is None else [grid.rank],
+        "x": [str(grid.k)] if grid and known else [],
+        "y": [grid.rank] if grid and known else [],
         "marker": {"symbol": "line-ew", "size": 44, "line": {"color": RIGHT, "width": 5}},
         "name": "the layer that is shown",
         "hovertemplate": "the layer that is shown: rank %{y}<extra></extra>",
     }
     return draw(
-        [bars, here],
-        f"Rank of ΔW over k: {_rank_finding(rows)}<br><span style='font-size:12px'>{_params(rows)}</span>",
+        [bars(ks, ranks, colors, "k %{x}: rank %{y}<extra></extra>", **look), here],
+        f"Rank of ΔW over k: {' / '.join(map(str, ranks))}<br>{small(_params(rows), 12)}",
         _in_words(rows, grid),
         height=400,
         legend={"y": 1.06},
         margin={"t": 104, "b": 48},
-        xaxis={"type": "category", "title": {"text": "k, blocks per side"}, "showgrid": False},
-        yaxis={"title": {"text": "rank of ΔW"}, "rangemode": "tozero"},
+        xaxis={"type": "category", "title": "k, blocks per side", "showgrid": False},
+        yaxis={"title": "rank of ΔW", "rangemode": "tozero"},
     )
 
 
@@ -52,10 +45,6 @@ def _in_words(rows: Sequence[RankAtK], grid: BlockGrid | None) -> str:
     pairs = ", ".join(f"{row.rank} at k {row.k}" for row in rows)
     here = f" The layer that is shown has rank {grid.rank} at k {grid.k}." if grid and grid.rank is not None else ""
     return f"With random values the rank of ΔW is {pairs}. {_params(rows)}.{here}"
-
-
-def _rank_finding(rows: Sequence[RankAtK]) -> str:
-    return " / ".join(str(row.rank) for row in rows)
 
 
 def _params(rows: Sequence[RankAtK]) -> str:

@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import listed, number, path_color, plain, struck
+from glora_lab.drawing.theme import ending, listed, number, path_color, plain, struck
+from glora_lab.drawing.traces import Layout, on
 
 from .record import PathBudget
 
@@ -22,6 +23,7 @@ MOST_LAYERS = 12  # more than these and the lower bars are kinds of layers
 LONGEST_NAME = 34
 NARROW = 0.12  # of the longest bar: a share below it is too narrow for its text, the legend names it
 HEAD, ROW, GAP, FOOT, TOP = 30, 24, 48, 52, 78  # pixels
+BETWEEN = 0.04  # of the width, between columns
 
 Groups = dict[str, dict[str, int]]
 Budgets: TypeAlias = PathBudget | Sequence[PathBudget] | Mapping[str, PathBudget]
@@ -110,63 +112,47 @@ def _groups(budgets: Sequence[PathBudget]) -> list[Groups]:
     if all(len(budget.by_layer()) <= MOST_LAYERS for budget in budgets):
         words = [name.split(".")[:-1] for budget in budgets for name in budget.by_layer()]
         shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, zip(*words, strict=False)))
-        return [
-            {_short(".".join(name.split(".")[shared:])): paths for name, paths in budget.by_layer_and_path().items()}
+        found = [
+            {".".join(name.split(".")[shared:]): paths for name, paths in budget.by_layer_and_path().items()}
             for budget in budgets
         ]
-    kinds = PathBudget(tuple(row for budget in budgets for row in budget.rows)).kinds()
-    return [_by_kind(budget, kinds) for budget in budgets]
+    else:
+        kinds = PathBudget(tuple(row for budget in budgets for row in budget.rows)).kinds()
+        found = [_by_kind(budget, kinds) for budget in budgets]
+    return [{ending(name, LONGEST_NAME): paths for name, paths in group.items()} for group in found]
 
 
 def _by_kind(budget: PathBudget, kinds: Mapping[str, str]) -> Groups:
     members = Counter(kinds[layer] for layer in budget.by_layer())
-    return {_short(f"{kind} ×{members[kind]}"): paths for kind, paths in budget.by_kind_and_path(kinds).items()}
+    return {f"{kind} ×{members[kind]}": paths for kind, paths in budget.by_kind_and_path(kinds).items()}
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :]
-
-
-def _bars(path: str, budgets: Sequence[PathBudget], groups: Sequence[Groups]) -> list[dict[str, Any]]:
+def _bars(path: str, budgets: Sequence[PathBudget], groups: Sequence[Groups]) -> list[Layout]:
     """One path: its share of every budget's total, and its share of every row of every column."""
     sums = [budget.by_path().get(path, 0) for budget in budgets]
-    inert = any(path in budget.inert() for budget in budgets)
-    if not any(sums) and not inert:
+    if not any(sums) and not any(path in budget.inert() for budget in budgets):
         return []
     modes = {row.mode for budget in budgets for row in budget.rows if row.path == path}
     name = plain(f"{path} {modes.pop()}" if len(modes) == 1 else path)
-    look: dict[str, Any] = {"color": path_color(path), "line": {"width": 0}}
+    look: Layout = {"color": path_color(path), "line": {"width": 0}}
     if not any(sums):
         name = f"{struck(name)} inert, 0"
         look["pattern"] = {"shape": "x", "size": 5, "fillmode": "overlay", "fgopacity": 1}
-    hover = f"{name}: %{{x:,}}<br>%{{y}}<extra></extra>"
     common = {"type": "bar", "orientation": "h", "marker": look, "name": name, "legendgroup": path}
-    common["hovertemplate"] = hover
+    common["hovertemplate"] = f"{name}: %{{x:,}}<br>%{{y}}<extra></extra>"
     widest = max(budget.total for budget in budgets)
-    total = {
-        "x": sums,
-        "y": _names(budgets),
-        "text": [f"{path} {number(count)}" if count > NARROW * widest else "" for count in sums],
-        "textposition": "inside",
-        "insidetextanchor": "middle",
-        "textangle": 0,
-        "textfont": {"color": "#FFFFFF"},
-    }
+    text = [f"{path} {number(count)}" if count > NARROW * widest else "" for count in sums]
+    inside = {"textposition": "inside", "insidetextanchor": "middle", "textangle": 0, "textfont": {"color": "#FFFFFF"}}
+    total = {"x": sums, "y": _names(budgets), "text": text, **inside}
     columns = [
-        {
-            "x": [paths.get(path, 0) for paths in group.values()],
-            "y": list(group),
-            "xaxis": f"x{n + 2}",
-            "yaxis": f"y{n + 2}",
-            "showlegend": False,
-        }
-        for n, group in enumerate(groups)
+        {"x": [paths.get(path, 0) for paths in group.values()], "y": list(group), **on(n), "showlegend": False}
+        for n, group in enumerate(groups, start=2)
         if any(paths.get(path) for paths in group.values())
     ]
-    return [{**common, **bars} for bars in (total, *columns)]
+    return [{**common, **one} for one in (total, *columns)]
 
 
-def _sums(budgets: Sequence[PathBudget], groups: Sequence[Groups]) -> list[dict[str, Any]]:
+def _sums(budgets: Sequence[PathBudget], groups: Sequence[Groups]) -> list[Layout]:
     """At the end of each bar its sum, and beside a total what is inert there."""
     notes = []
     for n, (name, budget) in enumerate(zip(_names(budgets), budgets, strict=True)):
@@ -182,31 +168,20 @@ def _sums(budgets: Sequence[PathBudget], groups: Sequence[Groups]) -> list[dict[
 
 def _axes(
     budgets: Sequence[PathBudget], groups: Sequence[Groups], labels: list[str], upper: float, lower: float
-) -> dict[str, Any]:
+) -> Layout:
     """The totals across the figure's width; under them the columns, which share one scale."""
-    rows = {"autorange": "reversed", "type": "category", "showgrid": False, "ticks": ""}
+    rows = {"type": "category", "showgrid": False, "ticks": ""}
     room = 1.45 * max((budget.total for budget in budgets), default=0) or 1
-    bars: dict[str, Any] = {"showgrid": False, "showticklabels": False, "ticks": "", "range": (0, room)}
-    axes = {"xaxis": bars, "yaxis": {"domain": (1 - upper, 1), **rows}}
+    across: Layout = {"showgrid": False, "showticklabels": False, "ticks": "", "range": (0, room)}
+    axes = {"xaxis": across, "yaxis": {"domain": (1 - upper, 1), "autorange": "reversed", **rows}}
     first = next((n for n, budget in enumerate(budgets) if budget.total), 0)  # an empty column shows nothing
     longest = max((sum(paths.values()) for group in groups for paths in group.values()), default=0) or 1
-    between = 0.04
-    width = (1 + between) / max(len(budgets), 1) - between
+    width = (1 + BETWEEN) / max(len(budgets), 1) - BETWEEN
+    order = {"categoryorder": "array", "categoryarray": labels, "range": (len(labels) - 0.5, -0.5)}
     for n, budget in enumerate(budgets):
-        axes[f"xaxis{n + 2}"] = {
-            "domain": (n * (width + between), min(n * (width + between) + width, 1)),
-            "anchor": f"y{n + 2}",
-            "range": (0, 1.28 * longest),
-            "nticks": 5,
-            "title": {"text": f"{plain(budget.method)}, parameters"},
-        }
-        axes[f"yaxis{n + 2}"] = {
-            "domain": (0, lower),
-            "anchor": f"x{n + 2}",
-            "categoryorder": "array",
-            "categoryarray": labels,
-            "range": (len(labels) - 0.5, -0.5),
-            "showticklabels": n == first,
-            **{key: value for key, value in rows.items() if key != "autorange"},
-        }
+        left = n * (width + BETWEEN)
+        x = {"domain": (left, min(left + width, 1)), "anchor": f"y{n + 2}", "range": (0, 1.28 * longest), "nticks": 5}
+        y = {"domain": (0, lower), "anchor": f"x{n + 2}", "showticklabels": n == first}
+        axes[f"xaxis{n + 2}"] = {**x, "title": f"{plain(budget.method)}, parameters"}
+        axes[f"yaxis{n + 2}"] = {**y, **order, **rows}
     return axes

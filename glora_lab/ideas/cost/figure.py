@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import listed, note, number, path_color, plain
+from glora_lab.drawing.theme import listed, method_color, note, number, plain
+from glora_lab.drawing.traces import SIDEWAYS, Layout, bars, on
 
 from .record import Cost, CostReport
 
@@ -19,7 +20,6 @@ COLUMNS, BETWEEN = 3, 0.03
 ROW, HEAD, TOP, FOOT = 22, 46, 64, 24  # pixels
 ROOM = 1.42  # of the longest bar, for what stands at its end
 LONGEST_NAME = 26
-Layout = dict[str, Any]
 
 
 def _bytes(count: float) -> str:
@@ -125,34 +125,19 @@ def _title(report: CostReport, to: str) -> str:
 
 
 def _bars(report: CostReport, kind: str, to: str, n: int) -> Layout:
-    ratios, words = report.ratio(to), PANELS[kind][2]
-    values = [getattr(row, kind) for row in report.rows]
+    ratios, words, rows = report.ratio(to), PANELS[kind][2], report.rows
+    values = [getattr(row, kind) for row in rows]
     said = [words(value) for value in values]
-    stock = [row.method.startswith("stock ") for row in report.rows]
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "x": values,
-        "y": list(range(len(values))),
-        "name": PANELS[kind][0],
-        "marker": {
-            "color": [path_color(row.method.removeprefix("stock ")) for row in report.rows],
-            "line": {"width": 0},
-            "pattern": {"shape": ["/" if one else "" for one in stock], "size": 6, "solidity": 0.45},
-        },
-        "text": [
-            f"<b>{value}</b>" if row.name == to else _multiple(row, kind, ratios[row.name][kind])
-            for row, value in zip(report.rows, said, strict=True)
-        ],
-        "textposition": "outside",
-        "textangle": 0,
-        "cliponaxis": False,
-        "customdata": [[plain(row.name), value] for row, value in zip(report.rows, said, strict=True)],
-        "hovertemplate": "%{customdata[0]}: %{customdata[1]}<extra></extra>",
-        "showlegend": False,
-        "xaxis": f"x{n}",
-        "yaxis": f"y{n}",
-    }
+    text = [
+        f"<b>{value}</b>" if row.name == to else _multiple(row, kind, ratios[row.name][kind])
+        for row, value in zip(rows, said, strict=True)
+    ]
+    hatched = ["/" if row.method.startswith("stock ") else "" for row in rows]
+    marker = {"line": {"width": 0}, "pattern": {"shape": hatched, "size": 6, "solidity": 0.45}}
+    names: Layout = {"customdata": [[plain(row.name), value] for row, value in zip(rows, said, strict=True)]}
+    names |= {"name": PANELS[kind][0], "text": text, "showlegend": False}
+    hover, colors = "%{customdata[0]}: %{customdata[1]}<extra></extra>", [method_color(row.method) for row in rows]
+    return bars(values, list(range(len(values))), colors, hover, marker=marker, **SIDEWAYS, **names, **on(n))
 
 
 def _multiple(row: Cost, kind: str, ratio: float) -> str:
@@ -170,15 +155,11 @@ def _axes(report: CostReport, kind: str, n: int, x: tuple[float, float], y: tupl
     count = len(report.rows)
     longest = max(getattr(row, kind) for row in report.rows) or 1
     bare = {"showgrid": False, "ticks": "", "showticklabels": False}
-    names = {
-        "tickmode": "array",
-        "tickvals": list(range(count)),
-        "ticktext": [plain(_short(row.name)) for row in report.rows],
-        "showticklabels": x[0] == 0,
-    }
+    names = [plain(_short(row.name)) for row in report.rows]
+    ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": names, "showticklabels": x[0] == 0}
     return {
         f"xaxis{n}": {"domain": x, "anchor": f"y{n}", "range": (0, ROOM * longest), **bare},
-        f"yaxis{n}": {"domain": y, "anchor": f"x{n}", "range": (count - 0.5, -0.5), **bare, **names},
+        f"yaxis{n}": {"domain": y, "anchor": f"x{n}", "range": (count - 0.5, -0.5), **bare, **ticks},
     }
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import LINE, dashes, listed, path_color, plain
+from glora_lab.drawing.theme import LINE, by_name, dashes, listed, method_color, plain
+from glora_lab.drawing.traces import Layout, bars, dashed, line
 
 from .record import Descent, StableStep
 
@@ -28,16 +29,15 @@ def draw_descent(descents: Descent | Mapping[str, Descent]) -> Picture:
     shown = [_shown(descent.losses, CEILING * first) for descent in named.values()]
     drawn = zip(named.items(), shown, dashes(descent.method for descent in named.values()), strict=True)
     lines = [_line(name, descent, losses, dash) for (name, descent), losses, dash in drawn]
-    start = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": first, "y1": first}
     return draw(
         lines,
         _descent_title(named),
         _descents_in_words(named),
         height=340,
-        shapes=[start | {"line": {"color": LINE, "width": 1.5, "dash": "dash"}}],
+        shapes=[dashed(LINE, xref="paper", x0=0, x1=1, y0=first, y1=first)],
         margin={"t": 84},
-        xaxis={"title": {"text": "step"}},
-        yaxis={"title": {"text": "loss on the batch"}, "type": "log", "dtick": 1, "exponentformat": "power"},
+        xaxis={"title": "step"},
+        yaxis={"title": "loss on the batch", "type": "log", "dtick": 1, "exponentformat": "power"},
     )
 
 
@@ -59,24 +59,16 @@ def draw_stable_step(steps: StableStep | Mapping[str, StableStep]) -> Picture:
     """
     named = _named(steps, StableStep, "steps")
     ratios = _ratios(named)
-    bars = {
-        "type": "bar",
-        "orientation": "h",
-        "x": [step.largest for step in named.values()],
-        "y": [plain(name) for name in named],
-        "text": [f"{step.largest:.2g} (×{ratios[name]:.2f})" for name, step in named.items()],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "marker": {"color": [path_color(step.method.removeprefix("stock ")) for step in named.values()]},
-        "hovertemplate": "%{y}: %{x:.3g}<extra></extra>",
-    }
+    rates, names = [step.largest for step in named.values()], [plain(name) for name in named]
+    text = [f"{step.largest:.2g} (×{ratios[name]:.2f})" for name, step in named.items()]
+    colors = [method_color(step.method) for step in named.values()]
     return draw(
-        [bars],
+        [bars(rates, names, colors, "%{y}: %{x:.3g}<extra></extra>", orientation="h", text=text)],
         _step_title(named, ratios),
         _steps_in_words(named, ratios),
         height=110 + 44 * len(named),
         margin={"t": 48, "l": 120, "r": 120},
-        xaxis={"title": {"text": "largest stable learning rate"}, "rangemode": "tozero", "exponentformat": "power"},
+        xaxis={"title": "largest stable learning rate", "rangemode": "tozero", "exponentformat": "power"},
         yaxis={"autorange": "reversed", "ticks": ""},
     )
 
@@ -90,7 +82,7 @@ def _steps_in_words(named: Mapping[str, StableStep], ratios: Mapping[str, float]
 
 
 def _named(given: Any, kind: type, argument: str) -> dict[str, Any]:
-    named = {str(given.method): given} if isinstance(given, kind) else dict(given)  # type: ignore[attr-defined]
+    named = by_name(given, kind, str(getattr(given, "method", "")))
     if not named:
         raise ValueError(f"`{argument}` (={named}) must be at least one")
     return named
@@ -101,16 +93,9 @@ def _shown(losses: np.ndarray, ceiling: float) -> np.ndarray:
     return np.where(np.isfinite(losses) & (losses < ceiling), losses, np.nan)
 
 
-def _line(name: str, descent: Descent, losses: np.ndarray, dash: str) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "x": np.arange(len(losses)),
-        "y": losses,
-        "mode": "lines",
-        "name": f"{plain(name)}, learning rate {descent.lr:.2g}",
-        "line": {"color": path_color(descent.method.removeprefix("stock ")), "width": 2, "dash": dash},
-        "hovertemplate": "step %{x}: %{y:.4g}<extra>" + plain(name) + "</extra>",
-    }
+def _line(name: str, descent: Descent, losses: np.ndarray, dash: str) -> Layout:
+    drawn = line(np.arange(len(losses)), losses, name, method_color(descent.method), "step %{x}: %{y:.4g}", dash=dash)
+    return drawn | {"name": f"{drawn['name']}, learning rate {descent.lr:.2g}"}
 
 
 def _end(descent: Descent) -> str:

@@ -13,9 +13,10 @@ from typing import TypeAlias
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import IN_AXIS, LINE, dashes, listed, note, path_color, plain
+from glora_lab.drawing.theme import IN_AXIS, LINE, by_name, dashes, listed, method_color, note, path_color, plain, small
+from glora_lab.drawing.traces import Layout, dashed, line
 
-from .figure_heatmaps import MOST_NAMED, Layout, axes_of, heatmap, marks, outlines, scale
+from .figure_heatmaps import MOST_NAMED, axes_of, gradient, marks, outlines, scale
 from .record import LIMIT, GradientReport
 
 FULL = "full fine-tuning"
@@ -39,13 +40,13 @@ def draw_gradient_report(reports: Reports, *, limit: float = LIMIT) -> Picture:
     first = next(iter(named.values()))
     panels = {FULL: first.full} | {name: r.factor * r.effective for name, r in named.items()}
     top = max(float(np.abs(values).max(initial=0.0)) for values in panels.values()) or 1.0
-    colors = {FULL: path_color(FULL)} | {name: _color(report) for name, report in named.items()}
+    colors = {FULL: path_color(FULL)} | {name: method_color(report.method) for name, report in named.items()}
     count = len(panels)
     axes: Layout = {}
     traces, shapes, notes = [], [], []
     for n, (name, values) in enumerate(panels.items(), start=1):
         domain = ((n - 1 + 0.04) / count, (n - 0.04) / count)
-        traces.append(heatmap(values, top, n, name))
+        traces.append(gradient(values, top, n, name))
         axes |= axes_of(values.shape, n, domain)
         notes += [_heading(name, named.get(name), sum(domain) / 2, colors[name]), *marks(first, n)]
         shapes += outlines(named[name], n, colors[name], limit) if name in named else []
@@ -56,12 +57,12 @@ def draw_gradient_report(reports: Reports, *, limit: float = LIMIT) -> Picture:
         _in_words(named, limit),
         height=632,
         notes=notes,
-        shapes=[*shapes, _limit(len(first.deviation), limit)],
+        shapes=[*shapes, dashed(LINE, x0=-0.5, x1=len(first.deviation) - 0.5, y0=limit, y1=limit)],
         coloraxis=scale(top),
         legend={"y": BOTTOM[1] + 0.01},
         margin={"t": 116, "r": 76},
-        xaxis={"domain": (0, 1), "anchor": "y", "title": {"text": IN_AXIS}, "showgrid": False},
-        yaxis={"domain": BOTTOM, "anchor": "x", "title": {"text": "deviation"}, "type": "log", "dtick": 1},
+        xaxis={"domain": (0, 1), "anchor": "y", "title": IN_AXIS, "showgrid": False},
+        yaxis={"domain": BOTTOM, "anchor": "x", "title": "deviation", "type": "log", "dtick": 1},
         **axes,
     )
 
@@ -81,12 +82,8 @@ def _words(name: str, report: GradientReport, limit: float) -> str:
     return f"{report.deviating(limit):.0%} of the input channels with {name}{grid}"
 
 
-def _color(report: GradientReport) -> str:
-    return path_color(report.method.removeprefix("stock "))
-
-
 def _named(reports: Reports) -> dict[str, GradientReport]:
-    named = {reports.method: reports} if isinstance(reports, GradientReport) else dict(reports)
+    named = by_name(reports, GradientReport, getattr(reports, "method", ""))
     shapes = {report.full.shape for report in named.values()}
     if len(shapes) != 1:
         raise ValueError(f"`reports` (={list(named)}) must be at least one, all of a layer of one shape")
@@ -101,7 +98,7 @@ def _title(named: Mapping[str, GradientReport], limit: float) -> str:
         for what, (name, report) in zip(of, named.items(), strict=True)
     )
     where = f"<b>{plain(first.layer)}</b>: {_channels(first)}. Off: by more than {limit:.3g} times"
-    return f"The gradient is off for {shares}<br><span style='font-size:13px'>{where}</span>"
+    return f"The gradient is off for {shares}<br>{small(where, 13)}"
 
 
 def _channels(report: GradientReport) -> str:
@@ -119,28 +116,15 @@ def _channels(report: GradientReport) -> str:
 
 def _heading(name: str, report: GradientReport | None, x: float, color: str) -> Layout:
     says = "∂L/∂W" if report is None else f"J Jᵀ ∂L/∂W{'' if report.factor == 1 else f' × {report.factor:.2g}'}"
-    return note(x, 1.05, f"<b>{plain(name)}</b><br><span style='font-size:11px'>{says}</span>", color, size=14)
+    return note(x, 1.05, f"<b>{plain(name)}</b><br>{small(says)}", color, size=14)
 
 
 def _lines(named: Mapping[str, GradientReport], colors: Mapping[str, str]) -> list[Layout]:
-    """One line a report, in its method's colour; several of one method differ in their dashes."""
-    drawn = zip(named.items(), dashes(report.method for report in named.values()), strict=True)
-    return [_line(name, report, colors[name], dash) for (name, report), dash in drawn]
-
-
-def _line(name: str, report: GradientReport, color: str, dash: str) -> Layout:
-    return {
-        "type": "scatter",
-        "x": np.arange(len(report.deviation)),
-        "y": report.deviation.astype(np.float32),
-        "mode": "lines",
-        "name": plain(name),
-        "line": {"color": color, "width": 1.5, "dash": dash},
-        "hovertemplate": "i %{x}: %{y:.3g} times off<extra>" + plain(name) + "</extra>",
-    }
-
-
-def _limit(channels: int, limit: float) -> Layout:
-    """A dashed line where deviating begins."""
-    line = {"color": LINE, "width": 1.5, "dash": "dash"}
-    return {"type": "line", "x0": -0.5, "x1": channels - 0.5, "y0": limit, "y1": limit, "line": line}
+    """The deviation of each, in its method's colour; several of one method differ in their dashes."""
+    hover, width = "i %{x}: %{y:.3g} times off", 1.5
+    drawn = [(name, np.arange(len(one.deviation)), one.deviation.astype(np.float32)) for name, one in named.items()]
+    styles = dashes(report.method for report in named.values())
+    return [
+        line(x, y, name, colors[name], hover, dash=dash, width=width)
+        for (name, x, y), dash in zip(drawn, styles, strict=True)
+    ]

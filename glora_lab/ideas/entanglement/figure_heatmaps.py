@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from glora_lab.drawing.theme import IN_AXIS, OUT_AXIS, SEQUENTIAL, TEXT, note, plain
+from glora_lab.drawing.theme import SEQUENTIAL, TEXT, note, plain
+from glora_lab.drawing.traces import COLOR_BAR, Layout, heatmap, matrix_axes, on, one_in
 
 from .record import GradientReport
 
@@ -15,39 +14,22 @@ DECADES = 4  # what is drawn below the largest value
 TOP = (0.46, 1.0)  # where the heatmaps stand in the figure
 MOST_NAMED = 3
 OUTLIER_MARK, STRONGEST_MARK = "▼", "▽"
-Layout = dict[str, Any]
 
 
-def heatmap(values: np.ndarray, top: float, n: int, name: str) -> Layout:
+def gradient(values: np.ndarray, top: float, n: int, name: str) -> Layout:
     """Sizes as powers of ten, relative to nothing: what is below the scale is drawn as its end."""
-    step = _step(values.shape)
-    sizes = _largest_of(np.abs(values), step)
-    return {
-        "type": "heatmap",
-        "z": np.log10(np.maximum(sizes, top / 10**DECADES)).astype(np.float32),
-        "dx": step,
-        "dy": step,
-        "x0": (step - 1) / 2,
-        "y0": (step - 1) / 2,
-        "name": name,
-        "coloraxis": "coloraxis",
-        "xaxis": f"x{n + 1}",
-        "yaxis": f"y{n + 1}",
-        "hovertemplate": "o %{y}, i %{x}<br>10^%{z:.2f}<extra>" + plain(name) + "</extra>",
-    }
+    step = one_in(values.shape, MOST_CELLS)
+    z = np.log10(np.maximum(_largest_of(np.abs(values), step), top / 10**DECADES)).astype(np.float32)
+    place = {"dx": step, "dy": step, "x0": (step - 1) / 2, "y0": (step - 1) / 2, **on(n + 1)}
+    hover = f"o %{{y}}, i %{{x}}<br>10^%{{z:.2f}}<extra>{plain(name)}</extra>"
+    return heatmap(z, hover, name=name, coloraxis="coloraxis", **place)
 
 
 def axes_of(shape: tuple[int, ...], n: int, domain: tuple[float, float]) -> Layout:
     """The axes of the n-th heatmap, beside the one before."""
-    step = _step(shape)
+    step = one_in(shape, MOST_CELLS)
     coarse = f" (largest of {step}×{step})" if step > 1 else ""
-    box = {"showline": True, "mirror": True, "showgrid": False, "zeroline": False, "ticks": ""}
-    x = {"domain": domain, "anchor": f"y{n + 1}", "title": {"text": IN_AXIS + coarse}, **box}
-    y = {"domain": TOP, "anchor": f"x{n + 1}", "showticklabels": n == 1, **box}
-    x["range"], y["range"] = (-0.5, shape[1] - 0.5), (shape[0] - 0.5, -0.5)  # o counts downwards, as a matrix
-    if n == 1:
-        y["title"] = {"text": OUT_AXIS}
-    return {f"xaxis{n + 1}": x, f"yaxis{n + 1}": y}
+    return matrix_axes(n + 1, shape, domain, TOP, first=n == 1, says=coarse)
 
 
 def marks(report: GradientReport, n: int) -> list[Layout]:
@@ -62,15 +44,10 @@ def outlines(report: GradientReport, n: int, color: str, limit: float) -> list[L
     """A frame around each block that deviates."""
     k = len(report.block_deviation)
     o, i = (size / k for size in report.full.shape)
+    frame = {"type": "rect", "xref": f"x{n + 1}", "yref": f"y{n + 1}", "line": {"color": color, "width": 2.5}}
     return [
-        {
-            "type": "rect",
-            "xref": f"x{n + 1}",
-            "yref": f"y{n + 1}",
-            **{"x0": col * i - 0.5, "x1": (col + 1) * i - 0.5, "y0": row * o - 0.5, "y1": (row + 1) * o - 0.5},
-            "line": {"color": color, "width": 2.5},
-        }
-        for row, col in report.contaminated(limit)
+        frame | {"x0": n * i - 0.5, "x1": (n + 1) * i - 0.5, "y0": m * o - 0.5, "y1": (m + 1) * o - 0.5}
+        for m, n in report.contaminated(limit)
     ]
 
 
@@ -78,19 +55,9 @@ def scale(top: float) -> Layout:
     """The colours that all heatmaps share, up to `top`."""
     high = float(np.log10(top))
     ticks = [high - decade for decade in range(DECADES, -1, -1)]
-    bar = {
-        "thickness": 10,
-        "outlinewidth": 0,
-        "y": sum(TOP) / 2,
-        "len": TOP[1] - TOP[0],
-        "tickvals": ticks,
-        "ticktext": [f"≤ {10 ** ticks[0]:.1g}", *(f"{10**tick:.1g}" for tick in ticks[1:])],
-    }
+    said = [f"≤ {10 ** ticks[0]:.1g}", *(f"{10**tick:.1g}" for tick in ticks[1:])]
+    bar = {**COLOR_BAR, "y": sum(TOP) / 2, "len": TOP[1] - TOP[0], "tickvals": ticks, "ticktext": said}
     return {"colorscale": SEQUENTIAL, "cmin": high - DECADES, "cmax": high, "colorbar": bar}
-
-
-def _step(shape: tuple[int, ...]) -> int:
-    return -(-max(shape) // MOST_CELLS)
 
 
 def _largest_of(sizes: np.ndarray, step: int) -> np.ndarray:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil, floor, isfinite, log10
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import FROZEN, METHOD_COLORS, RUN_COLORS, WRONG, listed, plain
+from glora_lab.drawing.theme import FROZEN, METHOD_COLORS, RUN_COLORS, WRONG, by_name, listed, plain
+from glora_lab.drawing.traces import Layout, bars, on
 
 from .record import OURS, STOCK, MergeReport
 
@@ -22,7 +23,6 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "pentagon")
 WHOLE = 1e-9  # where zero is drawn when nothing drifts; else one power of ten below what does
 MOST_MARKED = 12  # cycles
 LEFT, RIGHT_SIDE = (0.0, 0.6), (0.72, 1.0)
-Layout = dict[str, Any]
 Reports: TypeAlias = MergeReport | Mapping[str, MergeReport]
 
 
@@ -49,14 +49,10 @@ def draw_merge_report(reports: Reports) -> Picture:
         height=400,
         margin={"t": 104 if len(named) > 1 else 80, "b": 56},
         legend={"y": 1.02},
-        xaxis={"domain": LEFT, "title": {"text": "cycles of merging and unmerging"}, "rangemode": "tozero"},
+        xaxis={"domain": LEFT, "title": "cycles of merging and unmerging", "rangemode": "tozero"},
         yaxis=_drift_axis(named, low, len(lost)),
         xaxis2={"domain": RIGHT_SIDE, "anchor": "y2", "showgrid": False},
-        yaxis2={
-            "anchor": "x2",
-            "rangemode": "tozero",
-            "title": {"text": "output error ÷ adapter's effect"},
-        },
+        yaxis2={"anchor": "x2", "rangemode": "tozero", "title": "output error ÷ adapter's effect"},
         barmode="group",
     )
 
@@ -90,7 +86,7 @@ def _drift_axis(named: Mapping[str, MergeReport], low: float, crosses: int) -> L
         "range": (bottom - 0.3, top + 0.3),
         "tickvals": [low, *(10.0**exponent for exponent in exponents)],
         "ticktext": ["0", *("1" if exponent == 0 else f"10<sup>{exponent}</sup>" for exponent in exponents)],
-        "title": {"text": "drift of weight and bias"},
+        "title": "drift of weight and bias",
     }
 
 
@@ -110,19 +106,23 @@ def _line(
 ) -> Layout:
     """The drift over the cycles, as far as it is a number."""
     drift = named[name].drift(by)[: named[name].lost_at(by)]
+    mode = "lines+markers" if len(drift) <= MOST_MARKED else "lines"
+    look = {"marker": {"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 7}, "mode": mode, "cliponaxis": False}
     return {
         "type": "scatter",
         "x": np.arange(len(drift)),
         "y": np.maximum(drift, low),
         "customdata": drift,
-        "mode": "lines+markers" if len(drift) <= MOST_MARKED else "lines",
-        "name": _label(named, name, by),
-        "legendgroup": f"{name} {by}",
-        "cliponaxis": False,
         "line": {"color": colors[name, by], "width": 4 if by == OURS else 2, "dash": "solid" if by == OURS else "dot"},
-        "marker": {"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 7},
-        "hovertemplate": "after %{x} cycles: %{customdata:.3g}<extra>" + _label(named, name, by) + "</extra>",
+        "hovertemplate": f"after %{{x}} cycles: %{{customdata:.3g}}<extra>{_label(named, name, by)}</extra>",
+        **look,
+        **_grouped(named, name, by),
     }
+
+
+def _grouped(named: Mapping[str, MergeReport], name: str, by: str) -> Layout:
+    """What goes on and off together at a click on the legend."""
+    return {"name": _label(named, name, by), "legendgroup": f"{name} {by}"}
 
 
 def _one_legend_for_exact(
@@ -141,40 +141,30 @@ def _one_legend_for_exact(
 def _cross(named: Mapping[str, MergeReport], name: str, by: str, n: int) -> Layout:
     lost = named[name].lost_at(by) or 0
     says = f"{f'{plain(name)}: ' if len(named) > 1 else ''}no numbers after {_cycles(lost)}"
+    text = {"text": [says], "textposition": "middle right", "textfont": {"size": 11}, "cliponaxis": False}
     return {
         "type": "scatter",
         "x": [lost],
         "y": [_cross_at(n)],
         "mode": "markers+text",
-        "text": [says],
-        "textposition": "middle right",
-        "textfont": {"size": 11},
-        "cliponaxis": False,
         "marker": {"symbol": "x", "size": 10, "color": WRONG},
-        "name": says,
-        "legendgroup": f"{name} {by}",
-        "showlegend": False,
         "hovertemplate": f"{_label(named, name, by)}: {says}<extra></extra>",
+        **text,
+        **_grouped(named, name, by),
+        "name": says,
+        "showlegend": False,
     }
 
 
 def _bars(named: Mapping[str, MergeReport], name: str, by: str, colors: Mapping[tuple[str, str], str]) -> Layout:
-    errors = [named[name].error(by, state) for state in ("unmerged", "merged")]
-    return {
-        "type": "bar",
-        "x": ["unmerged", "merged"],
-        "y": [error if isfinite(error) else 0.0 for error in errors],
-        "text": [f"{error:.2g}" if isfinite(error) else "none" for error in errors] if len(named) == 1 else None,
-        "textposition": "outside",
-        "textfont": {"size": 10},
-        "cliponaxis": False,
-        "xaxis": "x2",
-        "yaxis": "y2",
-        "legendgroup": f"{name} {by}",
-        "showlegend": False,
-        "marker": {"color": colors[name, by], "pattern": {"shape": "" if by == OURS else "/"}},
-        "hovertemplate": "%{x}: %{y:.3g}<extra>" + _label(named, name, by) + "</extra>",
-    }
+    states, report = ["unmerged", "merged"], named[name]
+    errors = [report.error(by, state) for state in states]
+    heights = [error if isfinite(error) else 0.0 for error in errors]
+    text = [f"{error:.2g}" if isfinite(error) else "none" for error in errors] if len(named) == 1 else None
+    look = {"textfont": {"size": 10}, "legendgroup": f"{name} {by}", "showlegend": False, **on(2)}
+    pattern = {"pattern": {"shape": "" if by == OURS else "/"}}
+    hover = f"%{{x}}: %{{y:.3g}}<extra>{_label(named, name, by)}</extra>"
+    return bars(states, heights, colors[name, by], hover, marker=pattern, text=text, **look)
 
 
 def _title(named: Mapping[str, MergeReport]) -> str:
@@ -208,7 +198,7 @@ def _in_words(named: Mapping[str, MergeReport]) -> str:
 
 def _named(reports: Reports) -> dict[str, MergeReport]:
     """Those that have a layer, by name; ValueError where none has."""
-    named = {"": reports} if isinstance(reports, MergeReport) else dict(reports)
+    named = by_name(reports, MergeReport)
     if not any(report.rows for report in named.values()):
         raise ValueError(f"`reports` (={list(named)}) must hold at least one layer")
     return {name: report for name, report in named.items() if report.rows}

@@ -71,13 +71,7 @@ class MergePanel(Panel):
             layout=SLIDER,
         )
         self.cycles = IntSlider(
-            cycles,
-            1,
-            max(100, cycles),
-            description="cycles",
-            continuous_update=False,
-            style=WIDE,
-            layout=SLIDER,
+            cycles, 1, max(100, cycles), description="cycles", continuous_update=False, style=WIDE, layout=SLIDER
         )
         self.figure = FigureSlot(height=400)
         self._equation = widgets.HTML()

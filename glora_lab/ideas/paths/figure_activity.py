@@ -7,6 +7,7 @@ from typing import Any
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import path_color
+from glora_lab.drawing.traces import on
 
 from .record import PathActivity
 
@@ -18,7 +19,7 @@ def draw_path_activity(moments: Moments) -> Picture:
     """Norm of each path's terms (left) and its share of the squared gradient (right), over the moments given."""
     paths = list(moments[0].norms) if moments else []
     traces = [trace for path in paths for trace in _lines(path, moments)]
-    across = {"title": {"text": "step"}}
+    across = {"title": "step"}
     return draw(
         traces,
         _title(moments),
@@ -26,9 +27,9 @@ def draw_path_activity(moments: Moments) -> Picture:
         height=320,
         margin={"t": 76},
         xaxis={"domain": (0, 0.46), "anchor": "y", **across},
-        yaxis={"anchor": "x", "title": {"text": "norm of the path's terms"}, "rangemode": "tozero"},
+        yaxis={"anchor": "x", "title": "norm of the path's terms", "rangemode": "tozero"},
         xaxis2={"domain": (0.56, 1), "anchor": "y2", **across},
-        yaxis2={"anchor": "x2", "title": {"text": "share of the gradient"}, "range": (0, 1), "tickformat": ".0%"},
+        yaxis2={"anchor": "x2", "title": "share of the gradient", "range": (0, 1), "tickformat": ".0%"},
     )
 
 
@@ -54,7 +55,7 @@ def _lines(path: str, moments: Moments) -> list[dict[str, Any]]:
     }
     norms = {"y": [moment.norms[path] for moment in moments], "hovertemplate": "step %{x}: norm %{y:.3f}"}
     shares = {"y": [moment.shares[path] for moment in moments], "hovertemplate": "step %{x}: %{y:.1%}"}
-    return [{**common, **norms}, {**common, **shares, "xaxis": "x2", "yaxis": "y2", "showlegend": False}]
+    return [{**common, **norms}, {**common, **shares, **on(2), "showlegend": False}]
 
 
 def _title(moments: Moments) -> str:

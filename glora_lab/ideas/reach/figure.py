@@ -7,10 +7,10 @@ within the record's margin the panel says a tie. A ring is what training reached
 from __future__ import annotations
 
 from math import log10
-from typing import Any
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import LINE, TEXT, ending, listed, note, path_color, plain
+from glora_lab.drawing.theme import LINE, TEXT, ending, listed, note, path_color, plain, small
+from glora_lab.drawing.traces import Layout, on
 
 from .record import RankReach
 
@@ -20,7 +20,6 @@ ABOVE, BELOW = 0.16, 0.1  # of a row, between a panel and its neighbours above a
 LETTERS = 90  # of the names in one row
 GAP = 0.14  # of a column
 MOST_LABELLED = 5  # k values; with more of them only pointing tells the numbers
-Layout = dict[str, Any]
 
 
 @draws(RankReach)
@@ -89,7 +88,7 @@ def _title(reach: RankReach) -> str:
 
 def _heading(reach: RankReach, name: str) -> str:
     letters = LETTERS // min(len(reach.names), MOST_IN_A_ROW)
-    return f"<b>{plain(ending(name, letters))}</b><br><span style='font-size:11px'>{_verdict(reach, name)}</span>"
+    return f"<b>{plain(ending(name, letters))}</b><br>{small(_verdict(reach, name))}"
 
 
 def _verdict(reach: RankReach, name: str) -> str:
@@ -109,7 +108,7 @@ def _points(reach: RankReach, name: str, n: int) -> list[Layout]:
     found += [_dots(reach, name, method, n) for method in ("LoRA", "GraLoRA")]
     if trained:
         found.append(_rings(trained, name) | {"showlegend": n == 1})
-    return [{"type": "scatter", "xaxis": f"x{n}", "yaxis": f"y{n}", **trace} for trace in found]
+    return [{"type": "scatter", **on(n), **trace} for trace in found]
 
 
 def _dots(reach: RankReach, name: str, method: str, n: int) -> Layout:
@@ -154,7 +153,7 @@ def _axes(
     room = 0.12 * log10(ks[-1] / ks[0]) or 0.1  # beside the first and the last k, for their numbers
     x: Layout = {"type": "log", "domain": across, "anchor": f"y{n}", "tickvals": ks, "ticktext": [str(k) for k in ks]}
     x |= {"range": (log10(ks[0]) - room, log10(ks[-1]) + room), "showgrid": False}
-    x |= {"title": {"text": "k, blocks per side"}} if last else {}
+    x |= {"title": "k, blocks per side"} if last else {}
     y: Layout = {"domain": upward, "anchor": f"x{n}", "range": (-0.14, 1.12), "showticklabels": first, "dtick": 0.25}
-    y |= {"title": {"text": "relative error"} if first else None, "tickformat": ".2f"}
+    y |= {"title": "relative error" if first else None, "tickformat": ".2f"}
     return {f"xaxis{n}": x, f"yaxis{n}": y}

@@ -8,12 +8,12 @@ straight line there, and a rank is where the line breaks off.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import DIVERGING, IN_AXIS, OUT_AXIS, TEXT, ending, listed, note, path_color, plain
+from glora_lab.drawing.theme import DIVERGING, TEXT, ending, listed, note, path_color, plain, small
+from glora_lab.drawing.traces import COLOR_BAR, Layout, heatmap, line, matrix_axes, on, one_in
 
 from .record import WeightChange, closest
 
@@ -23,7 +23,6 @@ DECADES = 4  # of singular values, at most
 MOST_CELLS = 128  # per side; a larger matrix is thinned out, and says so
 ENDS_AT = 4.0  # root mean squares
 TOP, BOTTOM = (0.46, 1.0), (0.0, 0.27)
-Layout = dict[str, Any]
 
 
 @draws(WeightChange)
@@ -92,7 +91,7 @@ def _title(shown: Sequence[WeightChange]) -> str:
 
 
 def _heading(change: WeightChange, letters: int) -> str:
-    return f"<b>{plain(ending(change.name, letters))}</b><br><span style='font-size:11px'>{_says(change)}</span>"
+    return f"<b>{plain(ending(change.name, letters))}</b><br>{small(_says(change))}"
 
 
 def _says(change: WeightChange) -> str:
@@ -103,62 +102,32 @@ def _typical(change: WeightChange) -> float:
     return float(np.sqrt(np.mean(change.matrices[0] ** 2)))
 
 
-def _step(change: WeightChange) -> int:
-    return -(-max(change.shape) // MOST_CELLS)
-
-
 def _heatmap(change: WeightChange, n: int) -> Layout:
-    step = _step(change)
-    return {
-        "type": "heatmap",
-        "z": change.matrices[0][::step, ::step].astype(np.float32),
-        "dx": step,
-        "dy": step,
-        "name": change.name,
-        "coloraxis": "coloraxis",
-        "xaxis": f"x{n}",
-        "yaxis": f"y{n}",
-        "hovertemplate": "o %{y}, i %{x}<br>%{z:.3g}<extra>" + plain(change.name) + "</extra>",
-    }
+    step = one_in(change.shape, MOST_CELLS)
+    z = change.matrices[0][::step, ::step].astype(np.float32)
+    hover = f"o %{{y}}, i %{{x}}<br>%{{z:.3g}}<extra>{plain(change.name)}</extra>"
+    return heatmap(z, hover, dx=step, dy=step, name=change.name, coloraxis="coloraxis", **on(n))
 
 
 def _heatmap_axes(change: WeightChange, n: int, across: tuple[float, float]) -> Layout:
-    o, i = change.shape
-    sampled = f" (1 in {_step(change)} drawn)" if _step(change) > 1 else ""
-    box = {"showline": True, "mirror": True, "showgrid": False, "zeroline": False, "ticks": ""}
-    x = {"domain": across, "anchor": f"y{n}", "title": {"text": IN_AXIS + sampled}, "range": (-0.5, i - 0.5), **box}
-    y = {"domain": TOP, "anchor": f"x{n}", "showticklabels": n == 1, "range": (o - 0.5, -0.5), **box}
-    return {f"xaxis{n}": x, f"yaxis{n}": y | ({"title": {"text": OUT_AXIS + sampled}} if n == 1 else {})}
+    step = one_in(change.shape, MOST_CELLS)
+    sampled = f" (1 in {step} drawn)" if step > 1 else ""
+    return matrix_axes(n, change.shape, across, TOP, first=n == 1, says=sampled)
 
 
 def _spectrum(change: WeightChange, n: int) -> Layout:
     """The singular values that are not zero, in the colour of the method that made the change; what none did, grey."""
-    values = change.singular_values[0][: change.rank]
-    return {
-        "type": "scatter",
-        "x": np.arange(1, len(values) + 1),
-        "y": values.astype(np.float32),
-        "mode": "lines+markers",
-        "marker": {"size": 3},
-        "line": {"color": path_color(change.method), "width": 2},
-        "name": change.name,
-        "xaxis": f"x{n}",
-        "yaxis": f"y{n}",
-        "hovertemplate": "singular value %{x}: %{y:.3g}<extra>" + plain(change.name) + "</extra>",
-    }
+    values = change.singular_values[0][: change.rank].astype(np.float32)
+    marked = {"mode": "lines+markers", "marker": {"size": 3}, "name": change.name, **on(n)}
+    hover = "singular value %{x}: %{y:.3g}"
+    return line(np.arange(1, len(values) + 1), values, change.name, path_color(change.method), hover) | marked
 
 
 def _spectrum_axes(n: int, across: tuple[float, float], *, first: bool) -> Layout:
-    x = {"type": "log", "domain": across, "anchor": f"y{n}", "dtick": 1, "title": {"text": "its number"}}
-    y = {
-        "type": "log",
-        "domain": BOTTOM,
-        "anchor": f"x{n}",
-        "showticklabels": first,
-        "dtick": 1,
-        "exponentformat": "power",
-    }
-    return {f"xaxis{n}": x, f"yaxis{n}": y | ({"title": {"text": "singular value"}} if first else {})}
+    log = {"type": "log", "dtick": 1}
+    x = {**log, "domain": across, "anchor": f"y{n}", "title": "its number"}
+    y = {**log, "domain": BOTTOM, "anchor": f"x{n}", "showticklabels": first, "exponentformat": "power"}
+    return {f"xaxis{n}": x, f"yaxis{n}": y | ({"title": "singular value"} if first else {})}
 
 
 def _ranges(shown: Sequence[WeightChange]) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -170,6 +139,6 @@ def _ranges(shown: Sequence[WeightChange]) -> tuple[tuple[float, float], tuple[f
 
 
 def _scale(limit: float) -> Layout:
-    bar: Layout = {"thickness": 10, "outlinewidth": 0, "y": sum(TOP) / 2, "len": TOP[1] - TOP[0]}
+    bar: Layout = {**COLOR_BAR, "y": sum(TOP) / 2, "len": TOP[1] - TOP[0]}
     bar |= {"tickvals": [-limit, 0, limit], "ticktext": [f"≤ −{limit:.2g}", "0", f"≥ {limit:.2g}"]}
     return {"colorscale": DIVERGING, "cmin": -limit, "cmax": limit, "cmid": 0, "colorbar": bar}

@@ -12,6 +12,7 @@ from typing import Any
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.run_colors import run_colors
 from glora_lab.drawing.theme import listed, plain
+from glora_lab.drawing.traces import on
 
 from .record import Step
 
@@ -30,7 +31,7 @@ def draw_training(steps: Steps | Mapping[str, Steps], *, total: int | None = Non
     colors = run_colors(runs)
     traces = [trace for name, line in runs.items() for trace in _curves(name, line, colors[name], len(runs) > 1)]
     longest = max([total or 0, *(line[-1].index for line in runs.values() if line)])
-    across = {"title": {"text": "step"}, "range": (0, longest * 1.02 or 1)}
+    across = {"title": "step", "range": (0, longest * 1.02 or 1)}
     return draw(
         traces,
         _title(runs),
@@ -38,29 +39,19 @@ def draw_training(steps: Steps | Mapping[str, Steps], *, total: int | None = Non
         height=320,
         margin={"t": 76 if len(runs) > 1 else 52},
         xaxis={"domain": (0, 0.46), "anchor": "y", **across},
-        yaxis={"anchor": "x", "title": {"text": "loss of the batch"}, "rangemode": "tozero"},
+        yaxis={"anchor": "x", "title": "loss of the batch", "rangemode": "tozero"},
         xaxis2={"domain": (0.56, 1), "anchor": "y2", **across},
-        yaxis2={
-            "anchor": "x2",
-            "title": {"text": "validation accuracy"},
-            "range": (0, 1.03),
-            "tickformat": ".0%",
-        },
+        yaxis2={"anchor": "x2", "title": "validation accuracy", "range": (0, 1.03), "tickformat": ".0%"},
     )
 
 
-def _curves(name: str, line: Steps, color: str, named: bool) -> list[dict[str, Any]]:
-    measured = [step for step in line if step.measured]
-    common = {
-        "type": "scatter",
-        "name": plain(name),
-        "legendgroup": name,
-        "line": {"color": color, "width": 2},
-    }
+def _curves(name: str, steps: Steps, color: str, named: bool) -> list[dict[str, Any]]:
+    measured = [step for step in steps if step.measured]
+    common = {"type": "scatter", "name": plain(name), "legendgroup": name, "line": {"color": color, "width": 2}}
     loss = {
-        "x": [step.index for step in line],
-        "y": [step.loss for step in line],
-        "mode": "lines" if len(line) > 1 else "markers",
+        "x": [step.index for step in steps],
+        "y": [step.loss for step in steps],
+        "mode": "lines" if len(steps) > 1 else "markers",
         "showlegend": named,
         "hovertemplate": "step %{x}: loss %{y:.3f}",
     }
@@ -71,10 +62,8 @@ def _curves(name: str, line: Steps, color: str, named: bool) -> list[dict[str, A
         "marker": {"size": 5},
         "showlegend": False,
         "hovertemplate": "step %{x}: accuracy %{y:.1%}",
-        "xaxis": "x2",
-        "yaxis": "y2",
     }
-    return [{**common, **loss}, {**common, **accuracy}]
+    return [{**common, **loss}, {**common, **accuracy, **on(2)}]
 
 
 def _named(steps: Steps | Mapping[str, Steps]) -> dict[str, Steps]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import GREYS, RIGHT, WRONG, note, plain
+from glora_lab.drawing.theme import GREYS, RIGHT, WRONG, by_name, note, plain, small
+from glora_lab.drawing.traces import BOX, Layout, heatmap, on
 
 from .record import Predictions
 
@@ -22,9 +22,9 @@ def draw_predictions(predictions: Predictions | Mapping[str, Predictions]) -> Pi
 
     Several predictions (name → Predictions, "before" and "after" say) stand in rows, the names before them.
     """
-    rows = {"": predictions} if isinstance(predictions, Predictions) else dict(predictions)
+    rows = by_name(predictions, Predictions)
     traces, notes = [], []
-    axes: dict[str, Any] = {}
+    axes: Layout = {}
     height = 1 / max(len(rows), 1)
     picture = ROW / (ROW + CAPTION)
     for n, (name, row) in enumerate(rows.items()):
@@ -66,46 +66,22 @@ def _title(rows: Mapping[str, Predictions]) -> str:
     return f"{', '.join(counts)} right"
 
 
-def _image(row: Predictions, place: int, axis: int) -> dict[str, Any]:
-    return {
-        "type": "heatmap",
-        "z": row.images[place],
-        "zmin": 0,
-        "zmax": float(row.images.max()) or 1.0,
-        "colorscale": GREYS,
-        "showscale": False,
-        "name": f"{row.labels[place]} → says {row.predicted[place]}",
-        "hovertemplate": "row %{y}, column %{x}: %{z:.2f}",
-        "xaxis": f"x{axis}",
-        "yaxis": f"y{axis}",
-    }
+def _image(row: Predictions, place: int, axis: int) -> Layout:
+    colors = {"zmin": 0, "zmax": float(row.images.max()) or 1.0, "colorscale": GREYS, "showscale": False}
+    name = f"{row.labels[place]} → says {row.predicted[place]}"
+    return heatmap(row.images[place], "row %{y}, column %{x}: %{z:.2f}", name=name, **colors, **on(axis))
 
 
 def _answer(row: Predictions, place: int) -> str:
     label, said = row.labels[place], row.predicted[place]
-    sure = f"<span style='font-size:10px'>{row.confidence[place]:.0%} sure</span>"
+    sure = small(f"{row.confidence[place]:.0%} sure", 10)
     return f"<b>{label} → says {said} {'✓' if label == said else '✗'}</b><br>{sure}"
 
 
-def _frame(axis: int, across: tuple[float, float], domain: tuple[float, float], color: str) -> dict[str, Any]:
-    box = {
-        "showline": True,
-        "mirror": True,
-        "linecolor": color,
-        "linewidth": 2,
-        "showticklabels": False,
-        "ticks": "",
-        "showgrid": False,
-        "zeroline": False,
-        "constrain": "domain",
-    }
+def _frame(axis: int, across: tuple[float, float], domain: tuple[float, float], color: str) -> Layout:
+    box = {**BOX, "linecolor": color, "linewidth": 2, "showticklabels": False, "constrain": "domain"}
+    square = {"autorange": "reversed", "scaleanchor": f"x{axis}"}
     return {
         f"xaxis{axis}": {"domain": across, "anchor": f"y{axis}", **box},
-        f"yaxis{axis}": {
-            "domain": domain,
-            "anchor": f"x{axis}",
-            "autorange": "reversed",
-            "scaleanchor": f"x{axis}",
-            **box,
-        },
+        f"yaxis{axis}": {"domain": domain, "anchor": f"x{axis}", **square, **box},
     }

@@ -25,14 +25,10 @@ def draw_runs(runs: Sequence[Run]) -> Picture:
     """
     place = _places([run.params for run in runs])
     named = _by_name(runs)
-    parameters = {"type": "log", "title": {"text": "trained parameters (log scale)"}, **_ticks(place)}
+    parameters = {"type": "log", "title": "trained parameters (log scale)", **_ticks(place)}
     labels = label_places(list(named), _in_plot(named, place, parameters.get("range", (0, 1))))
     traces = [_points(name, points, place, label) for (name, points), label in zip(named.items(), labels, strict=True)]
-    accuracy = {
-        "title": {"text": "test accuracy"},
-        "tickformat": ".0%",
-        **({} if runs else {"range": (0, 1)}),
-    }
+    accuracy = {"title": "test accuracy", "tickformat": ".0%", **({} if runs else {"range": (0, 1)})}
     margin = {"t": 60, "r": 130}  # a name may stand to the right of the last point
     return draw(traces, _title(runs), _in_words(runs), height=380, margin=margin, xaxis=parameters, yaxis=accuracy)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import FROZEN, TEXT, note, path_color, plain
+from glora_lab.drawing.theme import FROZEN, TEXT, by_name, note, path_color, plain
 
 from .record_writing import Writing
 
@@ -22,7 +22,7 @@ def draw_writing(writing: Writing | Mapping[str, Writing]) -> Picture:
 
     All must have been given the same prompts. The end of a line that was written is shown as ↵.
     """
-    rows = {"": writing} if isinstance(writing, Writing) else dict(writing)
+    rows = by_name(writing, Writing)
     prompts = next(iter(rows.values())).prompts if rows else ()
     inner = len(prompts) * (len(rows) * LINE + GAP)
     notes: list[dict[str, Any]] = []

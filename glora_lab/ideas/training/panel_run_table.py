@@ -60,12 +60,7 @@ def run_table(runs: Sequence[Run]) -> str:
     best = max(run.metric for run in runs)
     head = "".join(
         f'<th scope="col" style="{CELL};text-align:{side}">{word}</th>'
-        for word, side in (
-            ("run", "left"),
-            ("parameters", "right"),
-            ("test accuracy", "right"),
-            ("seconds", "right"),
-        )
+        for word, side in (("run", "left"), ("parameters", "right"), ("test accuracy", "right"), ("seconds", "right"))
     )
     body = "".join(_row(run, run.metric == best and len(runs) > 1) for run in runs)
     return f'<table style="border-collapse:collapse;line-height:1.4"><tr>{head}</tr>{body}</table>'

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import SEQUENTIAL, listed, note, number, path_color, plain
+from glora_lab.drawing.theme import ending, listed, note, number, path_color, plain
+from glora_lab.drawing.traces import SIDEWAYS, Layout, bars, cells, on
 
 from .record import XrayLayer, XrayReport
 
@@ -37,7 +36,8 @@ def draw_xray(report: XrayReport, values: str = NORM) -> Picture:
     if values not in choices:
         raise ValueError(f"`values` (={values!r}) must be one of {', '.join(map(repr, choices))}")
     rows, columns, cells = _cells(report, values)
-    height = max(ROW * len(rows), LEAST)
+    height, stem = max(ROW * len(rows), LEAST), report.stem()
+    every = {"dtick": 1} if len(rows) <= MOST_ROWS else {}
     return draw(
         [_heatmap(rows, columns, cells, values), _bars(report)],
         _title(report),
@@ -49,8 +49,7 @@ def draw_xray(report: XrayReport, values: str = NORM) -> Picture:
         ],
         margin={"t": TOP, "b": FOOT, "r": 44},
         xaxis={"domain": LEFT, "anchor": "y", **NAMES, "tickangle": -35},
-        yaxis={"anchor": "x", "autorange": "reversed", **NAMES, **({"dtick": 1} if len(rows) <= MOST_ROWS else {})}
-        | {"title": {"text": plain(report.stem()) + "…" if report.stem() else ""}},
+        yaxis={"anchor": "x", "autorange": "reversed", "title": stem and f"{plain(stem)}…", **NAMES, **every},
         xaxis2={"domain": RIGHT, "anchor": "y2", "rangemode": "tozero", "nticks": 4},
         yaxis2={"anchor": "x2", "autorange": "reversed", **NAMES, "dtick": 1},
     )
@@ -79,29 +78,17 @@ def _cells(report: XrayReport, values: str) -> tuple[list[str], list[str], dict[
     return list(dict.fromkeys(b for b, _ in cells)), list(dict.fromkeys(m for _, m in cells)), cells
 
 
-def _heatmap(
-    rows: list[str], columns: list[str], cells: dict[tuple[str, str], XrayLayer], values: str
-) -> dict[str, Any]:
-    found = [[_value(cells.get((block, module)), values) for module in columns] for block in rows]
+def _heatmap(rows: list[str], columns: list[str], found: dict[tuple[str, str], XrayLayer], values: str) -> Layout:
+    z = [[_value(found.get((block, module)), values) for module in columns] for block in rows]
     share = values not in (NORM, RANK)
     written = "%{z:.0%}" if share else "%{z:.2g}" if values == NORM else "%{z:.1f}"
-    largest = max((value for line in found for value in line if value is not None), default=0.0)
-    return {
-        "type": "heatmap",
-        "z": found,
-        "x": [plain(module) for module in columns],
-        "y": [plain(block) for block in rows],
-        "zmin": 0,
-        "zmax": 1 if share and len(values) == 1 else largest or 1,  # of 16 blocks each has little
-        "colorscale": SEQUENTIAL,
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "x": LEFT[1] + 0.005, "xanchor": "left"}
-        | ({"tickformat": ".0%"} if share else {}),
-        "hoverongaps": False,
-        "hovertemplate": f"%{{y}} %{{x}}<br>{plain(xray_heading(values))} {written}<extra></extra>",
-        "xgap": 1,
-        "ygap": 1,
-        **({"texttemplate": written} if len(cells) <= MOST_WRITTEN else {}),
-    }
+    most = max((value for row in z for value in row if value is not None), default=0.0)
+    bar = {"x": LEFT[1] + 0.005, "xanchor": "left", **({"tickformat": ".0%"} if share else {})}
+    names: Layout = {"x": [plain(module) for module in columns], "y": [plain(block) for block in rows]}
+    names |= {"texttemplate": written} if len(found) <= MOST_WRITTEN else {}
+    hover = f"%{{y}} %{{x}}<br>{plain(xray_heading(values))} {written}<extra></extra>"
+    largest = 1 if share and len(values) == 1 else most  # of 16 blocks each has little
+    return cells(z, largest, hover, bar=bar, gap=1, hoverongaps=False, **names)
 
 
 def _value(row: XrayLayer | None, values: str) -> float | None:
@@ -111,28 +98,14 @@ def _value(row: XrayLayer | None, values: str) -> float | None:
     return None if np.isnan(value) else value
 
 
-def _bars(report: XrayReport) -> dict[str, Any]:
+def _bars(report: XrayReport) -> Layout:
     strongest = report.strongest(STRONGEST)
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "xaxis": "x2",
-        "yaxis": "y2",
-        "x": [row.norm for row in strongest],
-        "y": [_end(short(report, row.layer)) + "\u200b" * n for n, row in enumerate(strongest)],  # each of its own
-        "customdata": [plain(row.layer) for row in strongest],
-        "text": [f"{row.norm:.3g}" for row in strongest],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "textangle": 0,
-        "marker": {"color": path_color(report.method), "line": {"width": 0}},
-        "hovertemplate": "%{customdata}: norm %{x:.4g}<extra></extra>",
-        "showlegend": False,
-    }
-
-
-def _end(name: str) -> str:
-    return plain(name if len(name) <= LONGEST_NAME else "…" + name[1 - LONGEST_NAME :])
+    names = [plain(ending(short(report, row.layer), LONGEST_NAME)) for row in strongest]
+    names = [name + "\u200b" * n for n, name in enumerate(names)]  # each of its own
+    said = {"customdata": [plain(row.layer) for row in strongest], "text": [f"{row.norm:.3g}" for row in strongest]}
+    look = {"marker": {"line": {"width": 0}}, "showlegend": False, **SIDEWAYS, **on(2), **said}
+    hover = "%{customdata}: norm %{x:.4g}<extra></extra>"
+    return bars([row.norm for row in strongest], names, path_color(report.method), hover, **look)
 
 
 def xray_heading(values: str) -> str:

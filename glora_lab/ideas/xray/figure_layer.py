@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import SEQUENTIAL, listed, note, path_color, plain
-from glora_lab.ideas.blocks.figure import IN_BLOCKS, OUT_BLOCKS
+from glora_lab.drawing.theme import listed, note, path_color, plain
+from glora_lab.drawing.traces import SIDEWAYS, Layout, bars, cells, on
+from glora_lab.ideas.blocks.figure import block_axes
 
 from .figure_spectrum import spectra_in_words, spectrum_axes, spectrum_lines
 from .record import XrayLayer
@@ -74,52 +73,29 @@ def _why_not(row: XrayLayer) -> str:
     return "ΔW needs the base model" if np.isnan(row.norm) else "the layer is too large"
 
 
-def _blocks(row: XrayLayer) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]] | None:
+def _blocks(row: XrayLayer) -> tuple[list[Layout], Layout, list[Layout]] | None:
     if row.block_norms is None or len(row.block_norms) == 1:
         return None
-    k = len(row.block_norms)
-    cells = {
-        "type": "heatmap",
-        "z": row.block_norms.astype(np.float32),
-        "xaxis": "x2",
-        "yaxis": "y2",
-        "zmin": 0,
-        "zmax": float(row.block_norms.max()) or 1.0,
-        "colorscale": SEQUENTIAL,
-        "colorbar": {"thickness": 10, "outlinewidth": 0, "x": RIGHT[1] + 0.005, "xanchor": "left"},
-        "hovertemplate": "m %{y}, n %{x}<br>norm %{z:.4g}<extra></extra>",
-        "xgap": 2,
-        "ygap": 2,
-        **({"texttemplate": "%{z:.2g}"} if k <= MOST_WRITTEN else {}),
-    }
-    whole = {"showgrid": False, "zeroline": False, "ticks": "", "dtick": max(1, k // 8), "tick0": 0}
-    axes = {
-        "xaxis2": {"domain": RIGHT, "anchor": "y2", "title": {"text": IN_BLOCKS}, "range": (-0.5, k - 0.5), **whole},
-        "yaxis2": {"anchor": "x2", "title": {"text": OUT_BLOCKS}, "range": (k - 0.5, -0.5), **whole},
-    }
-    return [cells], axes, [note(sum(RIGHT) / 2, 1.0, "norm of each block")]
+    k, norms = len(row.block_norms), row.block_norms.astype(np.float32)
+    bar = {"x": RIGHT[1] + 0.005, "xanchor": "left"}
+    look: Layout = {**on(2), **({"texttemplate": "%{z:.2g}"} if k <= MOST_WRITTEN else {})}
+    hover = "m %{y}, n %{x}<br>norm %{z:.4g}<extra></extra>"
+    drawn = cells(norms, float(row.block_norms.max()), hover, bar=bar, **look)
+    axes = block_axes(k, "2")
+    axes["xaxis2"] |= {"domain": RIGHT}
+    return [drawn], axes, [note(sum(RIGHT) / 2, 1.0, "norm of each block")]
 
 
-def _paths(row: XrayLayer) -> tuple[list[dict[str, Any]], dict[str, Any], list[dict[str, Any]]] | None:
+def _paths(row: XrayLayer) -> tuple[list[Layout], Layout, list[Layout]] | None:
     if len(row.parts) < 2 and not row.unknown:
         return None
     paths = list(row.parts)
-    bars = {
-        "type": "bar",
-        "orientation": "h",
-        "x": [0.0 if path in row.unknown else row.parts[path] for path in paths],
-        "y": paths,
-        "xaxis": "x2",
-        "yaxis": "y2",
-        "text": ["unknown without the base" if p in row.unknown else f"{row.parts[p]:.3g}" for p in paths],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "textangle": 0,
-        "marker": {"color": [path_color(path) for path in paths], "line": {"width": 0}},
-        "hovertemplate": "%{y}: norm %{x:.4g}<extra></extra>",
-    }
+    norms = [0.0 if path in row.unknown else row.parts[path] for path in paths]
+    text = ["unknown without the base" if path in row.unknown else f"{row.parts[path]:.3g}" for path in paths]
+    look = {"text": text, "marker": {"line": {"width": 0}}, **SIDEWAYS, **on(2)}
+    drawn = bars(norms, paths, [path_color(path) for path in paths], "%{y}: norm %{x:.4g}<extra></extra>", **look)
     axes = {
-        "xaxis2": {"domain": RIGHT, "anchor": "y2", "rangemode": "tozero", "title": {"text": "norm"}, "nticks": 4},
+        "xaxis2": {"domain": RIGHT, "anchor": "y2", "rangemode": "tozero", "title": "norm", "nticks": 4},
         "yaxis2": {"anchor": "x2", "autorange": "reversed", "type": "category", "showgrid": False, "ticks": ""},
     }
-    return [bars], axes, [note(sum(RIGHT) / 2, 1.0, "A, B add to the weight; C, D, E to the bias")]
+    return [drawn], axes, [note(sum(RIGHT) / 2, 1.0, "A, B add to the weight; C, D, E to the bias")]

@@ -48,22 +48,20 @@ def spectra_in_words(named: Mapping[str, Spectrum]) -> str:
 def spectrum_lines(named: Mapping[str, Spectrum]) -> list[dict[str, Any]]:
     """One line a spectrum, for a figure of one's own; values that are zero are left out."""
     colors = run_colors(named)
-    lines = []
-    for name, spectrum in named.items():
-        values = _drawn(spectrum)
-        lines.append(
-            {
-                "type": "scatter",
-                "x": list(range(1, len(values) + 1)),
-                "y": values,
-                "mode": "lines+markers" if len(values) <= MOST_MARKED else "lines",
-                "name": f"{plain(name)}, effective rank {spectrum.effective_rank:.1f}",
-                "line": {"color": colors[name], "width": 2},
-                "marker": {"size": 6},
-                "hovertemplate": "value %{x}: %{y:.4g}<extra></extra>",
-            }
-        )
-    return lines
+    return [
+        {
+            "type": "scatter",
+            "x": list(range(1, len(values) + 1)),
+            "y": values,
+            "mode": "lines+markers" if len(values) <= MOST_MARKED else "lines",
+            "name": f"{plain(name)}, effective rank {spectrum.effective_rank:.1f}",
+            "line": {"color": colors[name], "width": 2},
+            "marker": {"size": 6},
+            "hovertemplate": "value %{x}: %{y:.4g}<extra></extra>",
+        }
+        for name, spectrum in named.items()
+        for values in [_drawn(spectrum)]
+    ]
 
 
 def spectrum_axes(spectra: Sequence[Spectrum]) -> dict[str, Any]:
@@ -74,8 +72,8 @@ def spectrum_axes(spectra: Sequence[Spectrum]) -> dict[str, Any]:
     scale = {"type": "log", "dtick": 1, "exponentformat": "power"} if far else {"rangemode": "tozero"}
     whole = {"dtick": 1, "tick0": 1} if longest <= 16 else {}
     return {
-        "xaxis": {"title": {"text": "index of the singular value"}, "range": (0.5, max(longest, 1) + 0.5), **whole},
-        "yaxis": {"title": {"text": "singular value of ΔW"}, **scale},
+        "xaxis": {"title": "index of the singular value", "range": (0.5, max(longest, 1) + 0.5), **whole},
+        "yaxis": {"title": "singular value of ΔW", **scale},
     }
 
 

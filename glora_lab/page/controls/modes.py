@@ -87,11 +87,7 @@ class ModeControls(widgets.VBox):
 
 
 def choice(
-    description: str,
-    options: Iterable[str],
-    *,
-    button_width: int | None = None,
-    label_width: int | None = None,
+    description: str, options: Iterable[str], *, button_width: int | None = None, label_width: int | None = None
 ) -> ToggleButtons:
     """Buttons in a row beside their label, none of them cut off."""
     return ToggleButtons(
