@@ -22,6 +22,7 @@ from .method import DeltaMethod, made
 LARGEST = 1 << 22  # entries of a W0 that is made up; of larger ones only the sizes are tried out, on the meta device
 BESIDE = 0.1  # how far beside its start a method is looked at
 CLOSE = 1e-8  # relative, of two ways to one thing in float64
+ASKED = ("init", "delta", "forward", "bias_delta", "blocks")
 GIVEN = ("w0", "b0", "x", "name", "tensor", "self")
 
 
@@ -31,18 +32,20 @@ class Examined(NamedTuple):
     method: DeltaMethod
     trained: dict[str, tuple[int, ...]]
     fixed: dict[str, tuple[int, ...]]
-    reads_base: bool
+    asked: dict[str, frozenset[str] | None]  # function → the names of its arguments, None where it takes any
+    reads_base: bool = True
 
     @property
     def asks_base_to_start(self) -> bool:
         """Whether the first values are made from W0."""
-        return "w0" in (_asked(type(self.method).init) or ())
+        return "w0" in (self.asked["init"] or ())
 
     def ask(self, what: str, *given: Any, **tensors: Any) -> Any:
         """A function of the method, with those of the tensors that it asks for."""
-        function = getattr(self.method, what)
-        names = _asked(getattr(type(self.method), what))
-        return function(*given, **(tensors if names is None else {n: tensors[n] for n in names if n in tensors}))
+        names = self.asked[what]
+        return getattr(self.method, what)(
+            *given, **(tensors if names is None else {n: tensors[n] for n in names if n in tensors})
+        )
 
     def forward(self, x: Tensor, w0: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
         """x·ΔWᵀ, in the method's own way where it has one."""
@@ -55,7 +58,6 @@ class Examined(NamedTuple):
         return type(self.method).bias_delta is not DeltaMethod.bias_delta
 
 
-@functools.lru_cache(maxsize=1 << 10)
 def _asked(function: Callable[..., Any]) -> frozenset[str] | None:
     """The names of the arguments; None where any is taken."""
     parameters = inspect.signature(function).parameters.values()
@@ -97,7 +99,7 @@ class _Trial:
         held = {name: tuple(tensor.shape) for name, tensor in self.fixed.items()}
         if both := trained.keys() & held.keys():
             raise self.refuse("fixed", min(both), "is the name of a trained tensor as well: each needs one of its own")
-        facts = Examined(self.method, trained, held, True)
+        facts = Examined(self.method, trained, held, {what: _asked(getattr(self.method, what)) for what in ASKED})
         self._check_asked(facts)
         w0, b0 = torch.randn(self.shape, **self.like), torch.randn(self.shape[0], **self.like)
         start = self._said("init", None, lambda: initial(facts, w0, **self.like))
@@ -147,7 +149,7 @@ class _Trial:
     def _check_name(self, what: str, name: Any) -> None:
         if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
             raise self.refuse(what, name, "must have names that Python takes for an argument, as 'u'")
-        if name in GIVEN or hasattr(nn.Module, name):
+        if name in GIVEN or hasattr(nn.Module(), name):
             raise self.refuse(what, name, "must name its tensors otherwise: this name has a meaning already")
 
     def _check_asked(self, facts: Examined) -> None:

@@ -28,10 +28,10 @@ class Tensors(nn.Module):
             self.register_parameter(name, nn.Parameter(tensor))
         for name, tensor in fixed.items():
             self.register_buffer(name, tensor.detach().clone())
-        self.names = [*trained, *fixed]
+        self._names = [*trained, *fixed]
 
     def forward(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in self.names}
+        return {name: getattr(self, name) for name in self._names}
 
 
 class DeltaLayer(LabLayer):

@@ -327,3 +327,30 @@ def own_cache_cleared() -> None:
     from glora_lab.adapters.own.examined import examined
 
     examined.cache_clear()
+
+
+@pytest.mark.parametrize("method", [OuterProduct, OwnDora, Ripple])
+def test_compiled_without_a_break(method):
+    torch._dynamo.reset()
+    model, x = own_model(method), x64()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    assert largest_difference(compiled(x), model(x)) < 1e-12
+
+
+@pytest.mark.skipif(not hasattr(peft, "convert_to_lora"), reason="of later versions of PEFT")
+def test_pefts_conversion_to_lora():
+    model, x = own_model(OuterProduct, r=2), x64()
+    wanted = model(x)
+    config, tensors = peft.convert_to_lora(model, rank=2)
+    lora = peft.get_peft_model(model.unload(), config)
+    peft.set_peft_model_state_dict(lora, tensors)
+    assert largest_difference(lora(x), wanted) < 1e-5
+
+
+def test_offloaded_with_its_base(tmp_path):
+    accelerate = pytest.importorskip("accelerate")
+    model, x = own_model(OwnDora), x64()
+    wanted, delta = model(x), encoder(model).weight_delta("default").detach()
+    accelerate.cpu_offload(model)
+    assert torch.equal(model(x), wanted)
+    assert largest_difference(encoder(model).weight_delta("default").detach(), delta) < 1e-12

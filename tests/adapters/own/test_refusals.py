@@ -48,6 +48,7 @@ WRONG = {
     "no name": (with_(shapes=lambda s, out, in_, r: {3: (out, r)}), "names that Python takes for an argument"),
     "w0": (with_(shapes=lambda s, out, in_, r: {"w0": (out, in_)}), "this name has a meaning already"),
     "train": (with_(shapes=lambda s, out, in_, r: {"train": (out, in_)}), "this name has a meaning already"),
+    "training": (with_(shapes=lambda s, out, in_, r: {"training": (out, in_)}), "this name has a meaning already"),
     "twice": (with_(fixed=lambda s, out, in_, r: {"u": torch.ones(out)}), "name of a trained tensor as well"),
     "fixed list": (with_(fixed=lambda s, out, in_, r: [torch.ones(out)]), "must return a dict of names and tensors"),
     "fixed shape": (with_(fixed=lambda s, out, in_, r: {"p": (out, r)}), "must return a dict of names and tensors"),

@@ -77,7 +77,7 @@ def both(name, base, r):
     with torch.no_grad():
         for tensor, value in values.items():
             getattr(held, tensor).copy_(value)
-    assert values.keys() == set(held.names)
+    assert values.keys() == set(held())
     return stock.eval(), ours.eval()
 
 
