@@ -30,6 +30,7 @@ ROOMS_OF_ADAPTERS = {
     "adapters/glora": {"adapters/base", "adapters/tuner", "adapters/registry"},
     "adapters/gralora": {"adapters/base", "adapters/tuner", "adapters/registry"},
     "adapters/own": {"adapters/base", "adapters/tuner", "adapters/registry"},
+    "adapters/peft_layers": {"adapters/base", "adapters/tuner", "adapters/glora", "adapters/gralora"},
 }
 ADAPTERS = ROOMS_OF_ADAPTERS.keys() | {
     "adapters", "adapters/view", "adapters/optimizers", "adapters/checkpoints", "adapters/stock"

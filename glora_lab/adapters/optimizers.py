@@ -18,8 +18,6 @@ from typing import Any
 from peft import optimizers
 from torch import nn
 
-from glora_lab.adapters.glora.formula import LowRankPath
-from glora_lab.adapters.glora.layer import GloraLayer
 from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.arguments import refuse
 
@@ -46,12 +44,11 @@ def loraplus(model: nn.Module, optimizer_cls: Callable[..., Any], **kwargs: Any)
 
 
 def _roles(model: nn.Module) -> Iterator[tuple[int, bool]]:
-    """The identity of each of GLoRA's tensors, and whether it is the factor that starts at zero."""
+    """The identity of each tensor that PEFT does not know by its name, and whether it starts at zero."""
     for layer in model.modules():
-        if isinstance(layer, GloraLayer):
-            for path in (path for name in layer.plans for path in layer.paths(name).values()):
-                for name, parameter in path.named_parameters():
-                    yield id(parameter), isinstance(path, LowRankPath) and name == "Xd"
+        if isinstance(layer, LabLayer):
+            for name in layer.carried():
+                yield from ((id(parameter), fast) for parameter, fast in layer.lora_plus(name))
 
 
 def lorafa(model: nn.Module, *args: Any, **kwargs: Any) -> Any:

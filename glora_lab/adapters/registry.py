@@ -8,6 +8,7 @@ stay as they are; the prefixes are PEFT's, so that tensor names are too.
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 from peft import PeftType, mapping
 from peft.tuners.tuners_utils import BaseTuner
@@ -36,8 +37,17 @@ def _join_peft_types() -> None:
 _join_peft_types()
 
 
+LAB_METHODS: dict[LabPeftType, tuple[Any, Any]] = {}  # type → configuration and tuner
+
+
+def config_beside(stock: Any) -> Any:
+    """The class of this library's configuration for PEFT's own of the same method; None where there is none."""
+    return next((ours for ours, _ in LAB_METHODS.values() if ours.stock_class is type(stock)), None)
+
+
 def register(peft_type: LabPeftType, config_class: type, tuner_class: type) -> None:
     """Make PEFT build `tuner_class` for `config_class`. Calling it again changes nothing."""
+    LAB_METHODS[peft_type] = config_class, tuner_class
     mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft_type] = config_class  # type: ignore[index]
     mapping.PEFT_TYPE_TO_TUNER_MAPPING[peft_type] = tuner_class  # type: ignore[index]
     mapping.PEFT_TYPE_TO_PREFIX_MAPPING[peft_type] = tuner_class.prefix  # type: ignore[index,attr-defined]

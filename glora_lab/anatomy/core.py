@@ -12,47 +12,34 @@ product it is the matrix itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-
-class Product(NamedTuple):
-    """A term that is not multiplied out: left (o, r) @ right (r, i)."""
-
-    left: Tensor
-    right: Tensor
+from glora_lab.adapters.tuner.factors import Blocks, Term, beside
 
 
-Term = Tensor | Product
-
-
-def block_core(a: Tensor, b: Tensor, general: Product | None = None) -> Tensor:
-    """GraLoRA's factors (k, i, r) and (k, r, o), in block_formula.py's layout; LoRA's are those of one block."""
-    k, _, r = a.shape
-    left, right = b.mT, a  # (m, o, n·s) and (n, i, m·s)
-    if general is not None:
-        left = torch.cat([left, general.left.view(k, -1, general.left.shape[1])], dim=-1)
-        right = torch.cat([right, general.right.mT.reshape(k, -1, general.right.shape[0])], dim=-1)
+def block_core(blocks: Blocks) -> Tensor:
+    k, h = blocks.k, blocks.hybrid_r
+    s = blocks.B.shape[-1] - h
+    left = torch.cat([blocks.B[..., :s].transpose(1, 2).flatten(2), blocks.B[:, 0, :, s:]], -1)  # (m, o, n·s + h)
+    right = torch.cat([blocks.A[..., :s].permute(1, 2, 0, 3).flatten(2), blocks.A[0, ..., s:]], -1)  # (n, i, m·s + h)
     rows, columns = _triangle(left), _triangle(right)  # (m, p, n·s + h), (n, q, m·s + h)
-    blocks = [part[..., :r].unflatten(-1, (k, r // k)) for part in (rows, columns)]  # (m, p, n, s), (n, q, m, s)
-    core = torch.einsum("mpns,nqms->mnpq", *blocks)
-    if general is not None:
-        core = core + torch.einsum("mph,nqh->mnpq", rows[..., r:], columns[..., r:])
-    return core
+    grids = [part[..., : k * s].unflatten(-1, (k, s)) for part in (rows, columns)]  # (m, p, n, s), (n, q, m, s)
+    core = torch.einsum("mpns,nqms->mnpq", *grids)
+    if h:
+        core = core + torch.einsum("mph,nqh->mnpq", rows[..., k * s :], columns[..., k * s :])
+    return core * blocks.scaling
 
 
 def core_of(terms: Sequence[Term]) -> Tensor:
     """The core of a sum of terms (o, i): small where all are products, the sum itself where one is not."""
     if not terms:
         return torch.zeros(1, 1, 1, 1, dtype=torch.float64)
-    products = [term for term in terms if isinstance(term, Product)]
+    products = [term for term in terms if isinstance(term, Blocks)]
     if len(products) == len(terms):
-        left = torch.cat([term.left for term in products], dim=1)
-        right = torch.cat([term.right for term in products], dim=0)
-        return block_core(right.mT[None], left.mT[None])
-    whole = [term.left @ term.right if isinstance(term, Product) else term for term in terms]
+        return block_core(products[0] if len(products) == 1 else beside([one.one() for one in products]))
+    whole = [term.matrix() if isinstance(term, Blocks) else term for term in terms]
     return sum(whole[1:], start=whole[0])[None, None]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from glora_lab.adapters.gralora.formula import block_delta, block_output
-from glora_lab.adapters.view import blocks
+from glora_lab.adapters.view import factor_pairs
 
 from .block_models import BASES, KS, BlockNet, R, encoder, gralora_layer, gralora_model, stock_and_ours
 from .small_models import gpt2, largest_difference
@@ -96,7 +96,7 @@ def test_second_derivatives(k):
 @pytest.mark.parametrize("k", KS)
 def test_each_block_is_the_product_of_its_factors(k):
     layer = gralora_layer(nn.Linear(24, 48).double(), gralora_k=k)
-    delta, factors = layer.get_delta_weight("default"), blocks(layer)
+    delta, factors = layer.get_delta_weight("default"), factor_pairs(layer)
     assert factors.B.shape == (k, k, 48 // k, R // k) and factors.A.shape == (k, k, 24 // k, R // k)
     i, o = 24 // k, 48 // k
     for m in range(k):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
-from glora_lab.adapters.view import adapter_parameters, blocks, delta_matrix
+from glora_lab.adapters.view import adapter_parameters, delta_matrix, factor_pairs
 
 from .block_models import BlockNet as Net
 from .block_models import R, config, encoder, gralora_layer, stock_and_ours
@@ -100,7 +100,7 @@ def test_delta_is_computed_in_float64():
 def test_blocks_of_ours_and_of_stock(k):
     for model in stock_and_ours(Net().double(), gralora_k=k, alpha=12):
         layer = encoder(model)
-        found = blocks(layer)
+        found = factor_pairs(layer)
         assert found.B.shape == (k, k, 48 // k, R // k) and found.A.shape == (k, k, 24 // k, R // k)
         assert found.scaling == 12 / R
         grid = torch.cat([torch.cat([found.B[m, n] @ found.A[m, n].T for n in range(k)], 1) for m in range(k)])
@@ -110,7 +110,7 @@ def test_blocks_of_ours_and_of_stock(k):
 def test_a_block_reads_its_inputs_and_writes_its_outputs():
     """n is the input block and m the output block: not the other way round."""
     layer = gralora_layer(nn.Linear(24, 48).double())
-    found = blocks(layer)
+    found = factor_pairs(layer)
     x = torch.zeros(24, dtype=torch.double)
     x[6:12] = torch.randn(6)  # input block 1
     added = layer(x) - layer.base_layer(x)
@@ -123,10 +123,10 @@ def test_refusals():
     model = adapted("LoRA", Net())
     with pytest.raises(ValueError, match=r"`adapter` \(='other'\).*default"):
         delta_matrix(encoder(model), "other")
-    with pytest.raises(ValueError, match="no GraLoRA"):
-        blocks(encoder(model))
+    with pytest.raises(ValueError, match="carries GLoRA whose ΔW is no product of factors: it has no blocks"):
+        factor_pairs(encoder(adapted("GLoRA", Net())))
     with pytest.raises(ValueError, match=r"`adapter` \(='other'\).*default"):
-        blocks(encoder(adapted("GraLoRA", Net())), "other")
+        factor_pairs(encoder(adapted("GraLoRA", Net())), "other")
     ia3 = peft.get_peft_model(Net(), peft.IA3Config(target_modules=["encoder"], feedforward_modules=[]))
     with pytest.raises(ValueError, match="none of LoRA, GLoRA and GraLoRA"):
         delta_matrix(encoder(ia3))

@@ -7,7 +7,7 @@ What is left here is which adapter holds what.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import cast
 
@@ -18,14 +18,14 @@ from glora_lab.adapters.base.frozen import FrozenBase, FunctionBase, float_dtype
 from glora_lab.adapters.base.kind import in_words
 from glora_lab.adapters.base.offload import offload_hook, onloaded
 from glora_lab.adapters.glora.fast_pass.autograd import applies, one_pass
-from glora_lab.adapters.tuner.factors import Blocks, beside
+from glora_lab.adapters.tuner.factors import Blocks, Term, beside
 from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.tuner.module import LabModule
 from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
 from glora_lab.adapters.tuner.terms import add
 
 from .config import GloraConfig
-from .factors import b_factors, nothing, product_a_factors
+from .factors import b_factors, nothing, product_a_factors, terms_of
 from .formula import (
     LowRankPath,
     Path,
@@ -50,6 +50,7 @@ class GloraLayer(LabLayer):
 
     method = "GLoRA"
     prefix = GloraConfig.prefix
+    path_names = PATHS
     adapter_layer_names = ("glora_A", "glora_B", "glora_C", "glora_D", "glora_E")
     other_param_names = ("r", "scaling", "plans", "glora_dropout")
     plans: dict[str, LayerPlan]
@@ -72,6 +73,12 @@ class GloraLayer(LabLayer):
 
     def inert(self, adapter_name: str) -> dict[str, str]:
         return dict(self.plans[adapter_name].inert)
+
+    def lora_plus(self, adapter_name: str) -> Iterator[tuple[nn.Parameter, bool]]:
+        """Xd starts at zero in every path that is a product; a vector or a constant has no other factor."""
+        for path in self.paths(adapter_name).values():
+            for name, parameter in path.named_parameters():
+                yield parameter, isinstance(path, LowRankPath) and name == "Xd"
 
     def stock_tensors(self, adapter_name: str) -> dict[str, Tensor]:
         """With the buffers of zeros that stock PEFT has for paths that are off."""
@@ -158,6 +165,14 @@ class GloraLayer(LabLayer):
 
     def path_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         return {**self.weight_terms(adapter_name, dtype), **self.bias_terms(adapter_name, dtype)}
+
+    def terms(self, adapter_name: str) -> dict[str, Term | None]:
+        factor, scaling, plan = self.factor(adapter_name), self.scaling[adapter_name], self.plans[adapter_name]
+        # `scaling` is that of low-rank products alone
+        tensors = {n: t * factor if n.endswith(".X") else t for n, t in self.tensors(adapter_name).items()}
+        with self.original():
+            shape = self.out_features, self.in_features
+            return terms_of(tensors, self.frozen_base(torch.float64), form=plan.form, scaling=scaling, shape=shape)
 
     def weight_delta(self, adapter_name: str, dtype: torch.dtype | None = None) -> Tensor:
         terms = [term.to(dtype) for term in self.weight_terms(adapter_name, dtype).values()]

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import peft
-import torch
 from peft import PeftConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, get_peft_model_state_dict
@@ -22,14 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from glora_lab.adapters.base.frozen import float_dtype
 from glora_lab.adapters.checkpoints.fit import PREFIX
-from glora_lab.adapters.glora.layer import GloraLayer
-from glora_lab.adapters.glora.paths import PATHS
-from glora_lab.adapters.gralora.layer import GraloraLayer
 from glora_lab.adapters.registry import PEFT_ASKS_THE_TUNER
 from glora_lab.adapters.tuner.config import LabConfig
-from glora_lab.adapters.tuner.layer import own_tensors
+from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.tuner.targets import choose
 from glora_lab.adapters.view import adapted_layers
 from glora_lab.arguments import check_choice, check_positive_int, refuse
@@ -37,7 +32,7 @@ from glora_lab.folders import folder_named, replacing
 from glora_lab.ideas.export.record import ExportReport, LayerExport
 
 from .as_lora import LoraFactors, lora_factors
-from .translate import stock_glora, stock_gralora
+from .translate import in_stock_words
 
 FORMATS = ("peft", "lora")
 
@@ -98,7 +93,7 @@ def _carried(model: nn.Module, adapter: str) -> tuple[Any, dict[str, Any]]:
     layers = {
         name: layer
         for name, layer in adapted_layers(model).items()
-        if isinstance(layer, GloraLayer | GraloraLayer) and layer.carries(adapter)
+        if isinstance(layer, LabLayer) and layer.carries(adapter)
     }
     for name, layer in layers.items():
         if layer.factor(adapter) != 1:
@@ -113,31 +108,18 @@ Written = tuple[Any, dict[str, Tensor], tuple[LayerExport, ...]]
 
 
 def _peft(config: Any, layers: dict[str, Any], adapter: str, _: int | None) -> Written:
-    ours_is_glora = isinstance(next(iter(layers.values())), GloraLayer)
-    stock, reasons = (stock_glora if ours_is_glora else stock_gralora)(config, layers, adapter)
+    stock, reasons = in_stock_words(config, layers, adapter)
     if reasons:
-        kind = "GLORA" if ours_is_glora else "GRALORA"
         listed = "".join(f"\n  {reason}" for reason in reasons)
         raise ValueError(
-            f"PEFT's own {kind} cannot express this adapter, and nothing was written:{listed}\n"
+            f"PEFT's own {config.stock_type()} cannot express this adapter, and nothing was written:{listed}\n"
             'format="lora" writes it as a plain LoRA.'
         )
     tensors = {}
     for name, layer in layers.items():
-        for tensor, value in stock_tensors(layer, adapter).items():
+        for tensor, value in layer.stock_tensors(adapter).items():
             tensors[f"{PREFIX}{name}.{tensor}"] = value
     return stock, tensors, tuple(LayerExport(name, None, 0.0) for name in layers)
-
-
-def stock_tensors(layer: Any, adapter: str) -> dict[str, Tensor]:
-    """One layer's tensors as stock PEFT has them, under a checkpoint's names: "glora_A.Xd", "gralora_A"."""
-    found: dict[str, Tensor] = dict(own_tensors(layer, adapter))
-    if isinstance(layer, GloraLayer):
-        out, features = layer.out_features, layer.in_features
-        shapes = {"A": (out, features), "B": (out, features), "C": (features, 1), "D": (out,), "E": (out,)}
-        off = [path for path in PATHS if layer.plans[adapter].modes[path] == "none"]
-        found |= {f"glora_{path}.zeros": torch.zeros(shapes[path], dtype=float_dtype(layer.innermost)) for path in off}
-    return found
 
 
 def _lora(config: Any, layers: dict[str, Any], adapter: str, r: int | None) -> Written:
@@ -162,7 +144,7 @@ def _lora_config(config: Any, layers: dict[str, Any], factors: dict[str, LoraFac
         lora_alpha=alpha,  # type: ignore[arg-type]
         rank_pattern={names[name]: one.rank for name, one in factors.items() if one.rank != rank},
         alpha_pattern={names[name]: one.alpha for name, one in factors.items() if one.alpha != alpha},
-        lora_dropout=config.glora_dropout if hasattr(config, "glora_dropout") else config.gralora_dropout,
+        lora_dropout=config.dropout,
         lora_bias=biased,
         bias="lora_only" if config.bias.endswith("_only") else config.bias,
         fan_in_fan_out=all(isinstance(layer.innermost, Conv1D) for layer in layers.values()),
@@ -179,7 +161,7 @@ def _beside(model: nn.Module, adapter: str) -> dict[str, Tensor]:
     own = tuple(
         f"{PREFIX}{name}.{container}."
         for name, layer in adapted_layers(model).items()
-        if isinstance(layer, GloraLayer | GraloraLayer)
+        if isinstance(layer, LabLayer)
         for container in layer.adapter_layer_names
     )
     return {name: tensor for name, tensor in named.items() if not f"{name}.".startswith(own)}

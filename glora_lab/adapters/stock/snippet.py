@@ -8,11 +8,11 @@ with the same initial values and scaling, and is written as PEFT's LoraConfig. L
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from peft import GraloraConfig as StockGraloraConfig
+import peft
 from peft import LoraConfig, PeftConfig
 
 from glora_lab.adapters.glora.config import GloraConfig
@@ -20,13 +20,14 @@ from glora_lab.adapters.glora.paths import PATHS
 from glora_lab.adapters.gralora.config import GraloraConfig
 from glora_lab.arguments import check_choice
 
+from .translate import unsaid
+
 LIBRARIES = ("glora_lab", "peft")
 USE = "# from peft import get_peft_model\n# model = get_peft_model(model, config)\n"
 MODE_FIELDS = frozenset({"config_A_B", "config_C", "config_D_E", "config_A", "config_B", "config_D", "config_E"})
 # What PEFT knows about the run and not about the adapter; `task_type` is the one that a reader sets.
 RUN_FIELDS = frozenset(field.name for field in fields(PeftConfig)) - {"task_type"}
 STOCK_FIELDS = frozenset({"task_type", "r", "target_modules", "bias", "modules_to_save"})
-STOCK_GRALORA_FIELDS = frozenset(field.name for field in fields(StockGraloraConfig))
 LORA_NAMES = {"glora_dropout": "lora_dropout", "alpha": "lora_alpha"}
 
 
@@ -47,10 +48,8 @@ def config_snippet(config: PeftConfig, library: str = "glora_lab", *, conv1d: bo
         ValueError: for another library, or another kind of configuration.
     """
     check_choice("library", library, LIBRARIES)
-    if isinstance(config, GloraConfig):
-        return _glora(config, library, conv1d)
-    if isinstance(config, GraloraConfig):
-        return _gralora(config, library)
+    if written := WRITTEN.get(getattr(config, "stock_class", None)):
+        return written(config, library, conv1d)
     if isinstance(config, LoraConfig):
         return _lora(config)
     kinds = "PEFT's LoraConfig, or this library's GloraConfig or GraloraConfig"
@@ -58,26 +57,26 @@ def config_snippet(config: PeftConfig, library: str = "glora_lab", *, conv1d: bo
 
 
 def _glora(config: GloraConfig, library: str, conv1d: bool) -> str:
-    changed = _changed(config)
+    changed, modes = _changed(config), config.modes
     if library == "glora_lab":
-        return _code("glora_lab", "GloraConfig", {**changed, **{f"config_{p}": config.modes[p] for p in PATHS}})
-    lora = {path: mode for path, mode in config.modes.items() if mode != "none"} == {"B": "lora"}
-    reasons = list(_not_in_lora(config) if lora else _not_in_stock_glora(config, conv1d))
-    if reasons:
+        return _code("glora_lab", "GloraConfig", {**changed, **{f"config_{path}": modes[path] for path in PATHS}})
+    lora = {path: mode for path, mode in modes.items() if mode != "none"} == {"B": "lora"}
+    if reasons := list(_not_in_lora(config) if lora else unsaid(config, changed, conv1d)):
         return _refusal(reasons)
-    return _code("peft", "LoraConfig", _as_lora(config, changed)) if lora else _stock_glora(config, changed)
+    if lora:
+        return _code("peft", "LoraConfig", _as_lora(config, changed))
+    said = {name: value for name, value in changed.items() if name in STOCK_FIELDS}
+    joint = {"config_A_B": modes["A"], "config_C": modes["C"], "config_D_E": modes["D"]}
+    return _code("peft", "GloraConfig", {**said, **joint})
 
 
-def _gralora(config: GraloraConfig, library: str) -> str:
+def _gralora(config: GraloraConfig, library: str, _: bool) -> str:
     settings = {"r": config.r, "gralora_k": config.gralora_k, "alpha": config.alpha, **_changed(config)}
-    reasons = [
-        f"{k}={v!r}, which its GraLoRA does not have" for k, v in settings.items() if k not in STOCK_GRALORA_FIELDS
-    ]
-    if not config.init_weights:
-        reasons.append("init_weights=False, which starts from values of another size there")
-    if library == "peft" and reasons:
-        return _refusal(reasons)
-    return _code(library, "GraloraConfig", settings)
+    reasons = list(unsaid(config, settings)) if library == "peft" else []
+    return _refusal(reasons) if reasons else _code(library, "GraloraConfig", settings)
+
+
+WRITTEN: Mapping[Any, Callable[[Any, str, bool], str]] = {peft.GloraConfig: _glora, peft.GraloraConfig: _gralora}
 
 
 def _lora(config: LoraConfig) -> str:
@@ -113,34 +112,6 @@ def _changed(config: LoraConfig | GloraConfig | GraloraConfig) -> dict[str, Any]
 def _code(module: str, name: str, settings: Mapping[str, Any]) -> str:
     lines = "".join(f"    {key}={value!r},\n" for key, value in settings.items())
     return f"from {module} import {name}\n\nconfig = {name}(\n{lines})\n{USE}"
-
-
-def _stock_glora(config: GloraConfig, changed: Mapping[str, Any]) -> str:
-    modes = config.modes
-    joint = {"config_A_B": modes["A"], "config_C": modes["C"], "config_D_E": modes["D"]}
-    return _code("peft", "GloraConfig", {**{k: v for k, v in changed.items() if k in STOCK_FIELDS}, **joint})
-
-
-def _not_in_stock_glora(config: GloraConfig, conv1d: bool) -> Iterator[str]:
-    modes = config.modes
-    if conv1d:
-        yield "its GLoRA takes nn.Linear alone, and this model has Conv1D layers"
-    for one, other in ("AB", "DE"):
-        if modes[one] != modes[other]:
-            pair = f"config_{one}={modes[one]!r} with config_{other}={modes[other]!r}"
-            yield f"{pair}, for its config_{one}_{other} sets both"
-    if config.A_form != "elementwise" and modes["A"] != "none":
-        yield f"A_form={config.A_form!r}, for its A is elementwise"
-    if config.bias_free == "add" and any(modes[path] != "none" for path in "CDE"):
-        yield "bias_free='add', for it drops C, D and E on layers without a bias"
-    if not config.init_weights:
-        yield "init_weights=False, which starts from values of another size there"
-    ignored = {"A_form", "bias_free", "init_weights"}
-    if "lora" not in modes.values():
-        ignored |= {"alpha", "alpha_pattern", "use_rslora", "rank_pattern"}
-    for name, value in _changed(config).items():
-        if name not in STOCK_FIELDS | ignored:
-            yield f"{name}={value!r}, which its GLoRA does not have"
 
 
 def _not_in_lora(config: GloraConfig) -> Iterator[str]:

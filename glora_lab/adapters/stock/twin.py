@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import peft
@@ -16,16 +17,10 @@ from peft import PeftConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from glora_lab.adapters.glora.config import GloraConfig
-from glora_lab.adapters.glora.layer import GloraLayer
-from glora_lab.adapters.gralora.config import GraloraConfig
-from glora_lab.adapters.gralora.layer import GraloraLayer
-from glora_lab.adapters.tuner.config import LabConfig
-from glora_lab.adapters.tuner.layer import LabLayer
-from glora_lab.adapters.view import StockGloraLayer, StockGraloraLayer
+from glora_lab.adapters.registry import config_beside
+from glora_lab.adapters.tuner.layer import LabLayer, own_tensors
 
-from .export import stock_tensors
-from .translate import stock_glora, stock_gralora
+from .translate import in_stock_words
 
 LAYER = "layer"
 
@@ -39,16 +34,13 @@ def lab_twin(layer: BaseTunerLayer, config: PeftConfig, adapter: str) -> LabLaye
     Raises:
         ValueError: for a LoRA, which stays PEFT's own, and for settings that this library does not know.
     """
-    ours: type[LabConfig]
     if isinstance(layer, LabLayer):
         return _copy(layer)
-    if isinstance(layer, StockGloraLayer):
-        ours = GloraConfig
-    elif isinstance(layer, StockGraloraLayer):
-        ours = GraloraConfig
-    else:
+    ours = config_beside(config)
+    if ours is None:
         raise ValueError(f"{type(layer).__module__} has no counterpart here: a LoRA stays PEFT's own")
-    return _made(layer, ours.from_stock(config), adapter, _tensors(layer, adapter))
+    tensors = own_tensors(layer, adapter)  # zeros that stand for a path that is off are none
+    return _made(layer, ours.from_stock(config), adapter, tensors)
 
 
 def stock_twin(layer: BaseTunerLayer, config: PeftConfig, adapter: str) -> BaseTunerLayer:
@@ -57,13 +49,12 @@ def stock_twin(layer: BaseTunerLayer, config: PeftConfig, adapter: str) -> BaseT
     Raises:
         ValueError: with each setting that stock PEFT cannot express.
     """
-    if not isinstance(layer, GloraLayer | GraloraLayer):
+    if not isinstance(layer, LabLayer):
         return _copy(layer)
-    words = stock_glora if isinstance(layer, GloraLayer) else stock_gralora
-    stock, reasons = words(config, {layer.layer_name: layer}, adapter)
+    stock, reasons = in_stock_words(config, {layer.layer_name: layer}, adapter)
     if reasons:
         raise ValueError(f"PEFT's own cannot express {'; '.join(reasons)}")
-    return _made(layer, stock, adapter, stock_tensors(layer, adapter))
+    return _made(layer, stock, adapter, layer.stock_tensors(adapter))
 
 
 def _copy(layer: Any) -> Any:
@@ -73,7 +64,7 @@ def _copy(layer: Any) -> Any:
     return twin
 
 
-def _made(layer: Any, config: Any, adapter: str, tensors: dict[str, Tensor]) -> Any:
+def _made(layer: Any, config: Any, adapter: str, tensors: Mapping[str, Tensor]) -> Any:
     """A layer of one's own under `config`, whatever names and patterns that was written for."""
     own = copy.deepcopy(config)
     own.target_modules, own.modules_to_save, own.bias, own.inference_mode = {LAYER}, None, "none", False
@@ -89,12 +80,7 @@ def _made(layer: Any, config: Any, adapter: str, tensors: dict[str, Tensor]) -> 
     return twin
 
 
-def _tensors(layer: Any, adapter: str) -> dict[str, Tensor]:
-    """A stock layer's own, under a checkpoint's names; zeros that stand for a path that is off are none."""
-    return {name: value for name, value in stock_tensors(layer, adapter).items() if not name.endswith(".zeros")}
-
-
-def _named(tensors: dict[str, Tensor], adapter: str) -> dict[str, Tensor]:
+def _named(tensors: Mapping[str, Tensor], adapter: str) -> dict[str, Tensor]:
     """A checkpoint's "glora_A.Xd" is "glora_A.default.Xd" in the layer."""
     parts = {name: name.partition(".") for name in tensors}
     return {".".join(filter(None, (c, adapter, rest))): tensors[name] for name, (c, _, rest) in parts.items()}

@@ -14,16 +14,14 @@ from typing import Any
 
 from peft import PeftConfig, PeftModel, PeftType, mapping
 
-from glora_lab.adapters.glora.config import GloraConfig
-from glora_lab.adapters.glora.model import GloraModel
-from glora_lab.adapters.gralora.config import GraloraConfig
-from glora_lab.adapters.gralora.model import GraloraModel
+from glora_lab.adapters.glora import model as glora_model  # noqa: F401 — registered before the table is asked
+from glora_lab.adapters.gralora import model as gralora_model  # noqa: F401
+from glora_lab.adapters.registry import LAB_METHODS, config_beside
 from glora_lab.adapters.tuner.config import LabConfig
 from glora_lab.adapters.tuner.model import LabTuner
 
 OURS: dict[PeftType, tuple[type[LabConfig], type[LabTuner]]] = {
-    PeftType.GLORA: (GloraConfig, GloraModel),
-    PeftType.GRALORA: (GraloraConfig, GraloraModel),
+    PeftType(config.stock_type()): (config, tuner) for config, tuner in LAB_METHODS.values() if config.stock_class
 }
 TABLES: tuple[dict[Any, Any], ...] = (
     mapping.PEFT_TYPE_TO_CONFIG_MAPPING,
@@ -98,7 +96,5 @@ def _with_ours(theirs: Callable[..., Any], position: int) -> Callable[..., Any]:
 
 
 def _ours(config: PeftConfig) -> PeftConfig:
-    for config_class, _ in OURS.values():
-        if type(config) is config_class.stock_class:
-            return config_class.from_stock(config)
-    return config
+    ours = config_beside(config)
+    return config if ours is None else ours.from_stock(config)

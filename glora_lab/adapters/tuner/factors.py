@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -35,6 +35,27 @@ class Blocks(NamedTuple):
         """The most that ΔW can have."""
         return self.k * self.r + self.hybrid_r
 
+    def one(self) -> Blocks:
+        """The same ΔW as one block: the factors of a grid copied into matrices that are zero elsewhere."""
+        k, h = self.k, self.hybrid_r
+        if k == 1:
+            return self._replace(hybrid_r=0)
+        (b, general_b), (a, general_a) = ((f[..., : f.shape[-1] - h], f[..., f.shape[-1] - h :]) for f in self[:2])
+        o, i, s = b.shape[-2], *a.shape[-2:]
+        up, down = b.new_zeros(k, o, k, k, s), a.new_zeros(k, k, s, k, i)
+        for m in range(k):
+            for n in range(k):
+                up[m, :, m, n] = b[m, n]
+                down[m, n, :, n] = a[m, n].T
+        up, down = up.reshape(k * o, k * k * s), down.reshape(k * k * s, k * i)
+        general_up, general_down = general_b[:, 0].flatten(0, 1), general_a[0].flatten(0, 1).T
+        return one_block(torch.cat([down, general_down]), torch.cat([up, general_up], 1), self.scaling)
+
+    def matrix(self) -> Tensor:
+        """ΔW (out, in)."""
+        whole = self.one()
+        return whole.scaling * (whole.B[0, 0] @ whole.A[0, 0].mT)
+
     def double(self) -> Blocks:
         return self._replace(B=self.B.double(), A=self.A.double())
 
@@ -48,6 +69,9 @@ class Blocks(NamedTuple):
 def one_block(down: Tensor, up: Tensor, scaling: float = 1.0) -> Blocks:
     """scaling · up @ down: (…, r, in) and (…, out, r)."""
     return Blocks(up[..., None, None, :, :], down.mT[..., None, None, :, :], scaling)
+
+
+Term: TypeAlias = Tensor | Blocks  # of ΔW (out, in), or of Δb (out,)
 
 
 def beside(products: Sequence[Blocks]) -> Blocks:

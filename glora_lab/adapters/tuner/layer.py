@@ -7,7 +7,7 @@ are settled here, once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -17,7 +17,7 @@ from glora_lab.adapters.base.frozen import features, float_dtype, is_transposed,
 from glora_lab.adapters.base.offload import device_of, is_meta
 from glora_lab.adapters.base.ordinary_mode import ordinary_mode
 
-from .factors import Blocks
+from .factors import Blocks, Term
 from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
 from .nested_batch import by_rows
@@ -53,6 +53,7 @@ class LabLayer(MergingLayer):
 
     method: ClassVar[str]  # in prose: "GLoRA"
     prefix: ClassVar[str]  # of its containers' names: "glora_"
+    path_names: ClassVar[Sequence[str]] = ("B",)
 
     def __init__(self, base_layer: nn.Module, layer_name: str = "") -> None:
         """Over `base_layer` and without an adapter; as an nn.Module it has been made before."""
@@ -167,6 +168,18 @@ class LabLayer(MergingLayer):
     def blocks_of(self, adapter_name: str) -> Blocks | None:
         """The factors of ΔW, None where it is no product and no grid of products."""
         return None
+
+    def terms(self, adapter_name: str) -> Mapping[str, Term | None]:
+        """The terms in float64 as factors where they are, so that singular values need no ΔW that is written out."""
+        whole = self.blocks_of(adapter_name)
+        if whole is None:
+            return self.path_terms(adapter_name, torch.float64)
+        bias = self.bias_delta(adapter_name, torch.float64)
+        return {"B": whole, **({} if bias is None else {"E": bias})}
+
+    def lora_plus(self, adapter_name: str) -> Iterator[tuple[nn.Parameter, bool]]:
+        """Each tensor, and whether it is the factor that starts at zero; none where PEFT tells by their names."""
+        yield from ()
 
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         """What adapters add to the base's weight, in its own layout, and to its bias; None for nothing."""

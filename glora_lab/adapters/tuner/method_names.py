@@ -1,19 +1,17 @@
-"""What a method is called in prose, by the type that PEFT keeps of it."""
+"""What a method is called in prose, by its configuration."""
 
 from __future__ import annotations
 
 from typing import Any
 
-METHODS = {
-    "LORA": "LoRA",
-    "GLORA": "stock GLoRA",
-    "GLORA_LAB": "GLoRA",
-    "GRALORA": "stock GraLoRA",
-    "GRALORA_LAB": "GraLoRA",
-}
+from .config import LabConfig
+
+STOCK = {"LORA": "LoRA", "GLORA": "stock GLoRA", "GRALORA": "stock GraLoRA"}
 
 
-def method_name(peft_type: Any) -> str:
-    """ "LoRA", "stock GLoRA", …: what readers call an adapter type; its own name where it is none of ours or PEFT's."""
-    kind = str(getattr(peft_type, "value", peft_type))
-    return METHODS.get(kind, kind)
+def method_name(config: Any) -> str:
+    """ "LoRA", "stock GLoRA", …: what readers call the method; PEFT's type where it is none of these."""
+    if isinstance(config, LabConfig):
+        return config.method
+    kind = str(getattr(config.peft_type, "value", config.peft_type))
+    return STOCK.get(kind, kind)

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from glora_lab.adapters.glora.layer import GloraLayer
-from glora_lab.adapters.view import StockGloraLayer, delta_matrix, find_layer
+from glora_lab.adapters.peft_layers import table_of
+from glora_lab.adapters.view import delta_matrix, find_layer
 from glora_lab.anatomy.size import LARGEST_RANK_ASKED
 
 from .record import BlockGrid
@@ -43,11 +43,11 @@ def block_grid(model: nn.Module, layer: str, adapter_name: str | None = None) ->
     adapter = found.active_adapters[0] if adapter_name is None else adapter_name
     with torch.no_grad():
         delta = delta_matrix(found, adapter).cpu().numpy()
-    k, r, hybrid_r = block_sides(found, adapter), found.r[adapter], getattr(found, "hybrid_r", {}).get(adapter, 0)
-    bounded = _is_product_of_factors(found, adapter)
+        product = table_of(found).blocks_of(adapter)
+    k, hybrid_r = (1, 0) if product is None else (product.k, product.hybrid_r)
     blocks = cut(delta, k)
-    ranks = _ranks(blocks, r // k + hybrid_r if bounded else None)
-    rank = _ranks(delta, k * r + hybrid_r if bounded else None)
+    ranks = _ranks(blocks, product and product.B.shape[-1])
+    rank = _ranks(delta, product and product.rank)
     square = (blocks**2).sum(axis=(2, 3))
     return BlockGrid(
         layer=name,
@@ -55,28 +55,16 @@ def block_grid(model: nn.Module, layer: str, adapter_name: str | None = None) ->
         ranks=np.full((k, k), -1) if ranks is None else ranks,
         energy=square / (square.sum() or 1.0),
         rank=None if rank is None else int(rank),
-        r=r,
+        r=found.r[adapter],
         hybrid_r=hybrid_r,
         shape=(delta.shape[0], delta.shape[1]),
     )
-
-
-def block_sides(layer: Any, adapter: str) -> int:
-    """k: the number of blocks per side, 1 for anything but GraLoRA."""
-    return getattr(layer, "gralora_k", {}).get(adapter, 1)
 
 
 def cut(matrix: np.ndarray, k: int) -> np.ndarray:
     """(out, in) → blocks [m, n] as (k, k, out/k, in/k)."""
     rows, columns = matrix.shape
     return matrix.reshape(k, rows // k, k, columns // k).swapaxes(1, 2)
-
-
-def _is_product_of_factors(layer: Any, adapter: str) -> bool:
-    """Whether r bounds the rank: not where W0 is multiplied, entry by entry as GLoRA's A or row by row as in DoRA."""
-    if isinstance(layer, GloraLayer | StockGloraLayer):
-        return False
-    return getattr(layer, "lora_variant", {}).get(adapter) is None
 
 
 def _ranks(matrices: np.ndarray, at_most: int | None) -> np.ndarray | None:

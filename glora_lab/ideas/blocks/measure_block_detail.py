@@ -59,7 +59,7 @@ def block_detail(model: nn.Module, layer: str, m: int, n: int, adapter_name: str
         rank=int((values > rounding).sum()),
         norm=float(block.norm()),
         energy=float(energy),
-        hybrid_r=int(getattr(found, "hybrid_r", {}).get(adapter, 0)),
+        hybrid_r=pairs.hybrid_r,
     )
 
 

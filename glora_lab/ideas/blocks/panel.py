@@ -12,7 +12,7 @@ from torch import nn
 
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.base.frozen import features
-from glora_lab.adapters.view import adapted_layers, adapter_parameters, has_factors
+from glora_lab.adapters.view import adapted_layers, adapter_parameters, factor_pairs, has_factors
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
@@ -128,8 +128,8 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
         """Another layer or other values: the controls follow the adapter that the model carries."""
         if self.values.value == TRAINED:
             found, adapter = self._adapter()
-            k, hybrid_r = (getattr(found, name, {}).get(adapter) for name in ("gralora_k", "hybrid_r"))
-            self.controls.set(k=k or 1, r=found.r[adapter], hybrid_r=hybrid_r or 0)
+            blocks = factor_pairs(found, adapter)
+            self.controls.set(k=blocks.k, r=blocks.r, hybrid_r=blocks.hybrid_r)
         self._update()
 
     @guarded_about("settings")

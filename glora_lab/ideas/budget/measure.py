@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,9 +21,8 @@ from transformers import PretrainedConfig
 from glora_lab.adapters.base.frozen import features
 from glora_lab.adapters.checkpoints.fit import bare_tuner
 from glora_lab.adapters.glora.config import GloraConfig
-from glora_lab.adapters.glora.layer import GloraLayer
 from glora_lab.adapters.glora.paths import PATHS
-from glora_lab.adapters.gralora.layer import GraloraLayer
+from glora_lab.adapters.peft_layers import table_of
 from glora_lab.adapters.tuner.method_names import method_name
 from glora_lab.adapters.view import adapted_layers, adapter_parameters
 
@@ -80,7 +80,7 @@ def budget_on(model: nn.Module, config: GloraConfig | LoraConfig) -> PathBudget:
         rows = [PathCount(name, "B", "lora", config.r * sum(features(innermost))) for name, innermost in layers.items()]
     return PathBudget(
         rows=tuple(rows),
-        method=method_name(config.peft_type),
+        method=method_name(config),
         model=_model_name(model),
         model_params=sum(p.numel() for p in model.parameters()),
     )
@@ -93,7 +93,7 @@ def _carried(model: nn.Module) -> PathBudget:
     adapters = sum(p.numel() for layer in layers.values() for p in _all_adapter_parameters(layer))
     return PathBudget(
         rows=tuple(rows),
-        method=method_name(next(iter(configs.values())).peft_type),
+        method=method_name(next(iter(configs.values()))),
         model=_model_name(model),
         model_params=sum(p.numel() for p in model.parameters()) - adapters,
     )
@@ -102,37 +102,15 @@ def _carried(model: nn.Module) -> PathBudget:
 def _layer_rows(name: str, layer: BaseTunerLayer, configs: Mapping[str, Any]) -> list[PathCount]:
     rows = []
     for adapter in layer.active_adapters:
-        counts: dict[str, int] = {}
+        table = table_of(layer, configs[adapter])
+        if not table.carries(adapter):
+            continue
+        counts: Counter[str] = Counter()
         for container, parameter in adapter_parameters(layer, adapter):
-            path = container[-1] if container.startswith("glora_") else "B"
-            counts[path] = counts.get(path, 0) + parameter.numel()
-        if isinstance(layer, GloraLayer):
-            rows += _glora_rows(name, layer, adapter, counts)
-        elif hasattr(layer, "glora_A"):
-            rows += _stock_glora_rows(name, layer, configs[adapter], counts)
-        elif counts:
-            mode = "gralora" if isinstance(layer, GraloraLayer) else type(layer).__module__.split(".")[-2]
-            rows.append(PathCount(name, "B", mode, counts["B"]))
-    return rows
-
-
-def _glora_rows(name: str, layer: GloraLayer, adapter: str, counts: dict[str, int]) -> list[PathCount]:
-    plan = layer.plans.get(adapter)
-    if plan is None:
-        return []
-    return [PathCount(name, p, plan.asked[p], counts.get(p, 0), plan.inert.get(p, "")) for p in PATHS]
-
-
-def _stock_glora_rows(name: str, layer: BaseTunerLayer, config: Any, counts: dict[str, int]) -> list[PathCount]:
-    """Stock PEFT says nothing about paths that it dropped; they are those that were asked for in vain."""
-    bias_free = layer.get_base_layer().bias is None
-    joint = {"A": config.config_A_B, "B": config.config_A_B, "C": config.config_C}
-    rows = []
-    for path in PATHS:
-        mode = joint.get(path, config.config_D_E)
-        dropped = bias_free and path in "CDE" and mode != "none"
-        inert = "stock PEFT drops it without a word: the layer has no bias" if dropped else ""
-        rows.append(PathCount(name, path, mode, counts.get(path, 0), inert))
+            counts[table.path_of(container)] += parameter.numel()
+        inert = table.inert(adapter)
+        modes = table.modes(adapter).items()
+        rows += [PathCount(name, path, mode, counts[path], inert.get(path, "")) for path, mode in modes]
     return rows
 
 

@@ -85,7 +85,7 @@ def trainable_models(model: nn.Module, methods: Mapping[str, Method]) -> dict[st
 def kind_of(method: Method) -> str:
     """ "LoRA", "stock GLoRA", "frozen", "full fine-tuning": what a method is, whatever the caller calls it."""
     if isinstance(method, PeftConfig):
-        return method_name(method.peft_type)
+        return method_name(method)
     return "full fine-tuning" if method == FULL else "frozen"
 
 

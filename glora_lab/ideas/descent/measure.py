@@ -126,4 +126,4 @@ def _descend(
 def _method(model: nn.Module) -> str:
     if not isinstance(model, PeftModel):
         return FULL
-    return method_name(model.peft_config[model.active_adapter].peft_type)
+    return method_name(model.peft_config[model.active_adapter])

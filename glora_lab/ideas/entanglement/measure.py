@@ -22,10 +22,10 @@ import torch
 from torch import nn
 
 from glora_lab.adapters.tuner.method_names import method_name
-from glora_lab.adapters.view import delta_matrix, find_layer
+from glora_lab.adapters.view import block_sides, delta_matrix, find_layer
 from glora_lab.anatomy.batch import Batch, Loss, loss_of
 from glora_lab.arguments import check_positive_int
-from glora_lab.ideas.blocks.measure import block_sides, cut
+from glora_lab.ideas.blocks.measure import cut
 
 from .measure_first_order import effective_change, weight_gradient
 from .record import LIMIT, GradientReport
@@ -129,4 +129,4 @@ def _relative(difference: np.ndarray, full: np.ndarray) -> np.ndarray:
 
 def _method(model: nn.Module, adapter: str, layer: Any) -> str:
     config = getattr(model, "peft_config", {}).get(adapter)
-    return method_name(getattr(config, "peft_type", type(layer).__name__))
+    return type(layer).__name__ if config is None else method_name(config)

@@ -86,7 +86,7 @@ def merge_report(
         both, reasons = _both(name, found, config, adapter, DTYPES[dtype])
         left_out |= reasons
         rows += _measured(name, both, adapter, cycles, seed)
-    return MergeReport(tuple(rows), dtype, method_name(config.peft_type).removeprefix("stock "), left_out)
+    return MergeReport(tuple(rows), dtype, method_name(config).removeprefix("stock "), left_out)
 
 
 def _config(model: nn.Module, adapter: str) -> Any:

@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glora_lab.adapters.glora.layer import GloraLayer
 from glora_lab.adapters.glora.paths import PATHS
-from glora_lab.adapters.view import find_layer
+from glora_lab.adapters.view import find_layer, has_paths
 from glora_lab.anatomy.size import LARGEST_RANK_ASKED
 
 from .record import PathPicture
@@ -31,7 +30,7 @@ def path_picture(model: nn.Module, layer: str, adapter_name: str | None = None) 
         ValueError: where the layer or the adapter is not there, or the layer carries another method.
     """
     name, found = find_layer(model, layer)
-    if not isinstance(found, GloraLayer):
+    if not has_paths(found):
         raise ValueError(f"`layer` (={layer!r}) carries {type(found).__module__}, and the five paths are GLoRA's alone")
     adapter = found.active_adapters[0] if adapter_name is None else adapter_name
     if not found.carries(adapter):

@@ -6,9 +6,8 @@ import ipywidgets as widgets
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
-from glora_lab.adapters.glora.layer import GloraLayer
 from glora_lab.adapters.glora.paths import FORMS
-from glora_lab.adapters.view import adapted_layers
+from glora_lab.adapters.view import adapted_layers, has_paths
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import glora_config, linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
@@ -42,7 +41,7 @@ class PathPanel(ExampleValuesPanel):
         self._model = load_model("digits-vit") if model is None else model
         self._following = False
         found = adapted_layers(self._model).items()
-        self._trained = {name: module for name, module in found if isinstance(module, GloraLayer)}
+        self._trained = {name: module for name, module in found if has_paths(module)}
         names = list(self._trained) or linear_layers(self._model)
         self.layer_choice = Dropdown(
             options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "420px"}

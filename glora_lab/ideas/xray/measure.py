@@ -7,8 +7,9 @@ from os import PathLike, fspath
 import torch
 from torch import nn
 
+from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.view import adapted_layers, carried
-from glora_lab.anatomy.anatomy import NAN, Source, dissect
+from glora_lab.anatomy.anatomy import NAN, Anatomy, Source, dissect
 from glora_lab.anatomy.live_source import live_source
 
 from .measure_checkpoint import Checkpoint
@@ -56,7 +57,7 @@ def xray(
 def _of_folder(path: str | PathLike[str], base_model: nn.Module | None) -> XrayReport:
     checkpoint = Checkpoint(path, base_model)
     return XrayReport(
-        rows=tuple(_row(source) for source in checkpoint.sources()),
+        rows=tuple(_row(source, dissect(source)) for source in checkpoint.sources()),
         method=checkpoint.method,
         source=str(path),
         base_name=str(checkpoint.config.get("base_model_name_or_path") or ""),
@@ -73,17 +74,18 @@ def _of_model(model: nn.Module, adapter_name: str | None) -> XrayReport:
     names = sorted({name for layer in layers.values() for name in carried(layer)})
     if adapter not in names:
         raise ValueError(f"`adapter_name` (={adapter!r}) is not on this model; there are: {', '.join(names)}")
-    rows, methods = [], []
+    rows, methods, varied = [], [], 0
     for name, layer in layers.items():
         if adapter in carried(layer):
             with live_source(name, layer, adapter) as source:
-                rows.append(_row(source))
+                anatomy = dissect(source)
+                rows.append(_row(source, anatomy))
                 methods.append(source.method)
+                varied += not anatomy.factored and not isinstance(layer, LabLayer) and source.method == "LoRA"
     base = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
-    varied = methods.count("dense")
     return XrayReport(
         rows=tuple(rows),
-        method=" and ".join(dict.fromkeys("LoRA" if method == "dense" else method for method in methods)),
+        method=" and ".join(dict.fromkeys(methods)),
         source=f"adapter {adapter!r} in memory",
         base_name=getattr(getattr(model, "config", None), "name_or_path", "") or type(base).__name__,
         others=tuple(name for name, _ in model.named_parameters() if f".modules_to_save.{adapter}." in name),
@@ -91,8 +93,7 @@ def _of_model(model: nn.Module, adapter_name: str | None) -> XrayReport:
     )
 
 
-def _row(source: Source) -> XrayLayer:
-    anatomy = dissect(source)
+def _row(source: Source, anatomy: Anatomy) -> XrayLayer:
     out, into = source.shape
     nothing_known = bool(set("AB") & set(anatomy.unknown)) and not anatomy.core.any()
     return XrayLayer(
@@ -103,6 +104,6 @@ def _row(source: Source) -> XrayLayer:
         norm=NAN if nothing_known else anatomy.core.norm().item(),
         spectrum=None if nothing_known else spectrum_of(anatomy),
         parts=anatomy.parts,
-        block_norms=anatomy.core.norm(dim=(2, 3)).cpu().numpy() if source.method == "GraLoRA" else None,
+        block_norms=anatomy.core.norm(dim=(2, 3)).cpu().numpy() if len(anatomy.core) > 1 else None,
         unknown=anatomy.unknown,
     )

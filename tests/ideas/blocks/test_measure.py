@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
-from glora_lab.adapters.view import blocks, delta_matrix
+from glora_lab.adapters.view import delta_matrix, factor_pairs
 from glora_lab.measure import block_grid
 
 OURS_AND_STOCK = pytest.mark.parametrize("config", [GraloraConfig, peft.GraloraConfig])
@@ -28,7 +28,7 @@ def layer_of(model):
 @OURS_AND_STOCK
 def test_each_block_is_the_product_of_its_own_factors(config):
     model = adapted(config, r=8, alpha=12, gralora_k=4)
-    grid, found = block_grid(model, "0"), blocks(layer_of(model))
+    grid, found = block_grid(model, "0"), factor_pairs(layer_of(model))
     norms = (found.scaling * found.B @ found.A.mT).norm(dim=(-2, -1)).detach().numpy()
     assert norms.shape == (4, 4) and np.abs(norms - norms.T).max() > 1e-3  # or m and n could be swapped unseen
     np.testing.assert_allclose(grid.norms, norms, rtol=1e-12)

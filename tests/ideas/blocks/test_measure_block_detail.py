@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
-from glora_lab.adapters.view import blocks, delta_matrix, factor_pairs, has_factors
+from glora_lab.adapters.view import delta_matrix, factor_pairs, has_factors
 from glora_lab.measure import block_detail, block_grid
 
 OURS_AND_STOCK = pytest.mark.parametrize("config", [GraloraConfig, peft.GraloraConfig])
@@ -56,7 +56,7 @@ def same_as_delta(model, k, **where):
 def test_each_block_is_the_grids_and_that_of_delta(config, k):
     model = adapted(config, r=8, alpha=12, gralora_k=k)
     same_as_delta(model, k)
-    detail, found = block_detail(model, "0", k - 1, 0), blocks(layer_of(model))
+    detail, found = block_detail(model, "0", k - 1, 0), factor_pairs(layer_of(model))
     assert detail.B.shape == (48 // k, 8 // k) and detail.A.shape == (24 // k, 8 // k) and detail.scaling == 12 / 8
     np.testing.assert_array_equal(detail.B, found.B[k - 1, 0].detach())  # as they train: the scaling is apart
     np.testing.assert_array_equal(detail.A, found.A[k - 1, 0].detach())
@@ -71,9 +71,9 @@ def test_a_hybrids_lora_is_more_columns_of_both_factors(config, r, hybrid_r):
     assert all(detail.hybrid_r == hybrid_r and detail.B.shape[1] == 2 + hybrid_r for detail in details.values())
     np.testing.assert_array_equal(details[1, 0].B[:, -hybrid_r:], details[1, 3].B[:, -hybrid_r:])
     np.testing.assert_array_equal(details[1, 0].A[:, -hybrid_r:], details[2, 0].A[:, -hybrid_r:])
-    own = blocks(layer_of(model))
-    np.testing.assert_array_equal(details[2, 3].B[:, :2], own.B[2, 3].detach())
-    np.testing.assert_array_equal(details[2, 3].A[:, :2], own.A[2, 3].detach())
+    own = factor_pairs(layer_of(model))
+    np.testing.assert_array_equal(details[2, 3].B[:, :2], own.B[2, 3, :, :2].detach())
+    np.testing.assert_array_equal(details[2, 3].A[:, :2], own.A[2, 3, :, :2].detach())
 
 
 def test_lora_is_one_block():
@@ -119,8 +119,8 @@ def test_a_block_that_is_not_there_is_refused(wrong):
 @pytest.mark.parametrize(
     "config, settings, says",
     [
-        (GloraConfig, {}, "carries no GraLoRA"),
-        (peft.GloraConfig, {}, "carries no GraLoRA"),
+        (GloraConfig, {}, "carries GLoRA whose ΔW is no product of factors"),
+        (peft.GloraConfig, {}, "carries GLoRA whose ΔW is no product of factors"),
         (peft.LoraConfig, {"use_dora": True, "init_lora_weights": True}, "is a DoRA"),
     ],
 )

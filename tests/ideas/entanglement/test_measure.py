@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
-from glora_lab.adapters.view import blocks, delta_matrix
+from glora_lab.adapters.view import delta_matrix, factor_pairs
 from glora_lab.data import load_task
 from glora_lab.ideas.entanglement.record import LIMIT
 from glora_lab.measure import gradient_report, sensible_limit
@@ -96,7 +96,7 @@ def test_lora_has_its_closed_form():
 @pytest.mark.parametrize("name", ["GraLoRA", "stock GraLoRA"])
 def test_gralora_has_its_closed_form_in_every_block(name):
     model = adapted(CONFIGS[name])
-    report, found = gradient_report(model, batch(), "0"), blocks(layer_of(model))
+    report, found = gradient_report(model, batch(), "0"), factor_pairs(layer_of(model))
     for m in range(4):
         for n in range(4):
             here = np.s_[m * 12 : (m + 1) * 12, n * 6 : (n + 1) * 6]
@@ -298,7 +298,7 @@ def test_channels_without_a_gradient_and_a_layer_without_any():
 def test_a_low_precision_adapter_is_reported_in_float64():
     model = adapted(CONFIGS["GraLoRA"], torch.float32).bfloat16()
     x, y = (t.bfloat16() for t in batch())
-    report, found = gradient_report(model, (x, y), "0"), blocks(layer_of(model))
+    report, found = gradient_report(model, (x, y), "0"), factor_pairs(layer_of(model))
     a, b, g = found.A[0, 0].detach().numpy(), found.B[0, 0].detach().numpy(), report.full[:12, :6]
     np.testing.assert_allclose(report.effective[:12, :6], found.scaling**2 * (g @ a @ a.T + b @ b.T @ g), rtol=1e-10)
 

@@ -38,6 +38,6 @@ def test_shares_are_of_the_squared_gradient_and_sum_to_one():
     assert shares["E"] == pytest.approx(e / every, rel=1e-5)
 
 
-def test_a_model_without_glora_is_refused():
-    with pytest.raises(ValueError, match="`model` carries no GLoRA adapter"):
+def test_a_model_without_an_adapter_is_refused():
+    with pytest.raises(ValueError, match="`model` carries no adapter of this library"):
         path_activity(nn.Linear(2, 2))

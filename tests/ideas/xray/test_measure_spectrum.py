@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
+from glora_lab.adapters.gralora.formula import block_factors
+from glora_lab.adapters.tuner.factors import Blocks
 from glora_lab.adapters.view import adapted_layers, delta_matrix
-from glora_lab.anatomy.core import Product, as_matrix, block_core
+from glora_lab.anatomy.core import as_matrix, block_core
 from glora_lab.ideas.xray.measure_spectrum import effective_rank
 from glora_lab.measure import delta_spectrum
 
@@ -67,14 +69,15 @@ def test_dora_is_the_change_of_the_whole_weight():
 @given(k=st.sampled_from([1, 2, 3]), s=st.integers(1, 3), o=st.integers(1, 5), i=st.integers(1, 5), h=st.integers(0, 3))
 def test_the_core_has_the_values_and_the_block_norms_of_any_grid(k, s, o, i, h):
     a, b = torch.randn(k, i, k * s).double(), torch.randn(k, k * s, o).double()
-    general = Product(torch.randn(k * o, h).double(), torch.randn(h, k * i).double()) if h else None
+    general = (torch.randn(k * o, h).double(), torch.randn(h, k * i).double()) if h else None
     delta = torch.zeros(k, k, o, i, dtype=torch.double)
     for m in range(k):
         for n in range(k):  # PEFT's layout, spelled out
             delta[m, n] = (a[n][:, m * s : (m + 1) * s] @ b[m][n * s : (n + 1) * s]).T
     if general:
-        delta = delta + (general.left @ general.right).view(k, o, k, i).transpose(1, 2)
-    core = block_core(a, b, general)
+        delta = delta + (general[0] @ general[1]).view(k, o, k, i).transpose(1, 2)
+    grid = Blocks(*block_factors(a, b))
+    core = block_core(grid.with_lora(general[1], general[0]) if general else grid)
     torch.testing.assert_close(core.norm(dim=(2, 3)), delta.norm(dim=(2, 3)))
     whole, small = torch.linalg.svdvals(as_matrix(delta)), torch.linalg.svdvals(as_matrix(core))
     size = min(len(whole), len(small))
@@ -89,7 +92,7 @@ def test_a_merged_layer_is_seen_from_its_original_weight():
     assert delta_spectrum(model, "0") == before
     stock = adapted(peft.GloraConfig, r=2)
     stock.merge_adapter()
-    with pytest.raises(ValueError, match="unmerge first"):
+    with pytest.raises(ValueError, match=r"`layer` \(='0'\) has an adapter merged .* unmerge it first"):
         delta_spectrum(stock, "0")
 
 
