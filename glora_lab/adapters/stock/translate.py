@@ -36,7 +36,7 @@ LACKS: Mapping[type[PeftConfig], Mapping[str, Reason]] = {
             "there is none; it acts in training alone, so set it to 0.0 in `model.peft_config` to export what has "
             "been trained",
         ),
-        "kind": (("target_modules",), "layers of type Conv1D are not supported"),
+        "kind": (("target_modules",), "it takes nn.Linear alone, and not layers of type Conv1D"),
     },
     peft.GraloraConfig: {
         "rank": (("rank_pattern",), "one rank holds for every layer"),
