@@ -23,8 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 ANYBODYS = {"folders", "extras", "arguments", "wording", "regex_work", "record"}
 ROOMS_OF_ADAPTERS = {
     "adapters/registry": set(),
-    "adapters/stamp": {"adapters/registry"},
-    "adapters/files": {"adapters/stamp"},
+    "adapters/files": {"adapters/registry"},
     "adapters/base": set(),
     "adapters/tuner": {"adapters/base", "adapters/files", "adapters/registry"},
     "adapters/glora": {"adapters/base", "adapters/tuner", "adapters/registry"},

@@ -62,6 +62,11 @@ DAMAGE = {
     "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "holds no adapter_model.safetensors"),
     "a pickle": (pickled, "pickle"),
     "one missing": (changed(lambda t: t.pop(min(n for n in t if "lora_" in n))), "missing: (decoder|encoder)"),
+    "bare names": (
+        changed(lambda t: [t.update({name.removeprefix(START): t.pop(name)}) for name in [*t]]),
+        r"names do not begin with 'base_model\.model\.'",
+    ),
+    "two of a name": (changed(lambda t: t.update({"head.bias": t[START + "head.bias"].clone()})), "two tensors for"),
     "its head missing": (changed(lambda t: t.pop(START + "head.weight")), r"missing: head\.weight"),
     "one bias missing": (changed(lambda t: t.pop(START + "encoder.base_layer.bias")), r"missing: encoder\.bias"),
     "another model's": (changed(lambda t: t.update({START + "other.X": torch.ones(2)})), r"another model.*other\.X"),
@@ -143,6 +148,16 @@ def test_transformers_loads_adapters_of_others_and_from_memory_as_ever(tmp_path)
     weights = {START + name: tensor for name, tensor in ours.get_adapter_state_dict().items()}
     info = other.load_adapter(peft_config=config, adapter_state_dict=weights)
     assert not info.missing_keys and not info.unexpected_keys
+
+
+def test_transformers_reads_bare_names(tmp_path):
+    base, other = gpt2(), gpt2()
+    base.add_adapter(GloraConfig(target_modules=["c_attn"], init_weights=False))
+    base.save_pretrained(tmp_path)
+    DAMAGE["bare names"][0](tmp_path)
+    other.load_adapter(str(tmp_path))
+    expected, read = base.get_adapter_state_dict(), other.get_adapter_state_dict()
+    assert expected.keys() == read.keys() and all(torch.equal(expected[name], read[name]) for name in expected)
 
 
 @pytest.mark.parametrize("kind", MAKE)

@@ -16,19 +16,19 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from peft import PeftConfig, mapping
-from peft.utils import CONFIG_NAME, hotswap
+from peft import PeftConfig
+from peft.utils import hotswap
 from torch import Tensor, nn
 
 from glora_lab.adapters.base.ordinary_mode import ordinary_mode
-from glora_lab.adapters.files import not_finite, read_head, read_type, warn_not_finite
+from glora_lab.adapters.files import not_finite, read_head, warn_not_finite
 from glora_lab.adapters.registry import LabPeftType
 from glora_lab.adapters.tuner.config import LabConfig
 from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.arguments import refuse
 from glora_lab.wording import few
 
-from .fit import at_home, layer_shapes
+from .fit import at_home, class_in
 
 COMPILED = "_orig_mod."
 
@@ -90,7 +90,7 @@ def _of_layer(
     """The tensors that `config` puts on this layer → their keys."""
     keys = {}
     with layer.original() if layer.merged else nullcontext():  # another adapter may have given it a bias
-        shapes = layer_shapes(config, layer.layer_name, layer.innermost)
+        shapes = config.plan_for(layer.layer_name, layer.innermost).tensors()
     for tensor, shape in shapes.items():
         container, _, rest = tensor.partition(".")
         key = ".".join(part for part in (name, container, adapter_name, rest) if part)
@@ -138,10 +138,8 @@ def _reading(theirs: Callable[..., None]) -> Callable[..., None]:
     def hotswap_adapter(model: nn.Module, model_name_or_path: Any, *args: Any, **kwargs: Any) -> None:
         place = at_home(model_name_or_path, kwargs.get("subfolder"))
         folder = os.path.join(place, kwargs.get("subfolder") or "")
-        if os.path.isfile(os.path.join(folder, CONFIG_NAME)):  # else it is of the hub
-            config_class = mapping.PEFT_TYPE_TO_CONFIG_MAPPING[read_type(folder)]  # type: ignore[index]
-            if issubclass(config_class, LabConfig):
-                read_head(folder)
+        if class_in(folder):
+            read_head(folder)
         return theirs(model, place, *args, **kwargs)
 
     return hotswap_adapter

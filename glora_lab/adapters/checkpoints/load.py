@@ -13,9 +13,10 @@ from glora_lab.adapters.glora.config import GloraConfig
 from glora_lab.adapters.gralora.config import GraloraConfig
 from glora_lab.adapters.own.config import DeltaConfig
 from glora_lab.adapters.registry import LabPeftType
+from glora_lab.adapters.tuner.config import LabConfig
 from glora_lab.folders import folder_named
 
-OURS: dict[str, type[PeftConfig]] = {
+OURS: dict[str, type[LabConfig]] = {
     "GLORA": GloraConfig,
     LabPeftType.GLORA_LAB: GloraConfig,
     "GRALORA": GraloraConfig,
@@ -39,7 +40,7 @@ def load_adapter(model: nn.Module, path: str | PathLike[str], adapter_name: str 
     """
     folder = folder_named("path", path)
     peft_type = read_type(folder) if os.path.isdir(folder) else PeftConfig._get_peft_type(folder)
-    config_class = OURS.get(peft_type) or mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]  # type: ignore[index]
+    config_class: type[PeftConfig] = OURS.get(peft_type) or mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]  # type: ignore[index]
     return PeftModel.from_pretrained(
         model, folder, adapter_name=adapter_name, config=config_class.from_pretrained(folder)
     )

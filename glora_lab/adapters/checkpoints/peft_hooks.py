@@ -24,7 +24,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from peft import PeftConfig, PeftModel, mapping
+from peft import PeftConfig, PeftModel
 from peft.utils import CONFIG_NAME
 from peft.utils.other import ModulesToSaveWrapper
 from torch import Tensor, nn
@@ -33,8 +33,7 @@ from transformers.integrations.peft import PeftAdapterMixin
 
 from glora_lab.adapters.base.frozen import is_sharded
 from glora_lab.adapters.base.ordinary_mode import ordinary_mode
-from glora_lab.adapters.files import not_finite, read_type, warn_not_finite
-from glora_lab.adapters.stamp import stamp_pairs
+from glora_lab.adapters.files import PREFIX, not_finite, stamp_pairs, warn_not_finite
 from glora_lab.adapters.tuner.config import LabConfig
 from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.tuner.many_layers import filling_at_once
@@ -42,7 +41,7 @@ from glora_lab.adapters.tuner.names import check_saved
 from glora_lab.arguments import refuse
 from glora_lab.folders import folder_named, replacing
 
-from .fit import PREFIX, at_home, check_checkpoint
+from .fit import at_home, check_checkpoint, class_in
 
 CARD = "README.md"
 GATHERED = "torch.distributed.checkpoint.state_dict.get_model_state_dict with full_state_dict=True"
@@ -181,7 +180,7 @@ def _loading_into_transformers(theirs: Callable[..., Any]) -> Callable[..., Any]
                 **(call.get("adapter_kwargs") or {}),
                 **call.get("kwargs", {}),
             }
-            ours = _check(self, call.get("peft_config"), {"model_id": folder, "kwargs": further})
+            ours = _check(self, call.get("peft_config"), {"model_id": folder, "kwargs": further}, bare_names=True)
         with ordinary_mode(ours):
             loaded = theirs(*bound.args, **bound.kwargs)
         if ours:
@@ -191,23 +190,21 @@ def _loading_into_transformers(theirs: Callable[..., Any]) -> Callable[..., Any]
     return load_adapter
 
 
-def _check(model: nn.Module, config: PeftConfig | None, call: dict[str, Any]) -> bool:
+def _check(model: nn.Module, config: PeftConfig | None, call: dict[str, Any], bare_names: bool = False) -> bool:
     """Check the folder that a call names; whether it is one and holds an adapter for this library."""
     further = call.get("kwargs", {})
     folder = os.path.join(call["model_id"], further.get("subfolder") or "")
     if not os.path.isfile(os.path.join(folder, CONFIG_NAME)):
         return False  # of the hub, or not there: PEFT says so
     if config is None:
-        config_class = mapping.PEFT_TYPE_TO_CONFIG_MAPPING[read_type(folder)]  # type: ignore[index]
-        if not issubclass(config_class, LabConfig):
-            return False
-        config = config_class.from_pretrained(folder)
-    ours = isinstance(config, LabConfig)
-    if isinstance(config, LabConfig):
-        renaming = call.get("key_mapping") or getattr(model, "_checkpoint_conversion_mapping", None)
-        any_shape = bool(further.get("ignore_mismatched_sizes"))
-        check_checkpoint(model, config, folder, key_mapping=renaming, any_shape=any_shape)
-    return ours
+        config_class = class_in(folder)
+        config = config_class.from_pretrained(folder) if config_class else None
+    if not isinstance(config, LabConfig):
+        return False
+    renaming = call.get("key_mapping") or getattr(model, "_checkpoint_conversion_mapping", None)
+    any_shape = bool(further.get("ignore_mismatched_sizes"))
+    check_checkpoint(model, config, folder, key_mapping=renaming, any_shape=any_shape, bare_names=bare_names)
+    return True
 
 
 def _warn_not_finite(model: nn.Module, adapter_name: str) -> None:

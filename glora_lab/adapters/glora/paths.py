@@ -85,6 +85,10 @@ class LayerPlan:
         )
         return {name: (*self.lead, *shape) for name, shape in shapes.items()} if self.lead else shapes
 
+    def tensors(self) -> Shapes:
+        """Name → shape of all paths' parameters, as a checkpoint names them: "glora_A.Xd"."""
+        return {f"glora_{path}.{name}": shape for path in PATHS for name, shape in self.shapes(path).items()}
+
     def params(self, path: str) -> int:
         return sum(prod(shape) for shape in self.shapes(path).values())
 

@@ -64,13 +64,22 @@ class BlockPlan:
             shapes["gralora_B_general"] = (self.out_features, self.hybrid_r)
         return {name: (*self.lead, *shape) for name, shape in shapes.items()} if self.lead else shapes
 
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name → shape, as a checkpoint names them: "gralora_A", "gralora_A_general.weight".
+
+        Raises:
+            ValueError: where k does not divide the features and the rank.
+        """
+        check_fit([self])
+        return {f"{name}.weight" if "general" in name else name: shape for name, shape in self.shapes().items()}
+
     @property
     def total(self) -> int:
         """Parameters: (r + hybrid_r)(in + out), as LoRA's of that rank, whatever k is."""
         return sum(prod(shape) for shape in self.shapes().values())
 
 
-def check_fit(plans: Sequence[BlockPlan], gralora_k: int) -> None:
+def check_fit(plans: Sequence[BlockPlan], gralora_k: int | None = None) -> None:
     """Refuse plans whose k does not divide features and rank: all of them in one error, with the k that would fit.
 
     Raises:
@@ -90,7 +99,7 @@ def check_fit(plans: Sequence[BlockPlan], gralora_k: int) -> None:
         sizes = {size for plan in bad for size in (plan.in_features, plan.out_features, plan.r)}
         lines.append(f"k that fit all of these: {_listed(fitting_k(*sizes))}")
     general = any(plan.k == gralora_k for plan in bad)
-    setting = f"`gralora_k` (={gralora_k})" if general else f"`k_pattern` (k={bad[0].k})"
+    setting = f"`gralora_k` (={gralora_k})" if general else f"`k_pattern` (k={bad[0].k})" if gralora_k else "its k"
     first = bad[0]
     sides = {"in_features": first.in_features, "out_features": first.out_features, "r": first.r}
     words = next(indivisible(name, size, first.k) for name, size in sides.items() if size % first.k)

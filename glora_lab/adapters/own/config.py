@@ -25,7 +25,7 @@ class DeltaPlan:
     facts: Examined
     scaling: float = 1.0
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
+    def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name in a file → shape, of the trained tensors and of the fixed."""
         return {f"delta_tensors.{name}": shape for name, shape in (self.facts.trained | self.facts.fixed).items()}
 

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from glora_lab.adapters.checkpoints.fit import PREFIX
+from glora_lab.adapters.files import PREFIX
 from glora_lab.adapters.registry import PEFT_ASKS_THE_TUNER
 from glora_lab.adapters.tuner.config import LabConfig
 from glora_lab.adapters.tuner.layer import LabLayer

@@ -71,7 +71,7 @@ class LabConfig(PeftConfig):
     # the method's own settings by module pattern → the check of one: name, value
     own_patterns: ClassVar[Mapping[str, Callable[[str, Any], None]]] = {}
 
-    glora_lab_stamp: str | None = field(default=None, kw_only=True, compare=False, repr=False)  # see stamp.py
+    glora_lab_stamp: str | None = field(default=None, kw_only=True, compare=False, repr=False)  # see files.py
     glora_lab_version: int = field(default=VERSION, kw_only=True)  # the first checkpoints had none: they are 1
     r: int = 8
     target_modules: list[str] | str | None = None
@@ -155,7 +155,7 @@ class LabConfig(PeftConfig):
         lead: tuple[int, ...] | None = None,
     ) -> Any:
         """What this configuration puts on the layer of that name, or on the parameter, whose matrices are behind the
-        axes `lead`: the patterns applied."""
+        axes `lead`: the patterns applied. Its `tensors()` are what a file must have of it, name → shape."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it puts on a layer")
 
     def plan_for(self, name: str, layer: nn.Module | ParameterAsLayer) -> Any:
