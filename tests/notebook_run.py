@@ -18,7 +18,7 @@ from nbmake.nb_run import NotebookRun
 MB, GB = 10**6, 10**9
 LARGEST, MOST_MEMORY = 2 * MB, 2 * GB
 BETWEEN_LOOKS = 0.5  # seconds
-LONGEST = ("03_train_live", "09_your_model", "07_when_rank_helps", "06_gradient_entanglement")
+LONGEST = ("03_train_live", "09_your_model", "07_when_rank_helps", "11_your_own_method", "06_gradient_entanglement")
 
 sizes: dict[Path, int] = {}
 _execute = NotebookRun.execute
