@@ -59,6 +59,14 @@ def is_module(name: str) -> bool:
     return name.startswith("glora_lab.") and (path.is_dir() or path.with_suffix(".py").is_file())
 
 
+def defined_names(module: Path) -> Iterator[str]:
+    """The module's own name, and every function's and class's in it."""
+    yield module.stem
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+
+
 def code_cells(notebook: Path) -> list[dict]:
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     return [cell for cell in cells if cell["cell_type"] == "code"]

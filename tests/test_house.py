@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import glora_lab
-from tests.source import MODULES, PACKAGE, ROOT, imports, part, room, tree
+from tests.source import MODULES, PACKAGE, ROOT, defined_names, imports, part, room
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -117,13 +115,6 @@ def test_imports_keep_to_the_plan(module: Path) -> None:
             assert not (rest in glora_lab.__all__ and home != "panels"), f"{where}: name the module it lives in"
         else:
             assert top not in MUST_NOT_IMPORT.get(home, set()), where
-
-
-def defined_names(module: Path) -> Iterator[str]:
-    yield module.stem
-    for node in ast.walk(tree(module)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name
 
 
 def test_no_name_is_empty() -> None:
