@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 
 import peft
 import pytest
 from torch import nn
 
-import glora_lab
-from glora_lab.adapters import GraloraConfig, GraloraModel
+from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.gralora.blocks import fitting_k
-from glora_lab.adapters.registry import LabPeftType
 
-from .block_models import INDIVISIBLE, BlockNet, add, config, encoder, gralora_model
+from .block_models import INDIVISIBLE, BlockNet, add, encoder, gralora_model
 from .small_models import Net, bits, expecting, gpt2, llama, same_bits
-
-REFUSED = {
-    "r": [0, -1, 2.5, True, "8", None, 31],  # 31 is not divisible by gralora_k
-    "hybrid_r": [-1, 1.5, True, "8", None],
-    "gralora_k": [0, -1, 2.0, True, "2", None],
-    "alpha": [0, -2, float("nan"), float("inf"), "16", True, None],
-    "gralora_dropout": [-0.1, 1.0, "0.1", True, None, float("nan")],
-    "fan_in_fan_out": ["no", None, 1],
-    "bias": ["some", "lora_only", None, True],
-    "init_weights": ["gaussian", None, 1],
-    "use_rslora": ["yes", None, 1],
-    "on_indivisible": ["ignore", None, True],
-    "target_modules": ["(", 5, ["q", 5], [""]],
-    "exclude_modules": ["(", 5, [None]],
-    "modules_to_save": ["head", 5, ["("]],
-    "rank_pattern": [{"(": 4}, {"a": 0}, {"a": True}, {5: 4}, ["a"], None],
-    "alpha_pattern": [{"(": 4}, {"a": 0}, {"a": "4"}, None],
-    "k_pattern": [{"(": 4}, {"a": 0}, {"a": 2.0}, {"": 2}, None],
-    "layers_to_transform": [-1, True, "0", [0, -1], 1.5],
-    "layers_pattern": ["layers", 5],
-}
-
-
-@pytest.mark.parametrize("name, value", [(name, v) for name, values in REFUSED.items() for v in values], ids=str)
-def test_a_bad_setting_is_one_value_error_with_name_and_value(name, value):
-    with pytest.raises(ValueError, match=f"^(r should be divisible .*: )?`{name}") as caught:
-        GraloraConfig(**{name: value})
-    shown = value if not isinstance(value, dict | list) else next(iter(value), value)
-    assert str(shown) in str(caught.value) or repr(value) in str(caught.value)
-    assert " must " in str(caught.value) or " needs " in str(caught.value)
-
-
-@pytest.mark.parametrize("name, value", [(name, values[0]) for name, values in REFUSED.items()], ids=str)
-def test_a_field_assigned_later_is_checked_before_the_model_is_touched(name, value):
-    given_config = GraloraConfig(target_modules=["encoder"])
-    setattr(given_config, name, value)
-    net = BlockNet()
-    with pytest.raises(ValueError, match=f"^`{name}"):
-        peft.get_peft_model(net, given_config)
-    assert type(net.encoder) is nn.Linear and all(p.requires_grad for p in net.parameters())
+from .test_config import adapted
 
 
 def test_a_rank_that_k_does_not_divide_names_both():
@@ -64,17 +22,6 @@ def test_a_rank_that_k_does_not_divide_names_both():
         GraloraConfig(r=6, gralora_k=4)
     ours = "`r` (=6) must be divisible by `gralora_k` (=4)"
     assert str(caught.value) == f"r should be divisible by gralora_k, but got 6 and 4: {ours}"
-
-
-def test_the_type_is_ours_and_the_entries_of_peft_stay():
-    assert GraloraConfig().peft_type == LabPeftType.GRALORA_LAB == "GRALORA_LAB"
-    assert peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType.GRALORA] is peft.GraloraConfig
-    assert peft.mapping.PEFT_TYPE_TO_TUNER_MAPPING[peft.PeftType.GRALORA] is peft.GraloraModel
-    assert peft.mapping.PEFT_TYPE_TO_PREFIX_MAPPING[LabPeftType.GRALORA_LAB] == "gralora_"
-    stock = peft.get_peft_model(BlockNet(), peft.GraloraConfig(target_modules=["encoder"]))
-    assert type(stock.base_model) is peft.GraloraModel
-    assert type(gralora_model(BlockNet()).base_model) is GraloraModel
-    assert glora_lab.GraloraConfig is GraloraConfig
 
 
 def test_every_default_is_that_of_stock():
@@ -156,13 +103,8 @@ def test_skipping_every_layer_leaves_nothing_to_train():
     assert any(p.requires_grad for p in model.parameters())
 
 
-def layers(model: nn.Module) -> dict[str, nn.Module]:
-    prefix = "base_model.model."
-    return {n.removeprefix(prefix): m for n, m in model.named_modules() if type(m).__name__ == "GraloraLinear"}
-
-
 def test_rank_alpha_and_k_patterns():
-    found = layers(
+    found = adapted(
         gralora_model(
             llama(),
             r=8,
@@ -198,22 +140,6 @@ def test_rslora_scales_by_the_root_of_the_whole_rank(hybrid_r):
     assert encoder(model).scaling["default"] == 20 / math.sqrt(12 + hybrid_r)
 
 
-def test_targets_by_default_by_pattern_and_without_exclusions():
-    assert {n.rpartition(".")[2] for n in layers(peft.get_peft_model(llama(), GraloraConfig()))} == {"q_proj", "v_proj"}
-    assert len(layers(gralora_model(llama(), r=8, target_modules="all-linear"))) == 2 * 7
-    found = layers(gralora_model(llama(), target_modules=["q_proj", "v_proj"], exclude_modules=["v_proj"]))
-    assert {n.rpartition(".")[2] for n in found} == {"q_proj"}
-    found = layers(gralora_model(llama(), target_modules=["q_proj"], layers_to_transform=[1], layers_pattern="layers"))
-    assert list(found) == ["model.layers.1.self_attn.q_proj"]
-
-
-@pytest.mark.parametrize("bias, trained", [("none", set()), ("gralora_only", {"encoder", "decoder"}), ("all", None)])
-def test_bias(bias, trained):
-    model = gralora_model(BlockNet(), bias=bias)
-    found = {n.split(".")[2] for n, p in model.named_parameters() if n.endswith("bias") and p.requires_grad}
-    assert found == ({"encoder", "decoder", "head"} if trained is None else trained)
-
-
 def test_the_users_configuration_is_not_changed():
     """Stock writes fan_in_fan_out into it, so that a second model made from it is wrong."""
     for cls, changed in ((GraloraConfig, False), (peft.GraloraConfig, True)):
@@ -222,24 +148,3 @@ def test_the_users_configuration_is_not_changed():
         with expecting("fan_in_fan_out is set to False but"):
             peft.get_peft_model(gpt2(), given_config)
         assert (given_config.fan_in_fan_out != before.fan_in_fan_out) == changed
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [{}, {"k_pattern": {"a": 4}, "rank_pattern": {"a": 8}, "use_rslora": True, "on_indivisible": "skip"}],
-)
-def test_a_configuration_survives_saving(tmp_path, settings):
-    given_config = config(**settings)
-    given_config.save_pretrained(tmp_path)
-    loaded = GraloraConfig.from_pretrained(tmp_path)
-    assert loaded == given_config and type(loaded) is GraloraConfig
-    assert type(peft.PeftConfig.from_pretrained(tmp_path)) is GraloraConfig
-    assert json.loads((tmp_path / "adapter_config.json").read_text())["peft_type"] == "GRALORA_LAB"
-
-
-def test_a_stock_configuration_is_read_as_ours(tmp_path):
-    settings = {"r": 9, "gralora_k": 3, "hybrid_r": 2, "alpha": 5, "target_modules": ["a"], "gralora_dropout": 0.1}
-    peft.GraloraConfig(**settings).save_pretrained(tmp_path)
-    loaded = GraloraConfig.from_pretrained(tmp_path)
-    assert type(loaded) is GraloraConfig and loaded == GraloraConfig(**settings)
-    assert type(peft.PeftConfig.from_pretrained(tmp_path)) is peft.GraloraConfig
