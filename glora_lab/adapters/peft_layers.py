@@ -6,8 +6,8 @@ any other method the parameters can be counted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from peft.tuners.glora.layer import GloraLayer as StockGloraLayer
@@ -21,42 +21,28 @@ from .glora.factors import terms_of
 from .glora.paths import PATHS
 from .gralora.formula import block_delta, block_factors
 from .tuner.factors import Blocks, Term, one_block
-from .tuner.layer import LabLayer, own_tensors
+from .tuner.layer import LabLayer
+from .tuner.table import MethodTable
 
 
-class PeftLayer:
+class PeftLayer(MethodTable):
     """A method that has no ΔW here. `config` is needed where it alone knows what was asked for, `name` is for words."""
 
-    method: ClassVar[str] = ""
-    path_names: ClassVar[Sequence[str]] = ("B",)
+    method = ""
 
     def __init__(self, layer: Any, config: Any = None, name: str = "") -> None:
         self.layer, self.config, self.name = layer, config, name
 
-    def carried(self) -> list[str]:
-        layer = self.layer
-        return list(dict.fromkeys(name for held in layer.adapter_layer_names for name in getattr(layer, held)))
-
-    def carries(self, adapter_name: str) -> bool:
-        return adapter_name in self.carried()
-
-    def path_of(self, container: str) -> str:
-        return "B"
+    @property
+    def holder(self) -> Any:
+        return self.layer
 
     def modes(self, adapter_name: str) -> dict[str, str]:
         return {"B": type(self.layer).__module__.split(".")[-2]}
 
-    def inert(self, adapter_name: str) -> dict[str, str]:
-        return {}
-
     def weight_delta(self, adapter_name: str, dtype: torch.dtype | None = None) -> Tensor:
+        """In float64, whatever `dtype`."""
         raise ValueError(f"`layer` (={type(self.layer).__name__}) carries none of LoRA, GLoRA and GraLoRA")
-
-    def blocks_of(self, adapter_name: str) -> Blocks | None:
-        return None
-
-    def terms(self, adapter_name: str) -> Mapping[str, Term | None]:
-        return {"B": self.blocks_of(adapter_name) or self.weight_delta(adapter_name)}
 
     def base(self) -> FrozenBase:
         """W0 and b0 in float64."""
@@ -118,8 +104,8 @@ class PeftGlora(PeftLayer):
         return self.base().matrix() * a + b
 
     def terms(self, adapter_name: str) -> Mapping[str, Term | None]:
-        shape, own = (self.layer.out_features, self.layer.in_features), own_tensors(self.layer, adapter_name)
-        return terms_of(own, self.base(), form="elementwise", scaling=1.0, shape=shape)
+        shape = self.layer.out_features, self.layer.in_features
+        return terms_of(self.tensors(adapter_name), self.base(), form="elementwise", scaling=1.0, shape=shape)
 
 
 class PeftLora(PeftLayer):
@@ -170,7 +156,7 @@ TABLES: Mapping[type, type[PeftLayer]] = {
 }
 
 
-def table_of(layer: Any, config: Any = None, name: str = "") -> LabLayer | PeftLayer:
+def table_of(layer: Any, config: Any = None, name: str = "") -> MethodTable:
     """What the method of an adapted layer is: the layer itself, or what is known here of one of PEFT's own."""
     if isinstance(layer, LabLayer):
         return layer

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from glora_lab.adapters.tuner.factors import Blocks
 from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
+from glora_lab.adapters.tuner.table import MethodTable
 
-from .peft_layers import PeftLayer, PeftLora, table_of
+from .peft_layers import PeftLora, table_of
 
 if TYPE_CHECKING:
     from glora_lab.adapters.glora.layer import GloraLayer
@@ -132,7 +133,7 @@ def delta_matrix(layer: BaseTunerLayer, adapter: str = "default") -> Tensor:
     return _carrying(layer, adapter).weight_delta(adapter, torch.float64)
 
 
-def _carrying(layer: BaseTunerLayer, adapter: str) -> LabLayer | PeftLayer:
+def _carrying(layer: BaseTunerLayer, adapter: str) -> MethodTable:
     table = table_of(layer)
     if not table.carries(adapter):
         known = ", ".join(table.carried()) or "none"

@@ -10,7 +10,6 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 
 from glora_lab.adapters.base.offload import onloaded
 from glora_lab.adapters.peft_layers import table_of
-from glora_lab.adapters.tuner.layer import own_tensors
 from glora_lab.adapters.view import check_is_layer
 
 from .anatomy import Source
@@ -35,7 +34,7 @@ def live_source(name: str, layer: BaseTunerLayer, adapter: str) -> Iterator[Sour
         yield Source(
             name,
             table.method,
-            own_tensors(layer, adapter),
+            table.tensors(adapter),
             r=found.r[adapter],
             shape=(found.out_features, found.in_features),
             live=lambda: table.terms(adapter),

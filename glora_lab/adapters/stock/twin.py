@@ -18,7 +18,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from glora_lab.adapters.registry import config_beside
-from glora_lab.adapters.tuner.layer import LabLayer, own_tensors
+from glora_lab.adapters.tuner.layer import LabLayer
+from glora_lab.adapters.tuner.table import own_tensors
 
 from .translate import in_stock_words
 

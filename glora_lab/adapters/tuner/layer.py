@@ -7,7 +7,7 @@ are settled here, once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -17,10 +17,10 @@ from glora_lab.adapters.base.frozen import features, float_dtype, is_transposed,
 from glora_lab.adapters.base.offload import device_of, is_meta
 from glora_lab.adapters.base.ordinary_mode import ordinary_mode
 
-from .factors import Blocks, Term
 from .merging import MergingLayer
 from .mixed_batch import rows_by_adapter
 from .nested_batch import by_rows
+from .table import MethodTable
 from .terms import add
 from .uncalled import Sight
 
@@ -28,32 +28,10 @@ AS_IT_IS = nn.Identity()  # where an adapter has no dropout
 ENOUGH = 128  # tokens of one adapter: with fewer, a product for each takes longer than one of the whole batch
 
 
-def own_tensors(layer: Any, adapter_name: str) -> dict[str, nn.Parameter]:
-    """One adapter's own on a layer, ours or stock's, under a checkpoint's names: "glora_C.Xd", "gralora_A"."""
-    found: dict[str, nn.Parameter] = {}
-    for container in layer.adapter_layer_names:
-        held = getattr(layer, container)
-        if adapter_name not in held:
-            continue
-        item = held[adapter_name]
-        if isinstance(item, nn.Parameter):
-            found[container] = item
-        else:
-            tensors = item.named_parameters() if item._modules else item._parameters.items()
-            found |= {f"{container}.{name}": tensor for name, tensor in tensors if tensor is not None}
-    return found
+class LabLayer(MethodTable, MergingLayer):
+    """A method on a layer. A subclass has `method`, `make_tensors`, `contributes`, `add_delta` and `weight_delta`."""
 
-
-class LabLayer(MergingLayer):
-    """A method on a layer: what the instruments ask of it, and what they need not know.
-
-    A subclass has `method`, `make_tensors`, `contributes`, `add_delta` and `weight_delta`; the rest says that all of a
-    method is one path B over the weight, and what differs from that says so.
-    """
-
-    method: ClassVar[str]  # in prose: "GLoRA"
     prefix: ClassVar[str]  # of its containers' names: "glora_"
-    path_names: ClassVar[Sequence[str]] = ("B",)
 
     def __init__(self, base_layer: nn.Module, layer_name: str = "") -> None:
         """Over `base_layer` and without an adapter; as an nn.Module it has been made before."""
@@ -124,62 +102,6 @@ class LabLayer(MergingLayer):
     def dropout_of(self, adapter_name: str) -> nn.Module:
         held = cast(nn.Module, self)._modules[f"{self.prefix}dropout"]  # as an attribute it would take as long again
         return cast(nn.Module, held)._modules.get(adapter_name) or AS_IT_IS
-
-    def tensors(self, adapter_name: str) -> dict[str, nn.Parameter]:
-        """See `own_tensors`."""
-        return own_tensors(self, adapter_name)
-
-    def stock_tensors(self, adapter_name: str) -> dict[str, Tensor]:
-        """The same as stock PEFT's layer of this method has them."""
-        return dict(self.tensors(adapter_name))
-
-    def carried(self) -> list[str]:
-        """The adapters here, one whose paths are all off included."""
-        return list(dict.fromkeys(name for held in self.adapter_layer_names for name in getattr(self, held)))
-
-    def carries(self, adapter_name: str) -> bool:
-        return adapter_name in self.carried()
-
-    def path_of(self, container: str) -> str:
-        """The path whose parameters a container holds: "A" of "glora_A"."""
-        return "B"
-
-    def modes(self, adapter_name: str) -> dict[str, str]:
-        """Path → mode, as the configuration asks for it."""
-        return {"B": self.method.lower()}
-
-    def inert(self, adapter_name: str) -> dict[str, str]:
-        """Path → why it can do nothing here."""
-        return {}
-
-    def weight_delta(self, adapter_name: str, dtype: torch.dtype | None = None) -> Tensor:
-        """What the adapter adds to W0, merged or not, as (…, out, in); computed in `dtype` where given."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what it adds")
-
-    def bias_delta(self, adapter_name: str, dtype: torch.dtype | None = None) -> Tensor | None:
-        """What the adapter adds to b0, as (out,); None where it leaves the bias alone."""
-        return None
-
-    def path_terms(self, adapter_name: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-        """The same by path, where each is on: A and B as (…, out, in), C, D and E as (out,)."""
-        bias = self.bias_delta(adapter_name, dtype)
-        return {"B": self.weight_delta(adapter_name, dtype), **({} if bias is None else {"E": bias})}
-
-    def blocks_of(self, adapter_name: str) -> Blocks | None:
-        """The factors of ΔW, None where it is no product and no grid of products."""
-        return None
-
-    def terms(self, adapter_name: str) -> Mapping[str, Term | None]:
-        """The terms in float64 as factors where they are, so that singular values need no ΔW that is written out."""
-        whole = self.blocks_of(adapter_name)
-        if whole is None:
-            return self.path_terms(adapter_name, torch.float64)
-        bias = self.bias_delta(adapter_name, torch.float64)
-        return {"B": whole, **({} if bias is None else {"E": bias})}
-
-    def lora_plus(self, adapter_name: str) -> Iterator[tuple[nn.Parameter, bool]]:
-        """Each tensor, and whether it is the factor that starts at zero; none where PEFT tells by their names."""
-        yield from ()
 
     def added(self, adapter_names: list[str], dtype: torch.dtype) -> tuple[Tensor | None, Tensor | None]:
         """What adapters add to the base's weight, in its own layout, and to its bias; None for nothing."""
