@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
 import ipywidgets as widgets
+import torch
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
-from glora_lab.adapters.glora.paths import FORMS
+from glora_lab.adapters.glora.formula import init_path
+from glora_lab.adapters.glora.layer import GloraLinear
+from glora_lab.adapters.glora.paths import FORMS, PATHS
 from glora_lab.adapters.view import adapted_layers, has_paths
 from glora_lab.models import load_model
-from glora_lab.page.controls.example import glora_config, linear_layers, named_layer
+from glora_lab.page.controls.example import LAYER, linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice
 from glora_lab.page.controls.widgets import Dropdown, IntSlider
@@ -18,8 +25,10 @@ from glora_lab.page.panel import WIDE, guarded_about
 
 from .figure import draw_path_picture
 from .measure import path_picture
-from .panel_example import example_picture
 from .record import PathPicture
+
+# Which layers a configuration is for; a rank or a mode that a pattern has for the layer is in the controls.
+ELSEWHERE = ("exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters", "modules_to_save")
 
 
 class PathPanel(ExampleValuesPanel):
@@ -92,20 +101,25 @@ class PathPanel(ExampleValuesPanel):
 
     def _update(self) -> None:
         layer, values = self.layer_choice.value, self.values.value
-        self.config = glora_config([layer], self.modes.modes, r=self.rank.value, A_form=self.form.value)
+        self.config = self._config(layer)
         if values == TRAINED:
             self.picture = path_picture(self._model, layer)
         else:
-            self.picture = self._example(layer, fresh=values == FRESH)
+            trained = self._trained.get(layer)
+            with nullcontext() if trained is None else trained.original():
+                target = self._model.get_submodule(layer) if trained is None else trained.get_base_layer()
+                self.picture = example_picture(target, layer, self.config, fresh=values == FRESH, seed=self._seed)
         self._show(values)
 
-    def _example(self, layer: str, *, fresh: bool) -> PathPicture:
+    def _config(self, layer: str) -> GloraConfig:
+        """Of this layer alone what the controls say, and of all else what the model's own adapter was made with."""
         trained = self._trained.get(layer)
-        if trained is None:
-            target = self._model.get_submodule(layer)
-            return example_picture(target, layer, self.config, fresh=fresh, seed=self._seed)
-        with trained.original():
-            return example_picture(trained.get_base_layer(), layer, self.config, fresh=fresh, seed=self._seed)
+        found = None if trained is None else getattr(self._model, "peft_config", {}).get(trained.active_adapters[0])
+        own = found if isinstance(found, GloraConfig) else GloraConfig()
+        modes: dict[str, Any] = {f"config_{path}": mode for path, mode in self.modes.modes.items()}
+        where: dict[str, Any] = {"target_modules": [layer], **dict.fromkeys(ELSEWHERE), "rank_pattern": {}}
+        where |= {"path_pattern": {}, "init_weights": True, "inference_mode": False}
+        return replace(own, **where, r=self.rank.value, A_form=self.form.value, **modes)
 
     def _show(self, values: str) -> None:
         picture = self.picture
@@ -115,3 +129,15 @@ class PathPanel(ExampleValuesPanel):
         drawn = draw_path_picture(picture)
         self._equation.value = drawn.formula
         self.figure.show(drawn)
+
+
+def example_picture(target: nn.Module, layer: str, config: GloraConfig, *, fresh: bool, seed: int) -> PathPicture:
+    """The picture of `target`, left as it is, as the layer of that name under `config`: a fresh adapter, or values of
+    a visible size. Each path draws its own, so that switching one leaves the picture of the others as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        adapted = GloraLinear(target, "default", config, layer_name=layer)
+        for path, module in adapted.paths("default").items():
+            torch.manual_seed(len(PATHS) * seed + PATHS.index(path))
+            init_path(module, path, config.A_form, adapted.in_features, no_op=fresh)
+    return replace(path_picture(nn.ModuleDict({LAYER: adapted}), LAYER), layer=layer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 from glora_lab.adapters import GloraConfig
 from glora_lab.adapters.glora.paths import PATHS
 from glora_lab.figures import describe_path_picture
+from glora_lab.ideas.paths.panel import example_picture
 from glora_lab.measure import path_picture
 from glora_lab.page.controls.example_values import FRESH, TRAINED
 from glora_lab.panels import PathPanel
@@ -114,3 +117,46 @@ def test_a_layer_is_named_by_its_end_or_refused(model: nn.Module) -> None:
     assert PathPanel(nn.ModuleDict({"block": model}), "second").picture.layer == "block.second"
     with pytest.raises(ValueError, match=r"`layer` \(='third'\) must name one layer.*first, second"):
         PathPanel(model, "third")
+
+
+SETTINGS = {
+    "alpha": ({"alpha": 32.0}, 32 / 4),
+    "use_rslora": ({"alpha": 32.0, "use_rslora": True}, 32 / 2),
+    "alpha_pattern": ({"alpha_pattern": {"first": 12.0}}, 12 / 4),
+    "rank_pattern": ({"alpha": 32.0, "r": 2, "rank_pattern": {"first": 4}}, 32 / 4),
+}
+
+
+@pytest.mark.parametrize(("settings", "scaling"), SETTINGS.values(), ids=SETTINGS)
+def test_what_no_control_says_is_as_the_adapter_has_it(model: nn.Module, settings: dict, scaling: float) -> None:
+    """The example drawn in place of an adapter's own values is scaled as the adapter is."""
+    config = GloraConfig(**{"r": 4, "target_modules": ["first"], **settings})
+    adapted, plain = PathPanel(get_peft_model(copy.deepcopy(model), config)), PathPanel(model, "first")
+    assert adapted.rank.value == 4
+    plain.rank.value = 4
+    for panel in (adapted, plain):
+        panel.modes.buttons["E"].value = "vector"
+    np.testing.assert_allclose(adapted.picture.b, scaling * plain.picture.b)
+    np.testing.assert_allclose(adapted.picture.w0c, scaling * plain.picture.w0c)
+    np.testing.assert_array_equal(adapted.picture.e, plain.picture.e)  # no product
+    adapted.rank.value = plain.rank.value = 1  # the control says it, whatever a pattern says
+    assert adapted.picture.params == plain.picture.params and adapted.picture.rank_b == 1
+
+
+def test_every_setting_of_the_adapter_is_in_the_configuration(model: nn.Module) -> None:
+    settings = {"bias": "all", "bias_free": "add", "glora_dropout": 0.1, "alpha": 3.0, "use_rslora": True}
+    config = GloraConfig(**settings, target_modules="second|first", config_D="none", init_weights=False)
+    panel = PathPanel(get_peft_model(model, config), "second")
+    panel.modes.buttons["A"].value = "vector"
+    assert {name: getattr(panel.config, name) for name in settings} == settings
+    assert panel.config.target_modules == {"second"} and panel.config.init_weights
+    assert panel.picture.inert == {} and panel.picture.params["E"] == 1  # "add" reaches the layer
+
+
+def test_the_settings_of_a_layer_reach_its_example(model: nn.Module) -> None:
+    patterns = {"rank_pattern": {"first": 2}, "path_pattern": {"fir.*": {"A": "none", "D": "vector"}}}
+    config = GloraConfig(target_modules=["first"], A_form="product", **patterns)
+    picture = example_picture(model.first, "first", config, fresh=False, seed=0)
+    assert picture.form == "product" and picture.rank_b == 2 and picture.params["B"] == 2 * (6 + 4)
+    assert (picture.modes["A"], picture.modes["D"], picture.params["D"]) == ("none", "vector", 4)
+    assert picture.layer == "first" and type(model.first) is nn.Linear
