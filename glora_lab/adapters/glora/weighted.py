@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glora_lab.adapters.tuner.weighted import Request, Sums, prevailing, roots, truncated, wide
+from glora_lab.adapters.tuner.weighted import Request, Sums, check_one_rank, combined, prevailing, truncated, wide
 from glora_lab.arguments import refuse
 
 from .formula import LowRankPath, Path
@@ -56,38 +56,24 @@ class PathTerms:
     def tensors(self) -> dict[str, Tensor]:
         if not self.loras:
             return {"X": sum(self.singles[1:], start=self.singles[0])} if self.singles else {}
+        if self.request.how == "svd":
+            return self._svd()
+        products = list(self.loras)
         if self.request.how == "linear":
-            return self._linear()
-        return self._svd() if self.request.how == "svd" else self._cat()
-
-    def _linear(self) -> dict[str, Tensor]:
-        if self.singles:
-            raise ValueError(f"{self.mixed} has no factors to add to those of a lora: use combination_type='cat'.")
-        ranks = sorted({xd.shape[1] for _, xd, _ in self.loras})
-        if len(ranks) > 1:
-            raise ValueError(
-                "All adapters must have the same r value when using combination_type linear, and have "
-                f"{', '.join(map(str, ranks))} in layer {self.name!r}: use 'cat' or 'svd'."
-            )
-        halves = roots([weight for weight, _, _ in self.loras])
-        pairs = list(zip(halves, self.loras, strict=True))
-        return {
-            "Xd": torch.stack([xd * up for (_, up), (_, xd, _) in pairs]).sum(0),
-            "Xu": torch.stack([xu * down for (down, _), (_, _, xu) in pairs]).sum(0),
-        }
-
-    def _cat(self) -> dict[str, Tensor]:
-        ups, downs = [xd for _, xd, _ in self.loras], [xu * weight for weight, _, xu in self.loras]
-        if self.singles:
+            if self.singles:
+                raise ValueError(f"{self.mixed} has no factors to add to those of a lora: use combination_type='cat'.")
+            check_one_rank(self.name, {xd.shape[1] for _, xd, _ in self.loras})
+        elif self.singles:
             if self.is_diagonal:
                 raise ValueError(
                     f"{self.mixed} is a diagonal in the product form, which no rank beside a lora holds: use "
                     "combination_type='svd'."
                 )
-            rows, columns = len(ups[0]), downs[0].shape[1]
-            ups.append(sum(self.singles[1:], start=self.singles[0]).expand(rows, 1))
-            downs.append(downs[0].new_ones(1, columns))
-        return {"Xd": torch.cat(ups, 1), "Xu": torch.cat(downs)}
+            _, xd, xu = self.loras[0]
+            column = sum(self.singles[1:], start=self.singles[0]).expand(len(xd), 1)
+            products.append((1.0, column, xu.new_ones(1, xu.shape[1])))
+        xd, xu = combined(self.request, products, (1, 0))
+        return {"Xd": xd, "Xu": xu}
 
     def _svd(self) -> dict[str, Tensor]:
         matrix = torch.stack([weight * xd @ xu for weight, xd, xu in self.loras]).sum(0)

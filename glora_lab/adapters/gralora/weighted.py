@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from glora_lab.adapters.tuner.weighted import Request, Sums, prevailing, roots, truncated, wide
+from glora_lab.adapters.tuner.weighted import Request, Sums, check_one_rank, combined, prevailing, truncated, wide
 from glora_lab.arguments import refuse
 
 GENERAL = ("gralora_A_general.weight", "gralora_B_general.weight")
@@ -36,38 +35,21 @@ def _by_factors(name: str, layer: Any, request: Request) -> Sums:
         raise refuse("gralora_k", ks, rule)
     if request.how == "linear":
         ranks = sorted({(layer.r[adapter], layer.hybrid_r[adapter]) for adapter, _ in parts})
-        if len(ranks) > 1:
-            listed = ", ".join(f"{r} (hybrid_r {h})" if any(h for _, h in ranks) else str(r) for r, h in ranks)
-            raise ValueError(
-                "All adapters must have the same r value when using combination_type linear, and have "
-                f"{listed} in layer {name!r}: use 'cat' or 'svd'."
-            )
-    weights = [weight * layer.scaling[adapter] for adapter, weight in parts]
-    join = _added if request.how == "linear" else _beside
-    halves = roots(weights) if request.how == "linear" else [(weight, 1.0) for weight in weights]
-    k = ks[0]
-    grids, generals = [], []
-    for (adapter, _), (down, up) in zip(parts, halves, strict=True):
+        listed = [f"{r} (hybrid_r {h})" if any(h for _, h in ranks) else r for r, h in ranks]
+        check_one_rank(name, listed)
+    k, grids, generals = ks[0], [], []
+    for adapter, weight in parts:
+        weight *= layer.scaling[adapter]
         a, b = (wide(factor) for factor in layer.blocks(adapter))
-        grids.append((a.unflatten(-1, (k, -1)) * down, b.unflatten(1, (k, -1)) * up))  # (n, i, m, s), (m, n, s, o)
+        grids.append((weight, b.unflatten(1, (k, -1)), a.unflatten(-1, (k, -1))))  # (m, n, s, o), (n, i, m, s)
         if adapter in layer.gralora_A_general:
-            general_a, general_b = (wide(factor) for factor in layer.general(adapter))
-            generals.append((general_a * down, general_b * up))
-    sums = {
-        "gralora_A": join([a for a, _ in grids], 3).flatten(2),
-        "gralora_B": join([b for _, b in grids], 2).flatten(1, 2),
-    }
+            a, b = (wide(factor) for factor in layer.general(adapter))
+            generals.append((weight, b, a))
+    b, a = combined(request, grids, (2, 3))
+    sums = {"gralora_A": a.flatten(2), "gralora_B": b.flatten(1, 2)}
     if generals:
-        sums |= dict(zip(GENERAL, (join([a for a, _ in generals], 0), join([b for _, b in generals], 1)), strict=True))
+        sums |= dict(zip(reversed(GENERAL), combined(request, generals, (1, 0)), strict=True))
     return sums
-
-
-def _beside(tensors: list[Tensor], axis: int) -> Tensor:
-    return torch.cat(tensors, axis)
-
-
-def _added(tensors: list[Tensor], axis: int) -> Tensor:
-    return torch.stack(tensors).sum(0)
 
 
 def _by_svd(name: str, layer: Any, request: Request) -> Sums:

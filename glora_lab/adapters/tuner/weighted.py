@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -109,9 +109,26 @@ def wide(tensor: Tensor) -> Tensor:
     return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def roots(weights: Sequence[float]) -> list[tuple[float, float]]:
-    """Each weight as the product of two factors of one size; the sign is the first one's, as in PEFT."""
-    return [(math.copysign(math.sqrt(abs(w)), w), math.sqrt(abs(w))) for w in weights]
+def check_one_rank(layer: str, ranks: Collection[Any]) -> None:
+    """Refuse to add factor to factor where they are not of one shape."""
+    if len(ranks) > 1:
+        raise ValueError(
+            "All adapters must have the same r value when using combination_type linear, and have "
+            f"{', '.join(map(str, sorted(ranks)))} in layer {layer!r}: use 'cat' or 'svd'."
+        )
+
+
+def combined(
+    request: Request, products: Sequence[tuple[float, Tensor, Tensor]], axes: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Σ w·up·down as one up and one down: ranks side by side along these axes, or, for "linear", factor added to
+    factor, each with the root of w and the sign with the down, as in PEFT."""
+    if request.how == "linear":
+        roots = [math.sqrt(abs(w)) for w, _, _ in products]
+        ups = torch.stack([up * root for root, (_, up, _) in zip(roots, products, strict=True)])
+        downs = [down * math.copysign(root, w) for root, (w, _, down) in zip(roots, products, strict=True)]
+        return ups.sum(0), torch.stack(downs).sum(0)
+    return torch.cat([up for _, up, _ in products], axes[0]), torch.cat([d * w for w, _, d in products], axes[1])
 
 
 def truncated(matrix: Tensor, rank: int, driver: str | None) -> tuple[Tensor, Tensor]:
