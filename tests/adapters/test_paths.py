@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
-from glora_lab.adapters.glora.paths import MODES, PATHS, plan_layer
+from glora_lab.adapters.glora.paths import MODES, PATHS
 
 from .small_models import CHOICES, Net, glora_layer, named
 
@@ -65,18 +65,15 @@ def test_names_and_shapes_are_those_of_peft(a_b, c, d_e):
     [(True, "drop", ""), (True, "add", ""), (False, "drop", "CDE"), (False, "add", "D")],
 )
 def test_paths_that_can_do_nothing_are_named_with_a_reason(has_bias, bias_free, inert):
-    asked = dict.fromkeys("ABCDE", "vector")
-    sizes = {"in_features": IN, "out_features": OUT, "r": R}
-    plan = plan_layer("layer", asked, has_bias=has_bias, bias_free=bias_free, **sizes)
+    config = GloraConfig.only(**dict.fromkeys("ABCDE", "vector"), bias_free=bias_free)
+    plan = config.plan("layer", in_features=IN, out_features=OUT, has_bias=has_bias)
     assert set(plan.inert) == set(inert)
     assert all("no bias" in reason for reason in plan.inert.values())
     assert [path for path in PATHS if plan.modes[path] == "none"] == list(inert)
 
 
 def test_a_path_that_is_off_is_not_inert():
-    asked = {**dict.fromkeys("ABCDE", "none"), "A": "lora"}
-    sizes = {"in_features": IN, "out_features": OUT, "r": R}
-    assert not plan_layer("layer", asked, has_bias=False, bias_free="drop", **sizes).inert
+    assert not GloraConfig.only(A="lora").plan("layer", in_features=IN, out_features=OUT, has_bias=False).inert
 
 
 def test_none_costs_nothing():

@@ -17,7 +17,7 @@ from glora_lab import arguments
 from glora_lab.adapters.registry import LabPeftType
 from glora_lab.adapters.tuner.config import LabConfig
 
-from .paths import FORMS, MODES, PATHS, LayerPlan, plan_layer
+from .paths import FORMS, MODES, PATHS, LayerPlan, inert_reason
 
 # path → the setting that holds its mode where it has none of its own
 SHORTHAND = {"A": "config_A_B", "B": "config_A_B", "C": "config_C", "D": "config_D_E", "E": "config_D_E"}
@@ -89,19 +89,15 @@ class GloraConfig(LabConfig):
         self, layer: str, *, in_features: int, out_features: int, has_bias: bool, lead: tuple[int, ...] | None = None
     ) -> LayerPlan:
         """See `LabConfig.plan`; inert paths are found."""
-        r = self.on_layer(layer, "rank_pattern", self.r)
-        return plan_layer(
-            layer,
+        r, asked = (
+            self.on_layer(layer, "rank_pattern", self.r),
             {**self.modes, **self.on_layer(layer, "path_pattern", {})},
-            in_features=in_features,
-            out_features=out_features,
-            has_bias=has_bias,
-            bias_free=self.bias_free,
-            r=r,
-            scaling=self.scaling(layer, r),
-            form=self.A_form,
-            lead=lead,
         )
+        known: Any = {"has_bias": has_bias, "bias_free": self.bias_free, "is_parameter": lead is not None}
+        inert = {path: why for path in PATHS if asked[path] != "none" and (why := inert_reason(path, **known))}
+        modes = {path: "none" if path in inert else asked[path] for path in PATHS}
+        scaling = self.scaling(layer, r)
+        return LayerPlan(layer, in_features, out_features, r, scaling, self.A_form, asked, modes, inert, lead)
 
     def validate(self) -> None:
         super().validate()

@@ -100,24 +100,3 @@ class LayerPlan:
     @property
     def total(self) -> int:
         return sum(self.params(path) for path in PATHS)
-
-
-def plan_layer(
-    layer: str,
-    asked: Mapping[str, str],
-    *,
-    in_features: int,
-    out_features: int,
-    has_bias: bool,
-    bias_free: str,
-    r: int,
-    scaling: float = 1.0,
-    form: str = "elementwise",
-    lead: tuple[int, ...] | None = None,
-) -> LayerPlan:
-    """Settle which of the `asked` modes (path → mode) one layer, or parameter, can carry."""
-    known = {"has_bias": has_bias, "is_parameter": lead is not None}
-    reasons = {path: inert_reason(path, bias_free=bias_free, **known) for path in PATHS}
-    inert = {path: reasons[path] for path in PATHS if reasons[path] and asked[path] != "none"}
-    modes = {path: "none" if path in inert else asked[path] for path in PATHS}
-    return LayerPlan(layer, in_features, out_features, r, scaling, form, dict(asked), modes, inert, lead)
