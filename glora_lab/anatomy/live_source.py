@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
 
 from glora_lab.adapters.base.offload import onloaded
 from glora_lab.adapters.peft_layers import table_of
@@ -30,12 +31,14 @@ def live_source(name: str, layer: BaseTunerLayer, adapter: str) -> Iterator[Sour
     if not table.method:
         raise ValueError(f"`layer` (={name!r}, a {type(layer).__name__}) carries none of LoRA, GLoRA and GraLoRA")
     check_is_layer(name, layer)
+    tensors = table.tensors(adapter)
     with onloaded(found.modules()):
         yield Source(
             name,
             table.method,
-            table.tensors(adapter),
+            tensors,
             r=found.r[adapter],
             shape=(found.out_features, found.in_features),
+            params=sum(one.numel() for one in tensors.values() if isinstance(one, nn.Parameter)),  # what trains
             live=lambda: table.terms(adapter),
         )

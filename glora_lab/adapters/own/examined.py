@@ -86,6 +86,16 @@ def examined(kind: type[DeltaMethod], settings: tuple[tuple[str, Any], ...], out
         return _Trial(kind, dict(settings), out, in_, r).run()
 
 
+def outlined(kind: type[DeltaMethod], settings: dict[str, Any], out: int, in_: int, r: int) -> Examined:
+    """The names and shapes alone, with nothing tried out.
+
+    Raises:
+        ValueError: where there are none for these sizes.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return _Trial(kind, settings, out, in_, r).outline()
+
+
 class _Trial:
     def __init__(self, kind: type[DeltaMethod], settings: dict[str, Any], out: int, in_: int, r: int) -> None:
         self.name, self.sizes, self.shape = kind.__name__, (out, in_, r), (out, in_)
@@ -95,11 +105,7 @@ class _Trial:
 
     def run(self) -> Examined:
         torch.manual_seed(0)
-        trained, self.fixed = self._shapes(), self._fixed()
-        held = {name: tuple(tensor.shape) for name, tensor in self.fixed.items()}
-        if both := trained.keys() & held.keys():
-            raise self.refuse("fixed", min(both), "is the name of a trained tensor as well: each needs one of its own")
-        facts = Examined(self.method, trained, held, {what: _asked(getattr(self.method, what)) for what in ASKED})
+        facts = self.outline()
         self._check_asked(facts)
         w0, b0 = torch.randn(self.shape, **self.like), torch.randn(self.shape[0], **self.like)
         start = self._said("init", None, lambda: initial(facts, w0, **self.like))
@@ -112,6 +118,13 @@ class _Trial:
         self._check_ways(facts, w0, beside)
         there, elsewhere = (self._delta(facts, base, beside) for base in (w0, 2 * w0 + 1))
         return facts._replace(reads_base=not torch.equal(there, elsewhere))
+
+    def outline(self) -> Examined:
+        trained, self.fixed = self._shapes(), self._fixed()
+        held = {name: tuple(tensor.shape) for name, tensor in self.fixed.items()}
+        if both := trained.keys() & held.keys():
+            raise self.refuse("fixed", min(both), "is the name of a trained tensor as well: each needs one of its own")
+        return Examined(self.method, trained, held, {what: _asked(getattr(self.method, what)) for what in ASKED})
 
     def refuse(self, what: str, value: Any, rule: str) -> ValueError:
         out, in_, r = self.sizes

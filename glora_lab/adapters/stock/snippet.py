@@ -35,8 +35,8 @@ def config_snippet(config: PeftConfig, library: str = "glora_lab", *, conv1d: bo
     """Python that makes `config`, as a variable of that name.
 
     Args:
-        config: PEFT's LoraConfig, or this library's GloraConfig or GraloraConfig. Settings at their default are left
-            out; rank, scaling, modes and `gralora_k`, which tell what it is, are always written.
+        config: PEFT's LoraConfig, or one of this library's. Settings at their default are left out; rank, scaling,
+            modes and `gralora_k`, which tell what it is, and the settings of a method of one's own are always written.
         library: "glora_lab", or "peft" for code that needs nothing but PEFT.
         conv1d: whether a layer that it adapts is a `Conv1D` (GPT-2), which PEFT's GLoRA does not take.
 
@@ -48,7 +48,7 @@ def config_snippet(config: PeftConfig, library: str = "glora_lab", *, conv1d: bo
         ValueError: for another library, or another kind of configuration.
     """
     check_choice("library", library, LIBRARIES)
-    if written := WRITTEN.get(getattr(config, "stock_class", None)):
+    if written := WRITTEN.get(getattr(config, "stock_class", MISSING)):
         return written(config, library, conv1d)
     if isinstance(config, LoraConfig):
         return _lora(config)
@@ -76,7 +76,21 @@ def _gralora(config: GraloraConfig, library: str, _: bool) -> str:
     return _refusal(reasons) if reasons else _code(library, "GraloraConfig", settings)
 
 
-WRITTEN: Mapping[Any, Callable[[Any, str, bool], str]] = {peft.GloraConfig: _glora, peft.GraloraConfig: _gralora}
+def _own(config: Any, library: str, _: bool) -> str:
+    if library == "peft":
+        return _refusal([f"{config.method}, a method of one's own"])
+    changed = _changed(config)
+    settings = {"r": changed.pop("r"), **config.settings, **changed}
+    for name in ("delta_method", "settings"):
+        settings.pop(name, None)
+    return f"# {config.method} is the class that defines the method\n{_call(f'{config.method}.config', settings)}"
+
+
+WRITTEN: Mapping[Any, Callable[[Any, str, bool], str]] = {
+    peft.GloraConfig: _glora,
+    peft.GraloraConfig: _gralora,
+    None: _own,
+}
 
 
 def _lora(config: LoraConfig) -> str:
@@ -110,8 +124,12 @@ def _changed(config: LoraConfig | GloraConfig | GraloraConfig) -> dict[str, Any]
 
 
 def _code(module: str, name: str, settings: Mapping[str, Any]) -> str:
+    return f"from {module} import {name}\n\n{_call(name, settings)}"
+
+
+def _call(name: str, settings: Mapping[str, Any]) -> str:
     lines = "".join(f"    {key}={value!r},\n" for key, value in settings.items())
-    return f"from {module} import {name}\n\nconfig = {name}(\n{lines})\n{USE}"
+    return f"config = {name}(\n{lines})\n{USE}"
 
 
 def _not_in_lora(config: GloraConfig) -> Iterator[str]:

@@ -31,7 +31,7 @@ from glora_lab.wording import shown
 
 from .measure_checkpoint_layout import layout_of
 
-ADAPTERS = re.compile(r"\.(lora|glora|gralora)_")
+ADAPTERS = re.compile(r"\.(lora|glora|gralora)_|\.delta_tensors\.")
 
 
 class Checkpoint:
@@ -63,15 +63,19 @@ class Checkpoint:
         with self._asked(), opened(self.folder) as file:
             for layer, keys in self._layers.items():
                 plan, sizes = self._fits[layer]
+                tensors = {name: file.get_tensor(key) for name, key in keys.items() if not name.endswith(".zeros")}
+                fixed = getattr(plan, "fixed", ())  # of a method of one's own
                 yield Source(
                     layer,
                     self.method,
-                    {name: file.get_tensor(key) for name, key in keys.items() if not name.endswith(".zeros")},
+                    tensors,
+                    params=sum(tensor.numel() for name, tensor in tensors.items() if name not in fixed),
                     r=plan.r,
                     shape=(sizes.get("out"), sizes.get("in")),
                     scaling=plan.scaling,
                     form=getattr(plan, "form", "elementwise"),  # GLoRA's
                     base=self._base(layer),
+                    config=self._layout.config,
                 )
 
     @contextmanager
@@ -150,7 +154,7 @@ class Checkpoint:
         raise ValueError(f"in `base_model` layer {shown(layer)} is a {type(innermost).__name__}")
 
     def _base(self, layer: str) -> FrozenBase | None:
-        innermost = self._innermost(layer) if self.method == "GLoRA" else None
+        innermost = self._innermost(layer) if self.method == "GLoRA" or self._layout.config else None
         return None if innermost is None else frozen_base(innermost, innermost, torch.float64)
 
 

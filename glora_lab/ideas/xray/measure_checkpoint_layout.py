@@ -38,6 +38,7 @@ class Layout(NamedTuple):
     prefix: str
     plans: Plans
     notes: list[str]
+    config: Any = None  # of a method of one's own, which is asked for its terms
 
 
 def layout_of(config: Mapping[str, Any]) -> Layout:
@@ -51,15 +52,17 @@ def layout_of(config: Mapping[str, Any]) -> Layout:
         return Layout("LoRA", "lora_", *_lora(config))
     if config.get(PARAMETERS):
         raise arguments.refuse(PARAMETERS, config[PARAMETERS], "adapts stacks of matrices, which are not looked into")
-    if not isinstance(kind, str) or kind not in OURS or not OURS[kind].stock_class:
-        raise arguments.refuse("peft_type", kind, "must be LORA, GLORA or GRALORA: other methods have no X-ray")
+    if not isinstance(kind, str) or kind not in OURS:
+        raise arguments.refuse(
+            "peft_type", kind, "must be LORA, GLORA or GRALORA, or a method of one's own: others have no X-ray"
+        )
     ours, notes = _ours(config, OURS[kind])
 
     def plans(layer: str, into: Any, out: Any, has_bias: Iterable[bool]) -> list[tuple[Any, Shapes]]:
         asked = [ours.plan(layer, in_features=into, out_features=out, has_bias=one) for one in has_bias]
         return [(plan, plan.tensors()) for plan in asked]
 
-    return Layout(ours.method, ours.prefix, plans, notes)
+    return Layout(ours.method, ours.prefix, plans, notes, None if ours.stock_class else ours)
 
 
 def _ours(config: Mapping[str, Any], kind: type[LabConfig]) -> tuple[Any, list[str]]:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from glora_lab import DeltaMethod
+from glora_lab import DeltaMethod, load_adapter
+from glora_lab.adapters.view import adapted_layers
+from glora_lab.models import load_model
 from glora_lab.panels import TrainPanel
 from tests.adapters.own.methods import OwnLora, RowScale
 
@@ -77,3 +79,16 @@ def test_a_method_that_does_not_work_is_said_and_is_no_error() -> None:
 def test_names_and_configurations_are_checked(bad: dict[Any, Any]) -> None:
     with pytest.raises(ValueError, match=r"`methods`.*must be a dict from a name of your own"):
         TrainPanel(methods=bad)
+
+
+def test_it_is_kept_with_the_code_that_makes_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    panel = TrainPanel(**{**START, "method": "mine"}, methods=methods())
+    panel.train()
+    panel.wait()
+    panel.keep()
+    assert panel.problem == "" and panel.errors == []
+    assert "config = OwnLora.config(\n    r=4,\n    alpha=8,\n    target_modules=[" in panel.keeping.says.value
+    loaded = load_adapter(load_model("digits-vit"), tmp_path / "my_adapter")
+    for name, layer in adapted_layers(panel.model).items():
+        assert torch.equal(layer.weight_delta("default"), adapted_layers(loaded)[name].weight_delta("default"))
