@@ -1,4 +1,4 @@
-"""What the layers of both methods do alike: what trains, and under autocast, checkpointing and compiling; who is left."""
+"""What the layers of both methods do alike: what trains, autocast, checkpointing and compiling, and who is left."""
 
 from __future__ import annotations
 

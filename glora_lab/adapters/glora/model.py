@@ -40,9 +40,9 @@ class GloraModel(LabTuner):
                 f"Path A in mode lora multiplies W0 entry by entry, and {some(by_entry)} keep W0 quantised: use "
                 "A_form='product', which multiplies W0 as a whole, or config_A='vector', 'constant' or 'none'."
             )
-        own_way = [p.layer for p in plans if p.elementwise and is_function(targets[p.layer])]
-        if own_way:
-            raise ValueError(by_entry_of_a_function(some(own_way), targets[own_way[0]]))
+        functions = [p.layer for p in plans if p.elementwise and is_function(targets[p.layer])]
+        if functions:
+            raise ValueError(by_entry_of_a_function(some(functions), targets[functions[0]]))
         if any(plan.total for plan in plans) or self.trains_beside(model, targets, config):
             return
         off = [path for path in PATHS if all(plan.asked[path] == "none" for plan in plans)]

@@ -33,12 +33,12 @@ class DeltaModel(LabTuner):
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: DeltaConfig) -> None:
         """Every layer's method is tried out on its sizes."""
-        own_way = []
+        functions = []
         for name, innermost in targets.items():
             if config.plan_for(name, innermost).facts.reads_base and is_function(innermost):
-                own_way.append(name)
-        if own_way:
-            rule = f"reads W0, and {some(own_way)} compute(s) more than x·W0ᵀ + b0, so that the weight need not be W0"
+                functions.append(name)
+        if functions:
+            rule = f"reads W0, and {some(functions)} compute(s) more than x·W0ᵀ + b0, so that the weight need not be W0"
             raise refuse("delta_method", config.delta_method, rule)
 
     def add_weighted_adapter(self, *args: Any, **kwargs: Any) -> None:

@@ -17,7 +17,7 @@ from glora_lab.adapters.base.frozen import SUPPORTED
 from glora_lab.arguments import ALL_LINEAR
 from glora_lab.wording import NAME, few, within
 
-from .targets import outside
+from .targets import innermost_of, outside
 
 MOST = 6
 
@@ -30,7 +30,7 @@ def expert_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def _expert_parameters(modules: Iterable[tuple[str, nn.Module]]) -> dict[str, nn.Parameter]:
     found = {}
     for name, held in modules:
-        module = held.get_base_layer() if isinstance(held, BaseTunerLayer) else held
+        module = innermost_of(held)
         a_layer = isinstance(module, SUPPORTED) or type(module).__module__.startswith("torch.")
         if a_layer or "expert" not in f"{name} {type(module).__name__}".lower():
             continue

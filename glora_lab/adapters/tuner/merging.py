@@ -150,12 +150,12 @@ class MergingLayer(StackedLayer, ScaledLayer):
         # parameters of their own, not other data in the same ones: a backward pass may come after the exit
         innermost.weight = nn.Parameter(weight, requires_grad=False)
         innermost.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]
-        inner.say(self.unmerged_base.inner_merged)
+        inner.set_names(self.unmerged_base.inner_merged)
         try:
             yield
         finally:
             innermost.weight, innermost.bias = merged
-            inner.say(contained)
+            inner.set_names(contained)
 
     @contextmanager
     def _onloaded(self) -> Iterator[None]:

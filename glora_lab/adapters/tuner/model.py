@@ -45,7 +45,7 @@ from .parameter_targets import (
 )
 from .places import Place, Places, places_of_tied, put_in_places
 from .snapshot import Snapshot
-from .targets import check_matching, narrow, outside, pattern_key
+from .targets import check_matching, innermost_of, narrow, outside, pattern_key
 from .unfit import names_layers, unfit_layers, with_reasons
 from .weighted import WeighingTuner
 
@@ -265,10 +265,6 @@ class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
         repeats = repeats_in_generate(self, args, kwargs)
         with adapter_names_as_hooks(self, self.tuner_layer_cls, names, set(self.peft_config), repeats):
             yield
-
-
-def innermost_of(module: nn.Module) -> Any:
-    return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
 
 
 def _shown(modules: Any) -> Any:

@@ -20,7 +20,7 @@ from glora_lab.adapters.base.parameter import ParameterAsLayer
 from glora_lab.arguments import refuse
 
 from .parameter_layer import ParameterLayer
-from .targets import outside
+from .targets import innermost_of, outside
 
 NAME = "target_parameters"
 
@@ -112,6 +112,6 @@ def _by_module(names: Iterable[str]) -> dict[str, list[str]]:
 def _parameters(model: nn.Module) -> Iterator[tuple[str, ParameterAsLayer]]:
     """Every parameter of the base, adapted or not, without those inside a layer of a tuner."""
     for name, held in [("", model), *outside(model, BaseTunerLayer, AuxiliaryTrainingWrapper)]:
-        module = held.get_base_layer() if isinstance(held, BaseTunerLayer) else held
+        module = innermost_of(held)
         for parameter, _ in module.named_parameters(recurse=False):
             yield f"{name}.{parameter}" if name else parameter, ParameterAsLayer(module, parameter)

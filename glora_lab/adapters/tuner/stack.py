@@ -43,7 +43,7 @@ class InnerMerges:
         """The merged adapters of each."""
         return [list(tuner.merged_adapters) for tuner in self.tuners]
 
-    def say(self, names: list[list[str]]) -> None:
+    def set_names(self, names: list[list[str]]) -> None:
         """Let each layer take these for merged: the innermost layer's weight contains them."""
         for tuner, merged in zip(self.tuners, names, strict=True):
             tuner.merged_adapters = list(merged)

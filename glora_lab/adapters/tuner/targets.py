@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from peft.tuners.tuners_utils import check_target_module_exists
+from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
 from torch import nn
 
 from glora_lab.arguments import ALL_LINEAR, KEY, LAYERS, MOST_STEPS, PLAIN, SAVED, refuse
@@ -78,6 +78,11 @@ def outside(model: nn.Module, *kinds: type) -> Iterator[tuple[str, nn.Module]]:
             if isinstance(module, kinds):
                 inside = name + "."  # what is inside follows at once, so the last one is enough
             yield name, module
+
+
+def innermost_of(module: nn.Module) -> Any:
+    """The layer, or the module, beneath all adapters."""
+    return module.get_base_layer() if isinstance(module, BaseTunerLayer) else module
 
 
 def choose(config: Any, carried: Collection[str], base: nn.Module, kinds: tuple[type, ...]) -> None:

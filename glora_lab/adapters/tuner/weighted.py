@@ -26,7 +26,7 @@ from glora_lab.arguments import check_number, check_positive_int, refuse
 
 from .targets import choose
 
-WAYS = ("svd", "linear", "cat")
+COMBINATIONS = ("svd", "linear", "cat")
 Sums = dict[str, Tensor]  # name → tensor, as `LabLayer.tensors` has them
 Value = TypeVar("Value", bound=Hashable)
 
@@ -69,10 +69,10 @@ def check_request(
         raise refuse("weights", list(weights), f"must be one number for each of {len(adapters)} adapters")
     for weight in weights:
         check_number("weights", weight)
-    if how not in WAYS:
+    if how not in COMBINATIONS:
         raise ValueError(
-            f"Invalid combination_type: {how}. It must be one of {', '.join(map(repr, WAYS))}: pruning and voting work "
-            "on single values of the factors, and what a path or a block adds is their product."
+            f"Invalid combination_type: {how}. It must be one of {', '.join(map(repr, COMBINATIONS))}: pruning and voting "
+            "work on single values of the factors, and what a path or a block adds is their product."
         )
     if rank is not None:
         check_positive_int("svd_rank", rank)
