@@ -71,8 +71,8 @@ def check_request(
         check_number("weights", weight)
     if how not in COMBINATIONS:
         raise ValueError(
-            f"Invalid combination_type: {how}. It must be one of {', '.join(map(repr, COMBINATIONS))}: pruning and voting "
-            "work on single values of the factors, and what a path or a block adds is their product."
+            f"Invalid combination_type: {how}. It must be one of {', '.join(map(repr, COMBINATIONS))}: pruning and "
+            "voting work on single values of the factors, and what a path or a block adds is their product."
         )
     if rank is not None:
         check_positive_int("svd_rank", rank)
