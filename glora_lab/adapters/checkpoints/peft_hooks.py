@@ -18,7 +18,7 @@ import functools
 import inspect
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
@@ -26,8 +26,7 @@ from typing import Any
 
 from peft import PeftConfig, PeftModel
 from peft.utils import CONFIG_NAME
-from peft.utils.other import ModulesToSaveWrapper
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 from transformers.integrations.peft import PeftAdapterMixin
 
@@ -35,9 +34,8 @@ from glora_lab.adapters.base.frozen import is_sharded
 from glora_lab.adapters.base.ordinary_mode import ordinary_mode
 from glora_lab.adapters.files import PREFIX, not_finite, stamp_pairs, warn_not_finite
 from glora_lab.adapters.tuner.config import LabConfig
-from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.tuner.many_layers import filling_at_once
-from glora_lab.adapters.tuner.names import check_saved
+from glora_lab.adapters.tuner.names import check_saved, held_tensors
 from glora_lab.arguments import refuse
 from glora_lab.folders import folder_named, replacing
 
@@ -45,37 +43,51 @@ from .fit import at_home, check_checkpoint, class_in
 
 CARD = "README.md"
 GATHERED = "torch.distributed.checkpoint.state_dict.get_model_state_dict with full_state_dict=True"
+Door = Callable[[Callable[..., Any], inspect.BoundArguments], Any]
 # the folder that `from_pretrained` has checked, for the `load_adapter` that it calls, and what came of it
 CHECKED: ContextVar[tuple[Any, bool]] = ContextVar("CHECKED", default=(None, False))
 
 
-def _saving(theirs: Callable[..., None]) -> Callable[..., None]:
-    signature = inspect.signature(theirs)
+def _in_place_of(owner: Any, name: str) -> Callable[[Door], Door]:
+    """Put a function in the place of a method: it is given that method, and the arguments of each call by name."""
 
-    @functools.wraps(theirs)
-    def save_pretrained(self: PeftModel, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
-        call = signature.bind(self, save_directory, *args, **kwargs)
-        call.apply_defaults()
-        names = call.arguments["selected_adapters"] or list(self.peft_config)
-        if not any(isinstance(self.peft_config.get(name), LabConfig) for name in names):
-            return theirs(self, save_directory, *args, **kwargs)
-        if not call.arguments["safe_serialization"]:
-            raise refuse("safe_serialization", False, "must be True: this library writes safetensors, never pickles")
-        place = call.arguments["save_directory"] = folder_named("save_directory", save_directory)
-        if os.path.isfile(place) or not call.arguments["is_main_process"]:
-            return theirs(*call.args, **call.kwargs)  # refuses, and writes nothing
-        tensors = call.arguments["kwargs"].get("state_dict") or dict(self.named_parameters())
-        if any(is_sharded(tensor) for tensor in tensors.values()):
-            rule = "must hold whole tensors, for this model is sharded over processes: in every process, take "
-            raise refuse("state_dict", "parts of tensors", f"{rule}{GATHERED}")
-        with saving(place) as folder:
-            call.arguments["save_directory"] = str(folder)
-            theirs(*call.args, **call.kwargs)
-            for name in names:
-                if isinstance(self.peft_config[name], LabConfig):
-                    check_saved(self, name, folder if name == "default" else folder / name)
+    def put(ours: Door) -> Door:
+        held = vars(owner)[name]
+        theirs = getattr(held, "__func__", held)
+        signature = inspect.signature(theirs)
 
-    return save_pretrained
+        @functools.wraps(theirs)
+        def method(*args: Any, **kwargs: Any) -> Any:
+            return ours(theirs, signature.bind(*args, **kwargs))
+
+        setattr(owner, name, classmethod(method) if isinstance(held, classmethod) else method)
+        return ours
+
+    return put
+
+
+@_in_place_of(PeftModel, "save_pretrained")
+def _save(theirs: Callable[..., None], call: inspect.BoundArguments) -> None:
+    call.apply_defaults()
+    asked, model = call.arguments, call.arguments["self"]
+    names = asked["selected_adapters"] or list(model.peft_config)
+    if not any(isinstance(model.peft_config.get(name), LabConfig) for name in names):
+        return theirs(*call.args, **call.kwargs)
+    if not asked["safe_serialization"]:
+        raise refuse("safe_serialization", False, "must be True: this library writes safetensors, never pickles")
+    place = asked["save_directory"] = folder_named("save_directory", asked["save_directory"])
+    if os.path.isfile(place) or not asked["is_main_process"]:
+        return theirs(*call.args, **call.kwargs)  # refuses, and writes nothing
+    tensors = asked["kwargs"].get("state_dict") or dict(model.named_parameters())
+    if any(is_sharded(tensor) for tensor in tensors.values()):
+        rule = "must hold whole tensors, for this model is sharded over processes: in every process, take "
+        raise refuse("state_dict", "parts of tensors", f"{rule}{GATHERED}")
+    with saving(place) as folder:
+        asked["save_directory"] = str(folder)
+        theirs(*call.args, **call.kwargs)
+        for name in names:
+            if isinstance(model.peft_config[name], LabConfig):
+                check_saved(model, name, folder if name == "default" else folder / name)
 
 
 @contextmanager
@@ -88,106 +100,74 @@ def saving(place: str) -> Iterator[Path]:
         stamp_pairs(folder)
 
 
-def _saving_from_transformers(theirs: Callable[..., None]) -> Callable[..., None]:
+@_in_place_of(PreTrainedModel, "save_pretrained")
+def _save_from_transformers(theirs: Callable[..., None], call: inspect.BoundArguments) -> None:
     """transformers writes the configuration first and the weights in place."""
-    signature = inspect.signature(theirs)
-
-    @functools.wraps(theirs)
-    def save_pretrained(self: PreTrainedModel, save_directory: Any, *args: Any, **kwargs: Any) -> None:
-        configs = self.peft_config.values() if getattr(self, "_hf_peft_config_loaded", False) else ()
-        if not any(isinstance(config, LabConfig) for config in configs):
-            return theirs(self, save_directory, *args, **kwargs)
-        call = signature.bind(self, save_directory, *args, **kwargs)
-        call.apply_defaults()
-        place = call.arguments["save_directory"] = folder_named("save_directory", save_directory)
-        together = call.arguments.get("distributed_checkpoint")  # every process writes a part of it
-        if os.path.isfile(place) or together or not call.arguments["is_main_process"]:
-            return theirs(*call.args, **call.kwargs)
-        if call.arguments["push_to_hub"]:  # under the name of the folder that was asked for
-            call.arguments["kwargs"].setdefault("repo_id", os.path.basename(os.path.abspath(place)))
-        with saving(place) as folder:
-            call.arguments["save_directory"] = str(folder)
-            theirs(*call.args, **call.kwargs)
-
-    return save_pretrained
+    call.apply_defaults()
+    asked, model = call.arguments, call.arguments["self"]
+    configs = model.peft_config.values() if getattr(model, "_hf_peft_config_loaded", False) else ()
+    if not any(isinstance(config, LabConfig) for config in configs):
+        return theirs(*call.args, **call.kwargs)
+    place = asked["save_directory"] = folder_named("save_directory", asked["save_directory"])
+    together = asked.get("distributed_checkpoint")  # every process writes a part of it
+    if os.path.isfile(place) or together or not asked["is_main_process"]:
+        return theirs(*call.args, **call.kwargs)
+    if asked["push_to_hub"]:  # under the name of the folder that was asked for
+        asked["kwargs"].setdefault("repo_id", os.path.basename(os.path.abspath(place)))
+    with saving(place) as folder:
+        asked["save_directory"] = str(folder)
+        theirs(*call.args, **call.kwargs)
 
 
-def _making(theirs: Callable[..., PeftModel]) -> Callable[..., PeftModel]:
-    signature = inspect.signature(theirs)
-
-    @functools.wraps(theirs)
-    def from_pretrained(cls: type[PeftModel], model: nn.Module, model_id: Any, *args: Any, **kwargs: Any) -> PeftModel:
-        call = signature.bind(cls, model, model_id, *args, **kwargs)
-        call.arguments["model_id"] = at_home(model_id, kwargs.get("subfolder"))
-        ours = _check(model, call.arguments.get("config"), call.arguments)
-        checked = CHECKED.set((call.arguments["model_id"], ours))
-        try:
-            return theirs(*call.args, **call.kwargs)
-        finally:
-            CHECKED.reset(checked)
-
-    return from_pretrained
+@_in_place_of(PeftModel, "from_pretrained")
+def _make(theirs: Callable[..., PeftModel], call: inspect.BoundArguments) -> PeftModel:
+    asked = call.arguments
+    asked["model_id"] = at_home(asked["model_id"], asked.get("kwargs", {}).get("subfolder"))
+    ours = _check(asked["model"], asked.get("config"), asked)
+    checked = CHECKED.set((asked["model_id"], ours))
+    try:
+        return theirs(*call.args, **call.kwargs)
+    finally:
+        CHECKED.reset(checked)
 
 
-def _adding(theirs: Callable[..., None]) -> Callable[..., None]:
+@_in_place_of(PeftModel, "load_adapter")
+def _load(theirs: Callable[..., Any], call: inspect.BoundArguments) -> Any:
+    asked, model, name = call.arguments, call.arguments["self"], call.arguments["adapter_name"]
+    asked["model_id"] = at_home(asked["model_id"], asked.get("kwargs", {}).get("subfolder"))
+    known, ours = CHECKED.get()
+    if known != asked["model_id"]:
+        ours = _check(model.get_base_model(), model.peft_config.get(name), asked)
+    with ordinary_mode(ours), filling_at_once(model, name) if ours else nullcontext():
+        loaded = theirs(*call.args, **call.kwargs)
+    if ours:
+        _warn_not_finite(model, name)
+    return loaded
+
+
+@_in_place_of(PeftAdapterMixin, "load_adapter")
+def _load_into_transformers(theirs: Callable[..., Any], call: inspect.BoundArguments) -> Any:
+    asked, model, ours = call.arguments, call.arguments["self"], False
+    further = asked.get("adapter_kwargs") or {}
+    if "peft_model_id" in asked:
+        asked["peft_model_id"] = at_home(asked["peft_model_id"], further.get("subfolder"))
+    settings = asked.get("load_config")
+    folder = asked.get("peft_model_id") or getattr(settings, "pretrained_model_name_or_path", None)
+    if folder is not None and asked.get("adapter_state_dict") is None:
+        any_shape = {"ignore_mismatched_sizes": getattr(settings, "ignore_mismatched_sizes", False)}
+        further = {**any_shape, **further, **asked.get("kwargs", {})}
+        ours = _check(model, asked.get("peft_config"), {"model_id": folder, "kwargs": further}, bare_names=True)
+    with ordinary_mode(ours):
+        loaded = theirs(*call.args, **call.kwargs)
+    if ours:
+        _warn_not_finite(model, asked.get("adapter_name") or "default")
+    return loaded
+
+
+def _add(theirs: Callable[..., None], call: inspect.BoundArguments) -> None:
     """PEFT copies whole modules (`modules_to_save`) itself, outside the tuner."""
-    signature = inspect.signature(theirs)
-
-    @functools.wraps(theirs)
-    def added(self: PeftModel, *args: Any, **kwargs: Any) -> None:
-        config = signature.bind(self, *args, **kwargs).arguments["peft_config"]
-        with ordinary_mode(isinstance(config, LabConfig)):
-            theirs(self, *args, **kwargs)
-
-    return added
-
-
-def _loading(theirs: Callable[..., Any]) -> Callable[..., Any]:
-    signature = inspect.signature(theirs)
-
-    @functools.wraps(theirs)
-    def load_adapter(self: PeftModel, model_id: Any, adapter_name: str, *args: Any, **kwargs: Any) -> Any:
-        call = signature.bind(self, model_id, adapter_name, *args, **kwargs)
-        call.arguments["model_id"] = at_home(model_id, kwargs.get("subfolder"))
-        known, ours = CHECKED.get()
-        if known != call.arguments["model_id"]:
-            ours = _check(self.get_base_model(), self.peft_config.get(adapter_name), call.arguments)
-        with ordinary_mode(ours), filling_at_once(self, adapter_name) if ours else nullcontext():
-            loaded = theirs(*call.args, **call.kwargs)
-        if ours:
-            _warn_not_finite(self, adapter_name)
-        return loaded
-
-    return load_adapter
-
-
-def _loading_into_transformers(theirs: Callable[..., Any]) -> Callable[..., Any]:
-    signature = inspect.signature(theirs)
-
-    @functools.wraps(theirs)
-    def load_adapter(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(self, *args, **kwargs)
-        call = bound.arguments
-        if "peft_model_id" in call:
-            call["peft_model_id"] = at_home(call["peft_model_id"], (call.get("adapter_kwargs") or {}).get("subfolder"))
-        settings = call.get("load_config")
-        ours = False
-        folder = call.get("peft_model_id") or getattr(settings, "pretrained_model_name_or_path", None)
-        if folder is not None and call.get("adapter_state_dict") is None:
-            any_shape = getattr(settings, "ignore_mismatched_sizes", False)
-            further = {
-                "ignore_mismatched_sizes": any_shape,
-                **(call.get("adapter_kwargs") or {}),
-                **call.get("kwargs", {}),
-            }
-            ours = _check(self, call.get("peft_config"), {"model_id": folder, "kwargs": further}, bare_names=True)
-        with ordinary_mode(ours):
-            loaded = theirs(*bound.args, **bound.kwargs)
-        if ours:
-            _warn_not_finite(self, call.get("adapter_name") or "default")
-        return loaded
-
-    return load_adapter
+    with ordinary_mode(isinstance(call.arguments["peft_config"], LabConfig)):
+        theirs(*call.args, **call.kwargs)
 
 
 def _check(model: nn.Module, config: PeftConfig | None, call: dict[str, Any], bare_names: bool = False) -> bool:
@@ -209,24 +189,10 @@ def _check(model: nn.Module, config: PeftConfig | None, call: dict[str, Any], ba
 
 def _warn_not_finite(model: nn.Module, adapter_name: str) -> None:
     """Name what an adapter has just brought and is no number."""
-    tensors: dict[str, Tensor] = {}
-    for name, module in model.named_modules():
-        if isinstance(module, LabLayer):
-            held: Mapping[str, Tensor] = module.tensors(adapter_name)
-        elif isinstance(module, ModulesToSaveWrapper) and adapter_name in module.modules_to_save:
-            held = module.modules_to_save[adapter_name].state_dict()
-        else:
-            continue
-        tensors |= {f"{name}.{tensor}".removeprefix(PREFIX): value for tensor, value in held.items()}
+    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in held_tensors(model, adapter_name)}
     warn_not_finite(not_finite(tensors), f"The adapter {adapter_name!r}, as it was loaded,")
 
 
-PeftModel.save_pretrained = _saving(PeftModel.save_pretrained)  # type: ignore[method-assign]
-PeftModel.from_pretrained = classmethod(_making(PeftModel.from_pretrained.__func__))  # type: ignore[assignment, attr-defined]
-PeftModel.load_adapter = _loading(PeftModel.load_adapter)  # type: ignore[method-assign]
-PeftAdapterMixin.load_adapter = _loading_into_transformers(PeftAdapterMixin.load_adapter)  # type: ignore[method-assign]
-PreTrainedModel.save_pretrained = _saving_from_transformers(PreTrainedModel.save_pretrained)  # type: ignore[method-assign]
 for _class in (PeftModel, *PeftModel.__subclasses__()):
-    for _name in ("__init__", "add_adapter"):
-        if _name in vars(_class):
-            setattr(_class, _name, _adding(vars(_class)[_name]))
+    for _name in {"__init__", "add_adapter"} & vars(_class).keys():
+        _in_place_of(_class, _name)(_add)

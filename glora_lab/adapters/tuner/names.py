@@ -85,13 +85,12 @@ def check_saved(model: Any, name: str, folder: Path) -> None:
             name.
     """
     config: LabConfig = model.peft_config[name]
-    modules = dict(model.named_modules())
-    layers = {path: layer for path, layer in modules.items() if isinstance(layer, LabLayer) and layer.carries(name)}
-    lost = set(_names(modules, name, layers)) - read_head(folder).keys()
+    lost = {tensor for tensor, _ in held_tensors(model, name)} - read_head(folder).keys()
     if lost:
         said = f"The adapter {name!r} cannot be saved whole under this name: the file would lack {few(sorted(lost))}"
         raise ValueError(within(f"{said}. Nothing is written"))
     targets = model.base_model.targets(model.get_base_model(), config)
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, LabLayer) and m.carries(name)}
     places = {path.removeprefix(PREFIX): layer.layer_name for path, layer in layers.items()}  # the latter of parameters
     odd = sorted(path for path, known in places.items() if not {path, known} & targets.keys())
     if odd:
@@ -100,13 +99,15 @@ def check_saved(model: Any, name: str, folder: Path) -> None:
         raise ValueError(within(f"{said}. {advice}"))
 
 
-def _names(modules: Mapping[str, nn.Module], name: str, layers: Mapping[str, LabLayer]) -> Iterator[str]:
-    """The tensors of an adapter, as a checkpoint names them."""
-    for path, layer in layers.items():
-        yield from (f"{WRAPPED.sub('', path)}.{tensor}" for tensor in layer.tensors(name))
-    for path, module in modules.items():
-        if isinstance(module, ModulesToSaveWrapper) and name in module.modules_to_save:
-            yield from (f"{WRAPPED.sub('', path)}.{tensor}" for tensor in module.modules_to_save[name].state_dict())
+def held_tensors(model: nn.Module, name: str) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of an adapter, and of the whole modules beside it, named as in a checkpoint."""
+    for path, module in model.named_modules():
+        held: Mapping[str, Tensor] = {}
+        if isinstance(module, LabLayer) and module.carries(name):
+            held = module.tensors(name)
+        elif isinstance(module, ModulesToSaveWrapper) and name in module.modules_to_save:
+            held = module.modules_to_save[name].state_dict()
+        yield from ((f"{WRAPPED.sub('', path)}.{tensor}", value) for tensor, value in held.items())
 
 
 save_and_load._filter_state_dict_for_adapter_name = _filtering(save_and_load._filter_state_dict_for_adapter_name)
