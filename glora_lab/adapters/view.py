@@ -114,7 +114,7 @@ def factor_pairs(layer: BaseTunerLayer, adapter: str = "default") -> Blocks:
         return found.double()
     if isinstance(table, PeftLora) and table.is_variant(adapter):
         raise ValueError(f"`adapter` (={adapter!r}) is a DoRA or another variant, whose ΔW is no product of factors")
-    method = table.method or "another method"
+    method = table.method_of(adapter) or "another method"
     raise ValueError(
         f"`layer` (={type(layer).__name__}) carries {method} whose ΔW is no product of factors: it has no blocks"
     )

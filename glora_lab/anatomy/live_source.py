@@ -35,7 +35,7 @@ def live_source(name: str, layer: BaseTunerLayer, adapter: str) -> Iterator[Sour
     with onloaded(found.modules()):
         yield Source(
             name,
-            table.method,
+            table.method_of(adapter),
             tensors,
             r=found.r[adapter],
             shape=(found.out_features, found.in_features),

@@ -31,6 +31,8 @@ from glora_lab.measure import (
     path_budget,
     xray,
 )
+from tests.adapters.own.methods import OuterProduct, OwnLora
+from tests.adapters.own.own_models import own_model
 from tests.source import MODULES, PACKAGE, tree
 
 OUT, IN = 6, 8
@@ -219,3 +221,10 @@ def test_products_side_by_side_are_their_sum():
     one, other = (one_block(torch.randn(2, IN).double(), torch.randn(OUT, 2).double(), by) for by in (0.5, 2.0))
     torch.testing.assert_close(beside([one, other]).matrix(), one.matrix() + other.matrix())
     assert beside([one]) is one
+
+
+def test_each_adapter_of_a_model_is_called_by_its_own_method():
+    model = own_model(OuterProduct)
+    model.add_adapter("other", OwnLora.config(r=2, target_modules=["encoder"]))
+    assert xray(model).method == "OuterProduct" and xray(model, adapter_name="other").method == "OwnLora"
+    assert table_of(model.base_model.model.encoder).modes("other") == {"B": "ownlora"}

@@ -68,6 +68,9 @@ class DeltaLayer(LabLayer):
         here = [name for name in (*self.active_adapters, *self.plans) if name in self.plans]
         return type(self.plans[here[0]].own).__name__ if here else "a method of one's own"
 
+    def method_of(self, adapter_name: str) -> str:
+        return type(self.plans[adapter_name].own).__name__
+
     def contributes(self, adapter_name: str) -> bool:
         return adapter_name in self.delta_tensors
 

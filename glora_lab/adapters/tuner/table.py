@@ -57,13 +57,17 @@ class MethodTable:
     def carries(self, adapter_name: str) -> bool:
         return adapter_name in self.carried()
 
+    def method_of(self, adapter_name: str) -> str:
+        """The method of one adapter here: a layer may hold several of one's own."""
+        return self.method
+
     def path_of(self, container: str) -> str:
         """The path whose parameters a container holds: "A" of "glora_A"."""
         return "B"
 
     def modes(self, adapter_name: str) -> dict[str, str]:
         """Path → mode, as the configuration asks for it."""
-        return {"B": self.method.lower()}
+        return {"B": self.method_of(adapter_name).lower()}
 
     def inert(self, adapter_name: str) -> dict[str, str]:
         """Path → why it can do nothing here."""

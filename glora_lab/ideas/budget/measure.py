@@ -67,11 +67,8 @@ def budget_on(model: nn.Module, config: GloraConfig | LoraConfig) -> PathBudget:
         ValueError: where the configuration does not fit the model.
     """
     if isinstance(config, GloraConfig):
-        plans = [
-            config.plan(name, in_features=i, out_features=o, has_bias=getattr(innermost, "bias", None) is not None)
-            for name, innermost in bare_tuner(config).check_targets(model, config).items()
-            for i, o in (features(innermost),)
-        ]
+        layers = bare_tuner(config).check_targets(model, config)
+        plans = [config.plan_for(name, innermost) for name, innermost in layers.items()]
         rows = [PathCount(p.layer, x, p.asked[x], p.params(x), p.inert.get(x, "")) for p in plans for x in PATHS]
     else:
         alike = GloraConfig.only(B="lora", r=config.r, target_modules=config.target_modules)
