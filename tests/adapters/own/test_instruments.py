@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import numpy as np
 import peft
@@ -17,6 +18,7 @@ from glora_lab import (
     delta_spectrum,
     export_peft,
     gradient_report,
+    load_adapter,
     merge_report,
     path_budget,
     rank_for_budget,
@@ -27,7 +29,7 @@ from glora_lab.adapters.view import delta_matrix
 from tests.adapters.block_models import BlockNet
 from tests.adapters.small_models import largest_difference
 
-from .methods import METHODS, Grid, OuterProduct, OwnDora, OwnLora, Ripple, RowScale
+from .methods import METHODS, Grid, OuterProduct, OwnDora, OwnLoha, OwnLora, OwnVera, Ripple, RowScale
 from .own_models import TARGETS, encoder, own_model, stir
 
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
@@ -176,3 +178,28 @@ def test_a_bias_goes_along_as_lora():
     assert not encoder(model).supports_lora_conversion("default")
     stir(model)
     assert largest_difference(model(x), model(x)) == 0
+
+
+def test_an_xray_without_the_base_where_the_tensors_tell_the_sizes(tmp_path):
+    for method in (OuterProduct, OwnLora, OwnVera, OwnLoha, Grid):
+        model = own_model(method)
+        model.save_pretrained(tmp_path / method.__name__)
+        row = xray(tmp_path / method.__name__).rows[1]
+        assert (row.layer, row.shape) == ("encoder", (48, 24)) and row.norm == pytest.approx(norm_of(model))
+
+
+def test_a_damaged_folder_is_refused_by_the_xray_as_by_loading(tmp_path):
+    own_model(OuterProduct).save_pretrained(tmp_path)
+    config = tmp_path / "adapter_config.json"
+    written = json.loads(config.read_text())
+    for change, words in (
+        ({"delta_method": "Nobody"}, "must name a DeltaMethod that is defined here"),
+        ({"r": 3}, r"must be \[(out|48), 3\]"),
+        ({"settings": {"alpha": 2}}, "is no setting of OuterProduct"),
+        ({"settings": [1]}, "must be a dict"),
+    ):
+        config.write_text(json.dumps({**written, **change}))
+        with pytest.raises(ValueError, match=words):
+            xray(tmp_path)
+        with pytest.raises(ValueError, match=words):
+            load_adapter(BlockNet().double(), tmp_path)
