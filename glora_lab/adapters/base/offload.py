@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 def offload_hook(module: nn.Module) -> Any:
     """The accelerate hook that offloads this module's tensors, or None."""
-    hook = getattr(module, "_hf_hook", None)
+    hook = vars(module).get("_hf_hook")  # as an attribute that is not there it would take ten times as long
     return hook if getattr(hook, "offload", False) else None
 
 

@@ -38,6 +38,7 @@ from .formula import (
     output_delta,
     weight_terms,
 )
+from .kept_bias import few_tokens
 from .paths import PATHS, LayerPlan
 
 
@@ -109,7 +110,9 @@ class GloraLayer(LabLayer):
                 return None  # there, the scaling is that of low-rank products alone
             if self.outer:
                 self.check_base(self.reads_base(name))
-            return one_pass(paths, x, layer, form=self.plans[name].form, scaling=self.scaling[name])
+            form, scaling = self.plans[name].form, self.scaling[name]
+            out = few_tokens(paths, x, layer, self.frozen_base, form=form, scaling=scaling)
+            return one_pass(paths, x, layer, form=form, scaling=scaling) if out is None else out
 
     def add_delta(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
         if offload_hook(self.innermost) is None:  # a context would break the graph of torch.compile

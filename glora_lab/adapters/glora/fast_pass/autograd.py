@@ -20,7 +20,6 @@ from transformers.pytorch_utils import Conv1D
 
 from glora_lab.adapters.base.kind import SUPPORTED, class_keeps_forward, keeps_forward
 from glora_lab.adapters.glora.formula import LowRankPath, Paths, SinglePath
-from glora_lab.adapters.glora.kept_bias import let_go
 
 from .backward import BackwardPass
 from .forward import FEW, Pass
@@ -86,11 +85,9 @@ def one_pass(paths: Paths, x: Tensor, layer: nn.Module, *, form: str, scaling: f
     # a few tokens are over before a function of our own is entered, unless their product is not autograd's
     worth_it = rows.shape[0] > FEW or how.elementwise or how.slow
     if worth_it and torch.is_grad_enabled() and (x.requires_grad or any(tensor.requires_grad for tensor in flat)):
-        if how.has_c:
-            let_go(paths["C"])
         out: Tensor = _OnePass.apply(rows, weight, bias, how, *flat)[0]
     else:
-        out = Pass(rows, cast(Tensor, weight), bias, how, flat, path_c=paths.get("C")).forward()
+        out = Pass(rows, cast(Tensor, weight), bias, how, flat).forward()
     # the view is made out here: autograd lets nobody write into one that a function of our own returns
     return out if x.ndim == 2 else out.view(*x.shape[:-1], -1)
 

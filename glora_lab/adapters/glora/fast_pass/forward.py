@@ -13,9 +13,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from glora_lab.adapters.glora.kept_bias import kept_product, let_go, may_keep
+from torch import Tensor
 
 from .elementwise import SMALL, ScaledWeight, StoredWeight
 from .plan import LOW, Recipe
@@ -29,21 +27,12 @@ class Pass:
     """One pass over x (t, i). `saved` is filled by `forward`, for the gradients (backward.py).
 
     C is added to x where x is not needed without it (`c_in_input`), or is one more row that W0 multiplies (`c_as_row`).
-    Without gradients and with few tokens, W0·C is kept for `path_c`, see kept_bias.py.
     Where the precision is slow the pass is `widened`: x and W0 are taken in float32, and `full` holds.
     """
 
     def __init__(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        recipe: Recipe,
-        flat: Sequence[Tensor],
-        back: bool = False,
-        path_c: nn.Module | None = None,
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, recipe: Recipe, flat: Sequence[Tensor], back: bool = False
     ) -> None:
-        self.path_c = path_c
         self.recipe, self.weight, self.flat, self.low = recipe, weight, flat, x.dtype
         self.w0 = weight.T if recipe.conv1d else weight  # (o, i)
         wide = [tensor.to(recipe.wide) for tensor in flat] if recipe.casts else flat
@@ -77,20 +66,14 @@ class Pass:
 
     def forward(self) -> Tensor:
         """(t, o) in x's precision."""
-        recipe, z, of_c, rides, keep = self.recipe, self._input(), None, False, False
+        recipe, z, of_c, rides = self.recipe, self._input(), None, False
         if recipe.has_c and not self.c_in_input:
             c = self._c()
-            keep = self.path_c is not None and may_keep(self.weight, c, len(z))
-            rides = self.c_as_row and not keep and not is_zero(c)
-            c = c.to(z.dtype)
+            rides = self.c_as_row and not is_zero(c)
             if rides:
-                z = torch.cat([z, c.view(1, -1)])
-            elif self.path_c is not None and keep:
-                of_c = kept_product(self.path_c, self.weight, c, lambda: self._w0_c(c)).to(recipe.wide)
+                z = torch.cat([z, c.to(z.dtype).view(1, -1)])
             else:
-                of_c = self._w0_c(c).to(recipe.wide)
-        if self.path_c is not None and not keep:
-            let_go(self.path_c)
+                of_c = self._base(c.view(1, -1).to(z.dtype)).view(-1).to(recipe.wide)
         if self.full and recipe.elementwise and not is_zero(self.factors["A"][0]):
             y = self._by_scaled(z, _sum(self.bias, self._added_bias(of_c)))
         elif self.full and not recipe.scales_output and (self.bias is not None or recipe.elementwise):
@@ -116,10 +99,6 @@ class Pass:
         """(i,)"""
         c = self.factors["C"]
         return torch.mv(c[0], c[1].view(-1)).mul_(self.recipe.scaling) if len(c) == 2 else c[0].view(-1)
-
-    def _w0_c(self, c: Tensor) -> Tensor:
-        """(o,)"""
-        return self._base(c.view(1, -1)).view(-1)
 
     def _input(self) -> Tensor:
         """x, or in full precision x + A·x + C, where these can be added before W0 is multiplied."""
