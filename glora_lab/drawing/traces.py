@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,30 @@ def bars(x: Any, y: Any, color: Any, hover: str, *, marker: Layout | None = None
 
 
 def line(x: Any, y: Any, name: str, color: str, hover: str, *, dash: str = "", width: float = 2, **more: Any) -> Layout:
-    """A line; pointing at it tells its name as well."""
-    whole = {"x": x, "y": y, "mode": "lines", "name": plain(name)}
+    whole = {"x": x, "y": y, "mode": "lines", "name": plain(name), "hovertemplate": hover}
     look = {"color": color, "width": width, **({"dash": dash} if dash else {})}
-    return {"type": "scatter", **whole, "line": look, "hovertemplate": f"{hover}<extra>{plain(name)}</extra>", **more}
+    return {"type": "scatter", **whole, "line": look, **more}
+
+
+def beside(name: str) -> str:
+    """What pointing at a trace tells beside the numbers: its name."""
+    return f"<extra>{plain(name)}</extra>"
+
+
+def marked(values: Sized, most: int) -> Layout:
+    """Few values have a mark each."""
+    return {"mode": "lines+markers" if len(values) <= most else "lines"}
+
+
+def side_by_side(x: str, left: Layout, right: Layout, **across: Any) -> Layout:
+    """Axes of two plots over the same quantity."""
+    both = {"title": x, **across}
+    return {
+        "xaxis": {"domain": (0, 0.46), "anchor": "y", **both},
+        "yaxis": {"anchor": "x", **left},
+        "xaxis2": {"domain": (0.56, 1), "anchor": "y2", **both},
+        "yaxis2": {"anchor": "x2", **right},
+    }
 
 
 def dashed(color: str, **place: Any) -> Layout:

@@ -26,8 +26,6 @@ from .closing import tree
 from .figure_slot import FigureSlot, in_colab, is_static, picture_data, words
 from .slider_names import SliderNames
 
-WIDE = {"description_width": "initial"}  # a control's label as wide as its words
-
 SAYS_STATIC = (
     "This page shows no controls, so this is a still picture. Set the controls from Python, as in "
     "panel.rank.value = 4, and display the panel again."

@@ -23,6 +23,7 @@ DARK = 'window.jupyterapp.commands.execute("apputils:change-theme", { theme: "Ju
 
 
 COUNT = """\
+from glora_lab.page.panel import PANELS
 from ipywidgets.widgets.widget import _instances
 before = set(_instances)
 comms = lambda: get_ipython().kernel.comm_manager.comms
@@ -69,7 +70,7 @@ def answers_and_leaves_nothing(notebook: NotebookPage) -> None:
     notebook.tell_times("ten panels in one notebook, rank to picture", took)
     assert len(took) == 6
     assert notebook.evaluate("open_widgets()") > 300
-    closed = "[panel.close() for panel in panels.panel.PANELS.copy()]"
+    closed = "[panel.close() for panel in PANELS.copy()]"
     assert notebook.evaluate(f"{closed} and open_widgets()") == 0
     notebook.until("document.querySelectorAll('.glora-panel, .glora-figure').length === 0")
 

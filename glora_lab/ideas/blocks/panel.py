@@ -16,10 +16,10 @@ from glora_lab.adapters.view import adapted_layers, adapter_parameters, factor_p
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
-from glora_lab.page.controls.widgets import Dropdown
+from glora_lab.page.controls.widgets import layer_menu, row
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.following import FollowingPanel
-from glora_lab.page.panel import WIDE, guarded_about
+from glora_lab.page.panel import guarded_about
 from glora_lab.training import TrainSession
 
 from .figure_block_detail import draw_block_detail
@@ -72,9 +72,7 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
         names = list(self._carried) or linear_layers(self._model)
         self._ranks_of = ("", 0, 0)
         self.controls = BlockControls(self._change_settings, k=k, r=r, hybrid_r=hybrid_r)
-        self.layer_choice = Dropdown(
-            options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "320px"}
-        )
+        self.layer_choice = layer_menu(names, named_layer(names, layer), width=320)
         self._offer_values(trained=bool(self._carried))
         self.map = BlockMap(self._select)
         self.rank_figure, self.detail_figure = FigureSlot(height=400), FigureSlot(height=380)
@@ -114,11 +112,11 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
             self._show()
 
     def _arrange(self) -> None:
-        place = widgets.HBox([self.layer_choice, self.values, self.again], layout={"flex_flow": "row wrap"})
+        place = row(self.layer_choice, self.values, self.again)
         self.top.children = [place, self.controls, widgets.HBox([self._note, self._status])]
         self.map.layout.width, self.rank_figure.layout.flex = "450px", "1 1 340px"
         self.rank_figure.layout.width = "auto"
-        beside = widgets.HBox([self.map, self.rank_figure], layout={"flex_flow": "row wrap", "width": "100%"})
+        beside = row(self.map, self.rank_figure, width="100%")
         self.bottom.children = [beside, self.detail_figure]
         self.layer_choice.observe(self._change_place, "value")
         self.values.observe(self._change_place, "value")

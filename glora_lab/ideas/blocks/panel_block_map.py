@@ -12,9 +12,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from glora_lab.page.controls.widgets import BoundedIntText
+from glora_lab.page.controls.widgets import WIDE, BoundedIntText
 from glora_lab.page.figure_slot import FigureSlot, in_colab
-from glora_lab.page.panel import WIDE
 from glora_lab.training.in_turn import in_turn
 
 from .figure import draw_block_grid

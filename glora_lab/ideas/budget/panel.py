@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import html
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import ipywidgets as widgets
 from peft import LoraConfig
@@ -14,10 +16,9 @@ from glora_lab.adapters import GloraConfig
 from glora_lab.adapters.stock.snippet import LIBRARIES, config_snippet
 from glora_lab.drawing.equation import equation
 from glora_lab.models import ARCHITECTURES, architecture, load_model, meta_model
-from glora_lab.page.controls.example import glora_config
 from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice
 from glora_lab.page.controls.targets import TargetControls
-from glora_lab.page.controls.widgets import Dropdown, IntSlider
+from glora_lab.page.controls.widgets import Dropdown, IntSlider, row
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
@@ -63,7 +64,7 @@ class BudgetPanel(Panel):
         self.modes = ModeControls(DEFAULT, self._change_settings)
         self.figure = FigureSlot(height=360)
         self._equation, self._note, self._code = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        what = widgets.HBox([self.model_choice, self.rank, self.bias_free], layout={"flex_flow": "row wrap"})
+        what = row(self.model_choice, self.rank, self.bias_free)
         self.top.children = [self._equation, what, self.targets, self.modes]
         self.bottom.children = [self._note, self.figure, self.code_for, self._code]
         self.model_choice.observe(self._change_model, "value")
@@ -92,7 +93,7 @@ class BudgetPanel(Panel):
     def _update(self) -> None:
         self._note.value = "counting …"
         names, r, modes = self.targets.targets, self.rank.value, self.modes.modes
-        self.config = glora_config(names, modes, r=r, bias_free=self.bias_free.value)
+        self.config = self._config(modes)
         self.lora = self._count_lora(LoraConfig(r=r, target_modules=names))
         self.budget = self._count_glora()
         sums, inert = self.budget.by_path(), self.budget.inert_everywhere()
@@ -103,6 +104,10 @@ class BudgetPanel(Panel):
         self._write_code()
         self._note.value = f"<b>{self.budget.total:,}</b> trainable parameters"
 
+    def _config(self, modes: Mapping[str, str]) -> GloraConfig:
+        where: dict[str, Any] = {"target_modules": self.targets.targets, "bias_free": self.bias_free.value}
+        return GloraConfig.only(**modes, r=self.rank.value, **where)
+
     def _count_glora(self) -> PathBudget:
         """The budget; where nothing can be trained the reason is said, and inert paths are counted as such."""
         try:
@@ -110,8 +115,8 @@ class BudgetPanel(Panel):
         except ValueError as refusal:
             self.say(refusal)
         try:
-            modes = {**self.modes.modes, "B": "constant"}  # one that always trains, to ask about the others
-            asked = self._count(glora_config(self.targets.targets, modes, bias_free=self.bias_free.value))
+            # one that always trains, to ask about the others
+            asked = self._count(self._config({**self.modes.modes, "B": "constant"}))
         except ValueError:
             return PathBudget((), model=self._counted_name)
         return replace(asked, rows=tuple(row for row in asked.rows if row.path != "B"))

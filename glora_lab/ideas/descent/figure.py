@@ -9,7 +9,7 @@ import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import LINE, by_name, dashes, listed, method_color, plain
-from glora_lab.drawing.traces import Layout, bars, dashed, line
+from glora_lab.drawing.traces import Layout, bars, beside, dashed, line
 
 from .record import Descent, StableStep
 
@@ -94,8 +94,8 @@ def _shown(losses: np.ndarray, ceiling: float) -> np.ndarray:
 
 
 def _line(name: str, descent: Descent, losses: np.ndarray, dash: str) -> Layout:
-    drawn = line(np.arange(len(losses)), losses, name, method_color(descent.method), "step %{x}: %{y:.4g}", dash=dash)
-    return drawn | {"name": f"{drawn['name']}, learning rate {descent.lr:.2g}"}
+    says, hover = f"{name}, learning rate {descent.lr:.2g}", f"step %{{x}}: %{{y:.4g}}{beside(name)}"
+    return line(np.arange(len(losses)), losses, says, method_color(descent.method), hover, dash=dash)
 
 
 def _end(descent: Descent) -> str:

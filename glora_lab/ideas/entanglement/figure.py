@@ -14,7 +14,7 @@ import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import IN_AXIS, LINE, by_name, dashes, listed, method_color, note, path_color, plain, small
-from glora_lab.drawing.traces import Layout, dashed, line
+from glora_lab.drawing.traces import Layout, beside, dashed, line
 
 from .figure_heatmaps import MOST_NAMED, axes_of, gradient, marks, outlines, scale
 from .record import LIMIT, GradientReport
@@ -121,10 +121,9 @@ def _heading(name: str, report: GradientReport | None, x: float, color: str) -> 
 
 def _lines(named: Mapping[str, GradientReport], colors: Mapping[str, str]) -> list[Layout]:
     """The deviation of each, in its method's colour; several of one method differ in their dashes."""
-    hover, width = "i %{x}: %{y:.3g} times off", 1.5
-    drawn = [(name, np.arange(len(one.deviation)), one.deviation.astype(np.float32)) for name, one in named.items()]
-    styles = dashes(report.method for report in named.values())
-    return [
-        line(x, y, name, colors[name], hover, dash=dash, width=width)
-        for (name, x, y), dash in zip(drawn, styles, strict=True)
-    ]
+    lines = []
+    for (name, report), dash in zip(named.items(), dashes(one.method for one in named.values()), strict=True):
+        x, y = np.arange(len(report.deviation)), report.deviation.astype(np.float32)
+        hover = f"i %{{x}}: %{{y:.3g}} times off{beside(name)}"
+        lines.append(line(x, y, name, colors[name], hover, dash=dash, width=1.5))
+    return lines

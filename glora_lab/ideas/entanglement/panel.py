@@ -15,7 +15,7 @@ from glora_lab.drawing.theme import listed
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.modes import choice
-from glora_lab.page.controls.widgets import Dropdown, FloatLogSlider, IntSlider
+from glora_lab.page.controls.widgets import Dropdown, FloatLogSlider, IntSlider, again, row
 from glora_lab.page.figure_slot import FigureSlot, words
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
@@ -87,7 +87,7 @@ class EntanglementPanel(Panel):
         self.k = _slider(IntSlider, "k", k, min=1, max=max(16, k))
         self.scaling = choice("scaling", SCALINGS)
         self.scaling.value = "equal decrease"
-        self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
+        self.again = again()
         self.figure = FigureSlot(height=632)
         self._note = widgets.HTML()
         self._arrange()
@@ -99,11 +99,10 @@ class EntanglementPanel(Panel):
         return [*self.reports.values()][-1].contaminated(self.limit) if self.reports else []
 
     def _arrange(self) -> None:
-        wrap = {"flex_flow": "row wrap"}
         self.top.children = [
-            widgets.HBox([self.layer_choice, self.again], layout=wrap),
-            widgets.HBox([self.channel, self.magnitude], layout=wrap),
-            widgets.HBox([self.rank, self.k], layout=wrap),
+            row(self.layer_choice, self.again),
+            row(self.channel, self.magnitude),
+            row(self.rank, self.k),
             self.scaling,
         ]
         self.bottom.children = [self._note, self.figure]

@@ -14,7 +14,7 @@ import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import FROZEN, METHOD_COLORS, RUN_COLORS, WRONG, by_name, listed, plain
-from glora_lab.drawing.traces import Layout, bars, on
+from glora_lab.drawing.traces import Layout, bars, line, marked, on
 
 from .record import OURS, STOCK, MergeReport
 
@@ -105,19 +105,12 @@ def _line(
     named: Mapping[str, MergeReport], name: str, by: str, low: float, n: int, colors: Mapping[tuple[str, str], str]
 ) -> Layout:
     """The drift over the cycles, as far as it is a number."""
-    drift = named[name].drift(by)[: named[name].lost_at(by)]
-    mode = "lines+markers" if len(drift) <= MOST_MARKED else "lines"
-    look = {"marker": {"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 7}, "mode": mode, "cliponaxis": False}
-    return {
-        "type": "scatter",
-        "x": np.arange(len(drift)),
-        "y": np.maximum(drift, low),
-        "customdata": drift,
-        "line": {"color": colors[name, by], "width": 4 if by == OURS else 2, "dash": "solid" if by == OURS else "dot"},
-        "hovertemplate": f"after %{{x}} cycles: %{{customdata:.3g}}<extra>{_label(named, name, by)}</extra>",
-        **look,
-        **_grouped(named, name, by),
-    }
+    drift, cycles = named[name].drift(by)[: named[name].lost_at(by)], "after %{x} cycles: %{customdata:.3g}"
+    own: Layout = {"dash": "solid", "width": 4} if by == OURS else {"dash": "dot", "width": 2}
+    hover = f"{cycles}<extra>{_label(named, name, by)}</extra>"
+    drawn = line(np.arange(len(drift)), np.maximum(drift, low), "", colors[name, by], hover, **own)
+    look = {"marker": {"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 7}, "cliponaxis": False, "customdata": drift}
+    return drawn | look | marked(drift, MOST_MARKED) | _grouped(named, name, by)
 
 
 def _grouped(named: Mapping[str, MergeReport], name: str, by: str) -> Layout:

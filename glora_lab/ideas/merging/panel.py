@@ -17,9 +17,9 @@ from glora_lab.drawing.equation import equation
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import LAYER, constant_paths, linear_layers, named_layer
 from glora_lab.page.controls.modes import choice
-from glora_lab.page.controls.widgets import Dropdown, FloatSlider, IntSlider
+from glora_lab.page.controls.widgets import WIDE, FloatSlider, IntSlider, layer_menu, row
 from glora_lab.page.figure_slot import FigureSlot
-from glora_lab.page.panel import WIDE, Panel, guarded_about
+from glora_lab.page.panel import Panel, guarded_about
 
 from .figure import draw_merge_report
 from .measure import merge_report
@@ -29,7 +29,11 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 EXAMPLE, TRAINED = "example", "this model's adapter"
 MODES: Mapping[str, str] = {"A": "vector", "B": "vector", "D": "vector", "E": "vector"}  # stock PEFT can say these
 
-SLIDER = {"width": "420px", "margin": "2px 12px 2px 0"}
+SLIDER: Mapping[str, Any] = {
+    "continuous_update": False,
+    "style": WIDE,
+    "layout": {"width": "420px", "margin": "2px 12px 2px 0"},
+}
 
 
 class MergePanel(Panel):
@@ -53,38 +57,24 @@ class MergePanel(Panel):
         self._model = load_model("digits-vit") if model is None else model
         self._adapted = adapted_layers(self._model)
         names = list(self._adapted) or linear_layers(self._model)
-        self.layer_choice = Dropdown(
-            options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
-        )
+        self.layer_choice = layer_menu(names, named_layer(names, layer))
         self.values = choice("values", [TRAINED, EXAMPLE] if self._adapted else [EXAMPLE])
         self.values.layout.display = None if self._adapted else "none"  # no choice there
         self.precision = choice("precision", PRECISIONS)
         self.precision.value = "bfloat16"
-        self.a = FloatSlider(
-            -0.5,
-            min=-1.5,
-            max=0.5,
-            step=0.01,
-            description="A and D",
-            continuous_update=False,
-            style=WIDE,
-            layout=SLIDER,
-        )
-        self.cycles = IntSlider(
-            cycles, 1, max(100, cycles), description="cycles", continuous_update=False, style=WIDE, layout=SLIDER
-        )
+        self.a = FloatSlider(-0.5, min=-1.5, max=0.5, step=0.01, description="A and D", **SLIDER)
+        self.cycles = IntSlider(cycles, 1, max(100, cycles), description="cycles", **SLIDER)
         self.figure = FigureSlot(height=400)
         self._equation = widgets.HTML()
         self._arrange()
         self._update()
 
     def _arrange(self) -> None:
-        wrap = {"flex_flow": "row wrap"}
         self.top.children = [
             self._equation,
-            widgets.HBox([self.layer_choice, self.values], layout=wrap),
+            row(self.layer_choice, self.values),
             self.precision,
-            widgets.HBox([self.a, self.cycles], layout=wrap),
+            row(self.a, self.cycles),
         ]
         self.bottom.children = [self.figure]
         for control in (self.layer_choice, self.values, self.precision, self.cycles):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import path_color
-from glora_lab.drawing.traces import on
+from glora_lab.drawing.traces import Layout, line, on, side_by_side
 
 from .record import PathActivity
 
@@ -18,19 +17,11 @@ Moments = Sequence[PathActivity]
 def draw_path_activity(moments: Moments) -> Picture:
     """Norm of each path's terms (left) and its share of the squared gradient (right), over the moments given."""
     paths = list(moments[0].norms) if moments else []
+    norms = {"title": "norm of the path's terms", "rangemode": "tozero"}
+    shares = {"title": "share of the gradient", "range": (0, 1), "tickformat": ".0%"}
     traces = [trace for path in paths for trace in _lines(path, moments)]
-    across = {"title": "step"}
-    return draw(
-        traces,
-        _title(moments),
-        _in_words(moments),
-        height=320,
-        margin={"t": 76},
-        xaxis={"domain": (0, 0.46), "anchor": "y", **across},
-        yaxis={"anchor": "x", "title": "norm of the path's terms", "rangemode": "tozero"},
-        xaxis2={"domain": (0.56, 1), "anchor": "y2", **across},
-        yaxis2={"anchor": "x2", "title": "share of the gradient", "range": (0, 1), "tickformat": ".0%"},
-    )
+    axes = side_by_side("step", norms, shares)
+    return draw(traces, _title(moments), _in_words(moments), height=320, margin={"t": 76}, **axes)
 
 
 def _in_words(moments: Moments) -> str:
@@ -42,20 +33,12 @@ def _in_words(moments: Moments) -> str:
     return f"At step {last.index}: {'; '.join(words)}."
 
 
-def _lines(path: str, moments: Moments) -> list[dict[str, Any]]:
-    steps = [moment.index for moment in moments]
-    common = {
-        "type": "scatter",
-        "x": steps,
-        "mode": "lines+markers",
-        "name": path,
-        "legendgroup": path,
-        "line": {"color": path_color(path), "width": 2},
-        "marker": {"size": 5},
-    }
-    norms = {"y": [moment.norms[path] for moment in moments], "hovertemplate": "step %{x}: norm %{y:.3f}"}
-    shares = {"y": [moment.shares[path] for moment in moments], "hovertemplate": "step %{x}: %{y:.1%}"}
-    return [{**common, **norms}, {**common, **shares, **on(2), "showlegend": False}]
+def _lines(path: str, moments: Moments) -> list[Layout]:
+    steps, color = [m.index for m in moments], path_color(path)
+    look: Layout = {"mode": "lines+markers", "marker": {"size": 5}}
+    norms = line(steps, [m.norms[path] for m in moments], path, color, "step %{x}: norm %{y:.3f}", **look)
+    shares = line(steps, [m.shares[path] for m in moments], path, color, "step %{x}: %{y:.1%}", **look)
+    return [one | {"legendgroup": path} for one in (norms, shares | on(2) | {"showlegend": False})]
 
 
 def _title(moments: Moments) -> str:

@@ -19,9 +19,9 @@ from glora_lab.models import load_model
 from glora_lab.page.controls.example import LAYER, linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice
-from glora_lab.page.controls.widgets import Dropdown, IntSlider
+from glora_lab.page.controls.widgets import IntSlider, layer_menu, row
 from glora_lab.page.figure_slot import FigureSlot
-from glora_lab.page.panel import WIDE, guarded_about
+from glora_lab.page.panel import guarded_about
 
 from .figure import draw_path_picture
 from .measure import path_picture
@@ -52,9 +52,7 @@ class PathPanel(ExampleValuesPanel):
         found = adapted_layers(self._model).items()
         self._trained = {name: module for name, module in found if has_paths(module)}
         names = list(self._trained) or linear_layers(self._model)
-        self.layer_choice = Dropdown(
-            options=names, value=named_layer(names, layer), description="layer", style=WIDE, layout={"width": "420px"}
-        )
+        self.layer_choice = layer_menu(names, named_layer(names, layer))
         self.rank = IntSlider(8, 1, 32, description="rank", continuous_update=False)
         self.form = choice("A form", FORMS)
         self._offer_values(trained=bool(self._trained))
@@ -70,8 +68,8 @@ class PathPanel(ExampleValuesPanel):
         return self.picture.total
 
     def _arrange(self) -> None:
-        place = widgets.HBox([self.layer_choice, self.rank], layout={"flex_flow": "row wrap"})
-        values = widgets.HBox([self.form, self.values, self.again], layout={"flex_flow": "row wrap"})
+        place = row(self.layer_choice, self.rank)
+        values = row(self.form, self.values, self.again)
         self.top.children = [self._equation, self.modes, place, values]
         self.bottom.children = [self._note, self.figure]
         self.layer_choice.observe(self._change_place, "value")

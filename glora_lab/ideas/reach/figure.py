@@ -10,7 +10,7 @@ from math import log10
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import LINE, TEXT, ending, listed, note, path_color, plain, small
-from glora_lab.drawing.traces import Layout, on
+from glora_lab.drawing.traces import Layout, beside, on
 
 from .record import RankReach
 
@@ -130,7 +130,7 @@ def _dots(reach: RankReach, name: str, method: str, n: int) -> Layout:
         "name": f"{method}, least error",
         "legendgroup": method,
         "showlegend": n == 1 and bool(mine),
-        "hovertemplate": "k = %{x}: error %{y:.3f}<br>ΔW of rank %{customdata}<extra>" + plain(name) + "</extra>",
+        "hovertemplate": "k = %{x}: error %{y:.3f}<br>ΔW of rank %{customdata}" + beside(name),
     }
 
 
@@ -142,7 +142,7 @@ def _rings(trained: dict[int, float], name: str) -> Layout:
         "marker": {"symbol": "circle-open", "size": 15, "color": TEXT, "line": {"width": 1.5}},
         "name": "reached by training",
         "legendgroup": "trained",
-        "hovertemplate": "k = %{x}: trained to %{y:.3f}<extra>" + plain(name) + "</extra>",
+        "hovertemplate": "k = %{x}: trained to %{y:.3f}" + beside(name),
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import DIVERGING, TEXT, ending, listed, note, path_color, plain, small
-from glora_lab.drawing.traces import COLOR_BAR, Layout, heatmap, line, matrix_axes, on, one_in
+from glora_lab.drawing.traces import COLOR_BAR, Layout, beside, heatmap, line, matrix_axes, on, one_in
 
 from .record import WeightChange, closest
 
@@ -105,7 +105,7 @@ def _typical(change: WeightChange) -> float:
 def _heatmap(change: WeightChange, n: int) -> Layout:
     step = one_in(change.shape, MOST_CELLS)
     z = change.matrices[0][::step, ::step].astype(np.float32)
-    hover = f"o %{{y}}, i %{{x}}<br>%{{z:.3g}}<extra>{plain(change.name)}</extra>"
+    hover = f"o %{{y}}, i %{{x}}<br>%{{z:.3g}}{beside(change.name)}"
     return heatmap(z, hover, dx=step, dy=step, name=change.name, coloraxis="coloraxis", **on(n))
 
 
@@ -119,7 +119,7 @@ def _spectrum(change: WeightChange, n: int) -> Layout:
     """The singular values that are not zero, in the colour of the method that made the change; what none did, grey."""
     values = change.singular_values[0][: change.rank].astype(np.float32)
     marked = {"mode": "lines+markers", "marker": {"size": 3}, "name": change.name, **on(n)}
-    hover = "singular value %{x}: %{y:.3g}"
+    hover = f"singular value %{{x}}: %{{y:.3g}}{beside(change.name)}"
     return line(np.arange(1, len(values) + 1), values, change.name, path_color(change.method), hover) | marked
 
 

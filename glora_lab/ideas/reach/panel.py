@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import ipywidgets as widgets
-
-from glora_lab.page.controls.widgets import Dropdown, SelectionSlider
+from glora_lab.page.controls.widgets import WIDE, Dropdown, SelectionSlider, again, row
 from glora_lab.page.figure_slot import FigureSlot
-from glora_lab.page.panel import WIDE, Panel, guarded_about
+from glora_lab.page.panel import Panel, guarded_about
 
 from .figure import draw_rank_reach
 from .figure_weight_changes import draw_weight_changes
@@ -42,12 +40,10 @@ class ReachPanel(Panel):
         places = [(change.name, place) for place, change in enumerate(self._changes)]
         self.change = Dropdown(options=places, description="wanted change", style=WIDE)
         self.rank = SelectionSlider(options=RANKS, value=16, description="rank", continuous_update=False, style=WIDE)
-        self.again = widgets.Button(description="Draw others", icon="refresh", layout={"width": "auto"})
+        self.again = again("Draw others")
         self.again.disabled = given is not None
         self.heatmaps, self.errors_over_k = FigureSlot(height=460), FigureSlot(height=420)
-        self.top.children = [
-            widgets.HBox([self.change, self.rank, self.again], layout={"flex_flow": "row wrap", "grid_gap": "12px"})
-        ]
+        self.top.children = [row(self.change, self.rank, self.again, grid_gap="12px")]
         self.bottom.children = [self.heatmaps, self.errors_over_k]
         self._show_reach()
         self._show_best()

@@ -7,12 +7,11 @@ measured and not where it was carried.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.run_colors import run_colors
 from glora_lab.drawing.theme import listed, plain
-from glora_lab.drawing.traces import on
+from glora_lab.drawing.traces import Layout, line, on, side_by_side
 
 from .record import Step
 
@@ -31,39 +30,27 @@ def draw_training(steps: Steps | Mapping[str, Steps], *, total: int | None = Non
     colors = run_colors(runs)
     traces = [trace for name, line in runs.items() for trace in _curves(name, line, colors[name], len(runs) > 1)]
     longest = max([total or 0, *(line[-1].index for line in runs.values() if line)])
-    across = {"title": "step", "range": (0, longest * 1.02 or 1)}
+    loss = {"title": "loss of the batch", "rangemode": "tozero"}
+    accuracy = {"title": "validation accuracy", "range": (0, 1.03), "tickformat": ".0%"}
     return draw(
         traces,
         _title(runs),
         " ".join(_describe(name, line) for name, line in runs.items()),
         height=320,
         margin={"t": 76 if len(runs) > 1 else 52},
-        xaxis={"domain": (0, 0.46), "anchor": "y", **across},
-        yaxis={"anchor": "x", "title": "loss of the batch", "rangemode": "tozero"},
-        xaxis2={"domain": (0.56, 1), "anchor": "y2", **across},
-        yaxis2={"anchor": "x2", "title": "validation accuracy", "range": (0, 1.03), "tickformat": ".0%"},
+        **side_by_side("step", loss, accuracy, range=(0, longest * 1.02 or 1)),
     )
 
 
-def _curves(name: str, steps: Steps, color: str, named: bool) -> list[dict[str, Any]]:
+def _curves(name: str, steps: Steps, color: str, named: bool) -> list[Layout]:
     measured = [step for step in steps if step.measured]
-    common = {"type": "scatter", "name": plain(name), "legendgroup": name, "line": {"color": color, "width": 2}}
-    loss = {
-        "x": [step.index for step in steps],
-        "y": [step.loss for step in steps],
-        "mode": "lines" if len(steps) > 1 else "markers",
-        "showlegend": named,
-        "hovertemplate": "step %{x}: loss %{y:.3f}",
-    }
-    accuracy = {
-        "x": [step.index for step in measured],
-        "y": [step.metric for step in measured],
-        "mode": "lines+markers",
-        "marker": {"size": 5},
-        "showlegend": False,
-        "hovertemplate": "step %{x}: accuracy %{y:.1%}",
-    }
-    return [{**common, **loss}, {**common, **accuracy, **on(2)}]
+    group: Layout = {"legendgroup": name}
+    at, losses = [step.index for step in steps], [step.loss for step in steps]
+    loss = line(at, losses, name, color, "step %{x}: loss %{y:.3f}", showlegend=named, **group)
+    at, metrics = [step.index for step in measured], [step.metric for step in measured]
+    look = {"mode": "lines+markers", "marker": {"size": 5}, "showlegend": False, **group, **on(2)}
+    accuracy = line(at, metrics, name, color, "step %{x}: accuracy %{y:.1%}", **look)
+    return [loss | {"mode": "lines" if len(steps) > 1 else "markers"}, accuracy]
 
 
 def _named(steps: Steps | Mapping[str, Steps]) -> dict[str, Steps]:

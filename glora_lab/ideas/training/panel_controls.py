@@ -12,7 +12,7 @@ from glora_lab.adapters import DeltaConfig
 from glora_lab.arguments import check_choice, check_positive_int, check_positive_number, refuse
 from glora_lab.data import BYTES, TASKS
 from glora_lab.page.controls.modes import PRESETS
-from glora_lab.page.controls.widgets import BoundedIntText, Dropdown, FloatLogSlider
+from glora_lab.page.controls.widgets import BoundedIntText, Dropdown, FloatLogSlider, row
 
 from .panel_methods import METHODS, OWN, MethodControls
 
@@ -55,9 +55,8 @@ class TrainControls(widgets.VBox):
         narrow = {"width": "160px"}
         self.steps = BoundedIntText(steps, min=1, max=max(10_000, steps), description="steps", layout=narrow)
         self.seed = BoundedIntText(seed, min=0, max=2**31 - 1, description="seed", layout=narrow)
-        rows = [[self.methods.method, self.task], [self.lr, self.steps, self.seed]]
-        first, last = (widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows)
-        super().__init__([first, self.methods, last])
+        run = row(self.lr, self.steps, self.seed)
+        super().__init__([row(self.methods.method, self.task), self.methods, run])
         self.task.observe(lambda _: on_task(), "value")
 
     @property

@@ -17,7 +17,7 @@ from peft import LoraConfig, PeftModel
 from glora_lab.adapters.checkpoints.peft_hooks import saving
 from glora_lab.adapters.stock.snippet import config_snippet
 from glora_lab.folders import folder_named
-from glora_lab.page.controls.widgets import Dropdown, Text
+from glora_lab.page.controls.widgets import Dropdown, Text, row
 from glora_lab.training.in_turn import in_turn
 
 
@@ -39,8 +39,8 @@ class KeepControls(widgets.VBox):
         self.says = widgets.HTML()
         self.button.on_click(lambda _: on_keep())
         self.which.observe(self._which_changed, "value")
-        row = widgets.HBox([self.which, self.folder, self.button], layout={"flex_flow": "row wrap"})
-        super().__init__([row, self.says])
+        place = row(self.which, self.folder, self.button)
+        super().__init__([place, self.says])
 
     def offer(self, names: Sequence[str]) -> None:
         """These adapters are there to keep, the first of them chosen."""

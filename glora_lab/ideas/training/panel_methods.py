@@ -26,10 +26,9 @@ from glora_lab.drawing.equation import equation
 from glora_lab.drawing.low_rank_equation import low_rank_equation, own_equation
 from glora_lab.drawing.theme import listed, modes_in_words
 from glora_lab.ideas.budget.record import PathBudget
-from glora_lab.page.controls.example import glora_config
 from glora_lab.page.controls.modes import PRESETS, ModeControls, choice
 from glora_lab.page.controls.targets import body_targets, target_sizes
-from glora_lab.page.controls.widgets import Dropdown, IntSlider
+from glora_lab.page.controls.widgets import Dropdown, IntSlider, row
 from glora_lab.training.in_turn import in_turn
 
 METHODS = ("LoRA", "GLoRA", "GraLoRA")
@@ -67,8 +66,8 @@ class MethodControls(widgets.VBox):
         self.alpha = Dropdown(options=list(SCALINGS.items()), value=1, description="alpha", layout={"width": "200px"})
         self.k = _slider("k, blocks per side", k, 1, 8)
         self.hybrid = _slider("hybrid rank", 0, 0, 16)
-        row = widgets.HBox([self.rank, self.preset, self.k, self.hybrid, self.alpha], layout={"flex_flow": "row wrap"})
-        super().__init__([row, self.modes])
+        numbers = row(self.rank, self.preset, self.k, self.hybrid, self.alpha)
+        super().__init__([numbers, self.modes])
         self._show_own()
         self.method.observe(self._method_changed, "value")
         self.preset.observe(self._preset_changed, "value")
@@ -79,7 +78,7 @@ class MethodControls(widgets.VBox):
         """The configuration of the chosen method and rank, or of another; ValueError for an impossible k."""
         method, rank, targets = method or self.method.value, rank or self.rank.value, self._targets
         if method == "GLoRA":
-            return glora_config(targets, self.modes.modes, r=rank)
+            return GloraConfig.only(**self.modes.modes, r=rank, target_modules=targets)
         if method in self._own:
             config = copy.deepcopy(self._own[method])
             config.r, config.target_modules = rank, config.target_modules or targets

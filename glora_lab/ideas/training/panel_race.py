@@ -11,7 +11,7 @@ from torch import nn
 from glora_lab.ideas.budget.measure import path_budget
 from glora_lab.ideas.budget.measure_equal_budget import rank_for_budget
 from glora_lab.ideas.budget.record import PathBudget
-from glora_lab.page.controls.widgets import Checkbox
+from glora_lab.page.controls.widgets import row, tick
 
 from .figure_race import describe_race
 from .panel_methods import Config, MethodControls
@@ -28,18 +28,11 @@ class RaceControls(widgets.VBox):
             icon="flag-checkered",
             layout={"width": "auto", "margin": "2px 18px 2px 2px"},
         )
-        self.boxes = {
-            method: Checkbox(
-                value=True, description=method, indent=False, layout={"width": "auto", "margin": "0 18px 0 0"}
-            )
-            for method in methods
-        }
+        self.boxes = {method: tick(method) for method in methods}
         self.words, self._says = "", widgets.HTML()
         self.button.on_click(lambda _: on_race())
-        row = widgets.HBox(
-            [self.button, *self.boxes.values()], layout={"flex_flow": "row wrap", "align_items": "center"}
-        )
-        super().__init__([row, self._says])
+        chosen = row(self.button, *self.boxes.values(), align_items="center")
+        super().__init__([chosen, self._says])
 
     @property
     def chosen(self) -> list[str]:

@@ -35,11 +35,11 @@ def draw_xray(report: XrayReport, values: str = NORM) -> Picture:
     choices = xray_values(report)
     if values not in choices:
         raise ValueError(f"`values` (={values!r}) must be one of {', '.join(map(repr, choices))}")
-    rows, columns, cells = _cells(report, values)
+    rows, columns, found = _cells(report, values)
     height, stem = max(ROW * len(rows), LEAST), report.stem()
     every = {"dtick": 1} if len(rows) <= MOST_ROWS else {}
     return draw(
-        [_heatmap(rows, columns, cells, values), _bars(report)],
+        [_heatmap(rows, columns, found, values), _bars(report)],
         _title(report),
         _in_words(report),
         height=height + TOP + FOOT,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.run_colors import run_colors
-from glora_lab.drawing.theme import listed, plain
+from glora_lab.drawing.theme import by_name, listed, plain
+from glora_lab.drawing.traces import Layout, line, marked
 
 from .record_spectrum import Spectrum
 
@@ -25,7 +26,7 @@ def draw_delta_spectrum(spectra: Spectra) -> Picture:
     Args:
         spectra: one, or several by name: the same layer under several adapters, or several layers of one.
     """
-    named = _named(spectra)
+    named = by_name(spectra, Spectrum, getattr(spectra, "layer", ""))
     return draw(
         spectrum_lines(named),
         _title(named),
@@ -45,26 +46,17 @@ def spectra_in_words(named: Mapping[str, Spectrum]) -> str:
     return " ".join(f"{name}, layer {spectrum.layer}: {_words(spectrum)}." for name, spectrum in named.items())
 
 
-def spectrum_lines(named: Mapping[str, Spectrum]) -> list[dict[str, Any]]:
+def spectrum_lines(named: Mapping[str, Spectrum]) -> list[Layout]:
     """One line a spectrum, for a figure of one's own; values that are zero are left out."""
-    colors = run_colors(named)
-    return [
-        {
-            "type": "scatter",
-            "x": list(range(1, len(values) + 1)),
-            "y": values,
-            "mode": "lines+markers" if len(values) <= MOST_MARKED else "lines",
-            "name": f"{plain(name)}, effective rank {spectrum.effective_rank:.1f}",
-            "line": {"color": colors[name], "width": 2},
-            "marker": {"size": 6},
-            "hovertemplate": "value %{x}: %{y:.4g}<extra></extra>",
-        }
-        for name, spectrum in named.items()
-        for values in [_drawn(spectrum)]
-    ]
+    colors, lines = run_colors(named), []
+    for name, spectrum in named.items():
+        values, says = _drawn(spectrum), f"{name}, effective rank {spectrum.effective_rank:.1f}"
+        look, places = {"marker": {"size": 6}, **marked(values, MOST_MARKED)}, list(range(1, len(values) + 1))
+        lines.append(line(places, values, says, colors[name], "value %{x}: %{y:.4g}<extra></extra>", **look))
+    return lines
 
 
-def spectrum_axes(spectra: Sequence[Spectrum]) -> dict[str, Any]:
+def spectrum_axes(spectra: Sequence[Spectrum]) -> Layout:
     """The axes of `spectrum_lines`: from zero, or in powers of ten where the values are far apart."""
     drawn = [value for spectrum in spectra for value in _drawn(spectrum)]
     longest = max((len(_drawn(spectrum)) for spectrum in spectra), default=0)
@@ -75,10 +67,6 @@ def spectrum_axes(spectra: Sequence[Spectrum]) -> dict[str, Any]:
         "xaxis": {"title": "index of the singular value", "range": (0.5, max(longest, 1) + 0.5), **whole},
         "yaxis": {"title": "singular value of ΔW", **scale},
     }
-
-
-def _named(spectra: Spectra) -> dict[str, Spectrum]:
-    return {spectra.layer: spectra} if isinstance(spectra, Spectrum) else dict(spectra)
 
 
 def _drawn(spectrum: Spectrum) -> list[float]:

@@ -8,9 +8,9 @@ from os import PathLike
 import ipywidgets as widgets
 from torch import nn
 
-from glora_lab.page.controls.widgets import Dropdown, Text
+from glora_lab.page.controls.widgets import WIDE, Dropdown, Text, row
 from glora_lab.page.figure_slot import FigureSlot
-from glora_lab.page.panel import WIDE, Panel, guarded, guarded_about
+from glora_lab.page.panel import Panel, guarded, guarded_about
 
 from .figure import NORM, draw_xray, xray_heading, xray_values
 from .figure_layer import draw_xray_layer
@@ -56,9 +56,9 @@ class XrayPanel(Panel):
         self.layer_choice = Dropdown(options=[], description="layer", style=WIDE, layout={"width": "460px"})
         self.figure, self.layer_figure = FigureSlot(height=430), FigureSlot(height=360)
         self._note = widgets.HTML()
-        self._looks = widgets.HBox([self.values], layout={"flex_flow": "row wrap"})
+        self._looks = row(self.values)
         self.top.children = [
-            widgets.HBox([self.folder, self.open_button], layout={"flex_flow": "row wrap"}),
+            row(self.folder, self.open_button),
             self._note,
         ]
         self.folder.observe(self._open_folder, "value")

@@ -15,7 +15,6 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
-from glora_lab.adapters.glora.paths import PATHS
 
 LAYER = "layer"
 
@@ -33,12 +32,6 @@ def named_layer(names: list[str], layer: str | None) -> str:
     return matches[0]
 
 
-def glora_config(targets: list[str] | str, modes: Mapping[str, str], **settings: object) -> GloraConfig:
-    """A GloraConfig with the mode of each path written out; a path that is missing is off."""
-    paths = {f"config_{path}": modes.get(path, "none") for path in PATHS}
-    return GloraConfig(target_modules=targets, **paths, **settings)  # type: ignore[arg-type]
-
-
 def adapt(model: nn.Module, config: PeftConfig, *, seed: int) -> PeftModel:
     """`get_peft_model` with seeded initial values, and without warnings: a panel shows inert paths itself."""
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
@@ -50,9 +43,8 @@ def adapt(model: nn.Module, config: PeftConfig, *, seed: int) -> PeftModel:
 def constant_paths(target: nn.Module, modes: Mapping[str, str], values: Mapping[str, float], *, seed: int) -> PeftModel:
     """A copy of `target` alone under paths of these modes; those in `values` have it in every entry, the others random
     values of a visible size."""
-    adapted = adapt(
-        nn.ModuleDict({LAYER: copy.deepcopy(target)}), glora_config([LAYER], modes, init_weights=False), seed=seed
-    )
+    config = GloraConfig.only(**modes, target_modules=[LAYER], init_weights=False)
+    adapted = adapt(nn.ModuleDict({LAYER: copy.deepcopy(target)}), config, seed=seed)
     layer = adapted.get_submodule(f"base_model.model.{LAYER}")
     for path, value in values.items():
         for parameter in layer.get_submodule(f"glora_{path}").parameters():

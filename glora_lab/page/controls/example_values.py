@@ -7,7 +7,7 @@ import ipywidgets as widgets
 from glora_lab.page.panel import Panel, guarded_about
 
 from .modes import choice
-from .widgets import ToggleButtons
+from .widgets import ToggleButtons, again
 
 RANDOM, FRESH, TRAINED = "random example", "fresh adapter", "this model's adapter"
 SAYS = {
@@ -27,7 +27,7 @@ class ExampleValuesPanel(Panel):
     def _offer_values(self, *, trained: bool) -> None:
         """Make the two controls; the model's own adapter can be chosen where it carries one, and is then."""
         self.values = choice("values", ([TRAINED] if trained else []) + [RANDOM, FRESH])
-        self.again = widgets.Button(description="Draw other values", icon="refresh", layout={"width": "auto"})
+        self.again = again()
         self.again.on_click(self._draw_again)
 
     def _update(self) -> None:

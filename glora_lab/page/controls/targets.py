@@ -13,7 +13,7 @@ from glora_lab.adapters.base.frozen import features
 from glora_lab.page.closing import replace_children
 
 from .example import linear_layers
-from .widgets import Checkbox
+from .widgets import Checkbox, row, tick
 
 HEADS = frozenset({"lm_head", "classifier", "score", "pooler"})  # usually left as they are, or trained whole
 
@@ -41,7 +41,7 @@ class TargetControls(widgets.VBox):
         self._on_change = on_change
         self.boxes: dict[str, Checkbox] = {}
         self._conv1d: set[str] = set()
-        self._row = widgets.HBox(layout={"flex_flow": "row wrap"})
+        self._row = row()
         super().__init__([widgets.HTML("target modules"), self._row])
 
     @property
@@ -57,13 +57,7 @@ class TargetControls(widgets.VBox):
         """The boxes of another model, all ticked but the head's; calls nobody back."""
         self._conv1d = {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, Conv1D)}
         self.boxes = {
-            name: Checkbox(
-                value=name not in HEADS,
-                description=f"{name} ×{count}",
-                indent=False,
-                layout={"width": "auto", "margin": "0 18px 0 0"},
-            )
-            for name, count in target_names(model).items()
+            name: tick(f"{name} ×{count}", value=name not in HEADS) for name, count in target_names(model).items()
         }
         for box in self.boxes.values():
             box.observe(lambda _: self._on_change(), "value")

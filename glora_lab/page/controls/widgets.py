@@ -9,10 +9,18 @@ cannot be is answered with what is, so that page and kernel say the same. No han
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
 from traitlets import TraitError, validate
+
+WIDE = {"description_width": "initial"}  # a control's label as wide as its words
+
+
+def row(*controls: widgets.Widget, **layout: str) -> widgets.HBox:
+    """Controls side by side; where the page is narrow they stand in several lines."""
+    return widgets.HBox(controls, layout={"flex_flow": "row wrap", **layout})
 
 
 class Steady(widgets.Widget):
@@ -91,3 +99,15 @@ class Checkbox(Steady, widgets.Checkbox):
 
 class Text(Steady, widgets.Text):
     pass
+
+
+def layer_menu(layers: Sequence[str], value: str, *, width: int = 420) -> Dropdown:
+    return Dropdown(options=layers, value=value, description="layer", style=WIDE, layout={"width": f"{width}px"})
+
+
+def tick(label: str, *, value: bool = True) -> Checkbox:
+    return Checkbox(value=value, description=label, indent=False, layout={"width": "auto", "margin": "0 18px 0 0"})
+
+
+def again(label: str = "Draw other values") -> widgets.Button:
+    return widgets.Button(description=label, icon="refresh", layout={"width": "auto"})
