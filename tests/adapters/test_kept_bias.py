@@ -32,10 +32,11 @@ CHOICES = {
     "C lora": {**VECTORS, "A": "constant", "B": "lora", "C": "lora"},
 }
 each_choice = pytest.mark.parametrize("choice", CHOICES)
+CHOICES_OF_ALL = CHOICES | {"products": {**dict.fromkeys("ADE", "none"), "B": "lora", "C": "lora"}}
 
 
 def config(choice: str = "vectors", **settings) -> GloraConfig:
-    return GloraConfig.only(**CHOICES[choice], r=3, target_modules=["layer"], init_weights=False, **settings)
+    return GloraConfig.only(**CHOICES_OF_ALL[choice], r=3, target_modules=["layer"], init_weights=False, **settings)
 
 
 def adapted(choice: str = "vectors", base: Callable[[int, int], nn.Module] = nn.Linear, **settings) -> peft.PeftModel:
@@ -276,6 +277,16 @@ def test_the_scale_is_the_present_one(scale):
     assert torch.equal(answer(model), fresh(model))
     layer.unscale_layer()
     assert torch.equal(answer(model), fresh(model))
+
+
+def test_the_scale_of_what_low_precision_has_kept(products):
+    """Products alone, which a scale leaves to the quicker way."""
+    model = adapted("products").bfloat16()
+    x = X.bfloat16()
+    before = answer(model, x)
+    layer_of(model).scale_layer(8)
+    after = answer(model, x)
+    assert torch.equal(after, fresh(model, x)) and not torch.equal(after, before) and len(products) == 3
 
 
 @each_choice
