@@ -189,7 +189,7 @@ def _check(model: nn.Module, config: PeftConfig | None, call: dict[str, Any], ba
 
 def _warn_not_finite(model: nn.Module, adapter_name: str) -> None:
     """Name what an adapter has just brought and is no number."""
-    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in held_tensors(model, adapter_name)}
+    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in held_tensors(model.named_modules(), adapter_name)}
     warn_not_finite(not_finite(tensors), f"The adapter {adapter_name!r}, as it was loaded,")
 
 

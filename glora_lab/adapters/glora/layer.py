@@ -66,6 +66,9 @@ class GloraLayer(LabLayer):
     def carried(self) -> list[str]:
         return list(self.plans)
 
+    def carries(self, adapter_name: str) -> bool:
+        return adapter_name in self.plans
+
     def path_of(self, container: str) -> str:
         return container[-1]
 

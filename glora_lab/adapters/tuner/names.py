@@ -85,12 +85,13 @@ def check_saved(model: Any, name: str, folder: Path) -> None:
             name.
     """
     config: LabConfig = model.peft_config[name]
-    lost = {tensor for tensor, _ in held_tensors(model, name)} - read_head(folder).keys()
+    modules = list(model.named_modules())
+    lost = {tensor for tensor, _ in held_tensors(modules, name)} - read_head(folder).keys()
     if lost:
         said = f"The adapter {name!r} cannot be saved whole under this name: the file would lack {few(sorted(lost))}"
         raise ValueError(within(f"{said}. Nothing is written"))
     targets = model.base_model.targets(model.get_base_model(), config)
-    layers = {n: m for n, m in model.named_modules() if isinstance(m, LabLayer) and m.carries(name)}
+    layers = {n: m for n, m in modules if isinstance(m, LabLayer) and m.carries(name)}
     places = {path.removeprefix(PREFIX): layer.layer_name for path, layer in layers.items()}  # the latter of parameters
     odd = sorted(path for path, known in places.items() if not {path, known} & targets.keys())
     if odd:
@@ -99,9 +100,9 @@ def check_saved(model: Any, name: str, folder: Path) -> None:
         raise ValueError(within(f"{said}. {advice}"))
 
 
-def held_tensors(model: nn.Module, name: str) -> Iterator[tuple[str, Tensor]]:
+def held_tensors(modules: Iterable[tuple[str, nn.Module]], name: str) -> Iterator[tuple[str, Tensor]]:
     """The tensors of an adapter, and of the whole modules beside it, named as in a checkpoint."""
-    for path, module in model.named_modules():
+    for path, module in modules:
         held: Mapping[str, Tensor] = {}
         if isinstance(module, LabLayer) and module.carries(name):
             held = module.tensors(name)

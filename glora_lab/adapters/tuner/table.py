@@ -55,7 +55,7 @@ class MethodTable:
         return list(dict.fromkeys(name for held in containers for name in held))
 
     def carries(self, adapter_name: str) -> bool:
-        return adapter_name in self.carried()
+        return any(adapter_name in getattr(self.holder, name) for name in self.holder.adapter_layer_names)
 
     def method_of(self, adapter_name: str) -> str:
         """The method of one adapter here: a layer may hold several of one's own."""
