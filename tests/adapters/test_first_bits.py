@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from glora_lab.adapters.glora.fast_pass import elementwise as scaled_weight
-from glora_lab.adapters.glora.fast_pass import forward as by_hand
-from glora_lab.adapters.glora.fast_pass.precision import is_slow
+from glora_lab.adapters.glora import plain_base, scaled_weight
+from glora_lab.adapters.glora.products import is_slow
 
 from .block_models import gralora_layer
 from .small_models import SINGLES, conv1d, glora_layer, named
@@ -107,7 +106,7 @@ MIXED += [(torch.bfloat16, torch.float16), (torch.float64, torch.float32)]
 @pytest.mark.parametrize("form", ["elementwise", "product"])
 def test_a_base_and_an_adapter_of_different_precision(monkeypatch, form, dtypes, adapter):
     """The output has the base's precision and its exactness, each gradient its tensor's."""
-    monkeypatch.setattr(by_hand, "SMALL", 0)
+    monkeypatch.setattr(plain_base, "SMALL", 0)
     monkeypatch.setattr(scaled_weight, "SMALL", 0)
     (of_base, of_adapter), first = dtypes, adapter == "first"
     for choice, tokens, base in itertools.product([*SINGLES, *TOGETHER], (1, 3, 64), BASES):

@@ -1,4 +1,4 @@
-"""one_pass.py and scaled_weight.py: the same numbers as formula.py, checked gradients, and a plain path elsewhere."""
+"""Base and paths in one pass: the numbers of the paths beside the base, checked gradients, and where it is left."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.autograd import forward_ad
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
+from glora_lab.adapters.glora import formula, plain_base, scaled_weight
 from glora_lab.adapters.glora import layer as glora
-from glora_lab.adapters.glora.fast_pass import autograd as one_pass
-from glora_lab.adapters.glora.fast_pass import elementwise as scaled_weight
-from glora_lab.adapters.glora.fast_pass import forward as by_hand
-from glora_lab.adapters.glora.fast_pass.elementwise import Blocking, ScaledWeight
+from glora_lab.adapters.glora.path_modules import Paths
+from glora_lab.adapters.glora.plain_base import PlainBase
+from glora_lab.adapters.glora.scaled_weight import Blocking, ScaledWeight
 
 from .block_models import gralora_layer
 from .small_models import CHOICES, SINGLES, conv1d, glora_layer, largest_difference, named
@@ -51,15 +51,14 @@ def results(layer: nn.Module, x: Tensor, upstream: Tensor) -> list[Tensor]:
 
 
 def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The rows of every pass by hand from here on."""
+    """The rows of every pass over base and paths together from here on."""
     passes: list[int] = []
-    forward = by_hand.Pass.forward
 
-    def counted(self: by_hand.Pass) -> Tensor:
-        passes.append(len(self.x))
-        return forward(self)
+    def counted(paths: Paths, x: Tensor, *args, **kwargs) -> Tensor:
+        passes.append(x.numel() // x.shape[-1])
+        return formula.output(paths, x, *args, **kwargs)
 
-    monkeypatch.setattr(by_hand.Pass, "forward", counted)
+    monkeypatch.setattr(glora, "output", counted)
     return passes
 
 
@@ -69,7 +68,7 @@ def count_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_every_choice_equals_the_formula_with_its_gradients(monkeypatch, form, base, tokens):
     """Over a layer large enough that C rides along and lora-A is not formed at once."""
     monkeypatch.setattr(scaled_weight, "SMALL", 0)
-    monkeypatch.setattr(by_hand, "SMALL", 0)
+    monkeypatch.setattr(plain_base, "SMALL", 0)
     for choice in CHOICES[:-1]:
         layer = layer_of(choice, (12, 10), base, A_form=form, alpha=6)
         x = torch.randn(*tokens, 12, dtype=torch.double, requires_grad=True)
@@ -134,19 +133,19 @@ def test_every_way_of_scaling_a_weight_is_the_same_product(monkeypatch, how, plu
 
 def test_c_costs_few_tokens_no_product_of_its_own(monkeypatch):
     """It is added to x, or rides along where x is needed alone; many tokens leave it to a product of one vector."""
-    monkeypatch.setattr(by_hand, "SMALL", 0)
-    seen: list[tuple[bool, bool]] = []
-    forward = by_hand.Pass.forward
+    monkeypatch.setattr(plain_base, "SMALL", 0)
+    seen: list[int] = []
+    linear = PlainBase.linear
 
-    def noted(self: by_hand.Pass) -> Tensor:
-        seen.append((self.c_in_input, self.c_as_row))
-        return forward(self)
+    def noted(self: PlainBase, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        seen.append(len(x))
+        return linear(self, x, bias)
 
-    monkeypatch.setattr(by_hand.Pass, "forward", noted)
+    monkeypatch.setattr(PlainBase, "linear", noted)
     for choice in ({**NONE, "C": "vector"}, {**NONE, "A": "vector", "C": "vector"}):
         for tokens in (2, 40):
             layer_of(choice)(torch.randn(tokens, 6, dtype=torch.double))
-    assert seen == [(True, False), (False, False), (False, True), (False, False)]
+    assert seen == [2, *(1, 40), 3, *(40, 1)]  # the rows of each product with W0
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 16, 100])
@@ -323,7 +322,7 @@ def test_dropout_is_left_to_the_formula(monkeypatch):
 @pytest.mark.parametrize("choice", [*SINGLES, *TOGETHER], ids=named)
 def test_low_precision_has_the_gradients_of_float64(monkeypatch, choice, adapter, dtype, slow):
     """Both ways on every processor, whichever it would take itself."""
-    monkeypatch.setattr(one_pass, "is_slow", lambda *_: slow)
+    monkeypatch.setattr(formula, "is_slow", lambda *_: slow)
     for form, tokens, base in itertools.product(FORMS, (3, 64), BASES):
         layer = glora_layer(BASES[base](48, 32).to(dtype), choice, A_form=form)
         layer.base_layer.requires_grad_(False)

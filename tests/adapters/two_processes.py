@@ -26,7 +26,7 @@ from .small_models import SINGLES, conv1d, glora_layer, named
 
 SCRIPT = Path(__file__).parents[2] / "notebooks" / "two_processes.py"
 ADAPTERS = ("glora", "gralora")
-IN, OUT, ROWS = 12, 8, 40  # more rows than one_pass.py calls few
+IN, OUT, ROWS = 12, 8, 40  # more rows than plain_base.py calls few
 TOGETHER = [
     {"A": "lora", "B": "lora", "C": "lora", "D": "vector", "E": "vector"},
     {"A": "vector", "B": "vector", "C": "vector", "D": "constant", "E": "constant"},

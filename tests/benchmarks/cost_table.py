@@ -14,7 +14,7 @@ LAYERS = (
     "The aim is 1.05 at 256 tokens and more, and 1.25 below (GraLoRA: 1.3); what misses it is in bold. GLoRA with "
     "elementwise lora-A (`A lora`, `all lora`) has no such aim: it needs the FLOPs of full fine-tuning, which is the "
     "second line. In bfloat16 this processor multiplies one value at a time; the step works in float32 there "
-    "(`adapters/glora/fast_pass/precision.py`), and stock LoRA's does not."
+    "(`adapters/glora/products.py`), and stock LoRA's does not."
 )
 
 

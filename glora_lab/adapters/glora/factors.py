@@ -14,7 +14,8 @@ from torch import Tensor
 from glora_lab.adapters.base.frozen import FrozenBase
 from glora_lab.adapters.tuner.factors import Blocks, Term, one_block
 
-from .formula import LowRankPath, Path, SinglePath, bias_terms, build_path, weight_terms
+from .formula import bias_terms, weight_terms
+from .path_modules import LowRankPath, Path, SinglePath, build_path
 from .paths import PATHS
 
 Shape = tuple[int | None, int | None]  # (out, in), each None where nothing tells

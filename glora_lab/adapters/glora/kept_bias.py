@@ -31,7 +31,8 @@ from glora_lab.adapters.base.frozen import FrozenBase
 from glora_lab.adapters.base.ordinary_mode import ordinary_mode
 from glora_lab.adapters.tuner.terms import add
 
-from .formula import LowRankPath, Paths, SinglePath, bias_terms
+from .formula import bias_terms
+from .path_modules import LowRankPath, Paths, SinglePath
 
 LOW = (torch.bfloat16, torch.float16)
 FEW = {True: 2, False: 4}  # tokens, in low precision and not; beside more, what is kept does not count

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from glora_lab.adapters.base.frozen import FrozenBase, FunctionBase, float_dtype, frozen_base
 from glora_lab.adapters.base.kind import in_words
 from glora_lab.adapters.base.offload import offload_hook, onloaded
-from glora_lab.adapters.glora.fast_pass.autograd import applies, one_pass
 from glora_lab.adapters.tuner.factors import Blocks, Term, beside
 from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.tuner.module import LabModule
@@ -26,20 +25,11 @@ from glora_lab.adapters.tuner.terms import add
 
 from .config import GloraConfig
 from .factors import b_factors, nothing, product_a_factors, terms_of
-from .formula import (
-    LowRankPath,
-    Path,
-    Paths,
-    SinglePath,
-    bias_terms,
-    build_path,
-    init_path,
-    is_dropping,
-    output_delta,
-    weight_terms,
-)
+from .formula import add_delta, bias_terms, is_dropping, output, weight_terms
 from .kept_bias import few_tokens
+from .path_modules import LowRankPath, Path, Paths, SinglePath, build_path, init_path
 from .paths import PATHS, LayerPlan
+from .plain_base import applies
 
 
 class GloraLayer(LabLayer):
@@ -109,34 +99,26 @@ class GloraLayer(LabLayer):
             dropped = ("A" in paths or "B" in paths) and is_dropping(self.dropout_of(name))
             if not paths or dropped or x.is_meta or not applies(layer, x, offloaded):
                 return None
-            if self.factor(name) != 1 and any(isinstance(path, SinglePath) for path in paths.values()):
-                return None  # there, the scaling is that of low-rank products alone
             if self.outer:
                 self.check_base(self.reads_base(name))
             form, scaling = self.plans[name].form, self.scaling[name]
-            out = few_tokens(paths, x, layer, self.frozen_base, form=form, scaling=scaling)
-            return one_pass(paths, x, layer, form=form, scaling=scaling) if out is None else out
+            factor, out = self.factor(name), None
+            if factor == 1 or not any(isinstance(path, SinglePath) for path in paths.values()):
+                out = few_tokens(paths, x, layer, self.frozen_base, form=form, scaling=scaling)
+            return output(paths, x, layer, form=form, scaling=scaling, factor=factor) if out is None else out
 
     def add_delta(self, total: Tensor, x: Tensor, result: Tensor, adapter_name: str) -> Tensor:
         if offload_hook(self.innermost) is None:  # a context would break the graph of torch.compile
-            return total + self._delta(x, result, adapter_name)
+            return self._add_delta(total, x, result, adapter_name)
         with onloaded([self.innermost]):  # the paths multiply W0 and b0 themselves
-            return total + self._delta(x, result, adapter_name)
+            return self._add_delta(total, x, result, adapter_name)
 
-    def _delta(self, x: Tensor, result: Tensor, name: str) -> Tensor:
-        plan, factor, base = self.plans[name], self.factor(name), self.frozen_base()
+    def _add_delta(self, total: Tensor, x: Tensor, result: Tensor, name: str) -> Tensor:
+        plan, base = self.plans[name], self.frozen_base()
         if plan.elementwise and isinstance(base, FunctionBase) and base.layer is self.innermost:
             raise ValueError(by_entry_of_a_function(f"layer {self.layer_name!r}", self.innermost))
-        delta = output_delta(
-            self.paths(name),
-            x,
-            result,
-            base,
-            form=plan.form,
-            scaling=plan.scaling,
-            dropout=self.dropout_of(name),
-        )
-        return delta if factor == 1 else delta * factor
+        how: dict[str, Any] = {"form": plan.form, "scaling": self.scaling[name], "factor": self.factor(name)}
+        return add_delta(total, self.paths(name), x, result, base, **how, dropout=self.dropout_of(name))
 
     def paths(self, adapter_name: str) -> Paths:
         """Path letter → module, for the paths of this adapter that are on."""

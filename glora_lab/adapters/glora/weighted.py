@@ -17,7 +17,7 @@ from torch import Tensor
 from glora_lab.adapters.tuner.weighted import Request, Sums, check_one_rank, combined, prevailing, truncated, wide
 from glora_lab.arguments import refuse
 
-from .formula import LowRankPath, Path
+from .path_modules import LowRankPath, Path
 from .paths import PATHS
 
 

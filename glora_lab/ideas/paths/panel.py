@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
-from glora_lab.adapters.glora.formula import init_path
 from glora_lab.adapters.glora.layer import GloraLinear
+from glora_lab.adapters.glora.path_modules import init_path
 from glora_lab.adapters.glora.paths import FORMS, PATHS
 from glora_lab.adapters.view import adapted_layers, has_paths
 from glora_lab.models import load_model

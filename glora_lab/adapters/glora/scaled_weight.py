@@ -3,9 +3,9 @@
 Elementwise lora-A needs W0⊙(1 + s·Ad·Au), or W0⊙(s·Ad·Au) alone. That matrix is as large as W0 and costs more to
 write to memory than to form again, so it is formed a few rows at a time, used while it is in the cache, and formed
 anew in the backward pass. With one or a few tokens it is not formed at all. A low-precision weight on a processor
-without instructions for it is widened the same way (precision.py). Everything here is in the layout in which
+without instructions for it is widened the same way (products.py). Everything here is in the layout in which
 W0 is stored, V = P-rows × Q-columns, so that an `nn.Linear` (out × in) and a `Conv1D` (in × out) both read their
-weight in order.
+weight in order. What gives it to autograd is in products.py.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .plan import LOW
-
+LOW = (torch.bfloat16, torch.float16)
 SMALL = 2**16  # values; a smaller matrix costs nothing to form, and formed at once gives the bits of one product
 ROOMY = 2**20  # values of float32 that stay in a cache of a few MiB: formed at once, for one large product
 
@@ -45,7 +44,7 @@ def blocking(weight: Tensor, r: int, tokens: int, wide: bool = False) -> Blockin
     2048×2048, 256 tokens: 256 rows 91, 512 rows 98, all at once 101 (79); 1024 tokens: 256 rows 350, 512 rows 324,
     all at once 347 (306); 768×768, 1024 tokens: 256 rows 48, all at once 42 (42). On a GPU every block is a launch,
     and all rows go at once, in the base's own product, so that a delta of zero gives the base's bits; on a CPU
-    forward.py sees to that.
+    products.py sees to that.
     """
     low = weight.dtype in LOW and not wide
     if weight.device.type != "cpu":
@@ -185,28 +184,6 @@ class ScaledWeight(StoredWeight):
     def _all_columns(self, g: Tensor) -> Tensor:
         """g·V for a few rows."""
         return g @ self.v if self.dtype is self.v.dtype else StoredWeight(self.v, self.dtype).to_columns(g)
-
-
-class WholeWeight(ScaledWeight):
-    """The same, formed at once in operations that autograd follows."""
-
-    @classmethod
-    def of(cls, scaled: ScaledWeight) -> WholeWeight:
-        return cls(scaled.v, scaled.p, scaled.q, plus_one=scaled.plus_one, dtype=scaled.dtype)
-
-    def matrix(self) -> Tensor:
-        v, a = self.v.to(self.dtype), (self.p @ self.q).to(self.dtype)
-        return torch.addcmul(v, v, a) if self.plus_one else v * a
-
-    def to_rows(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        return _plus(x @ self.matrix().T, onto)
-
-    def to_columns(self, g: Tensor, onto: Tensor | None = None) -> Tensor:
-        return _plus(g @ self.matrix(), onto)
-
-    def gradients(self, g: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        dense = ((g.T @ x) * self.v).to(self.p.dtype)
-        return dense @ self.q.T, self.p.T @ dense
 
 
 def _spread(x: Tensor, factor: Tensor, also_plain: bool = False) -> Tensor:

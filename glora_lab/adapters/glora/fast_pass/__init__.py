@@ -1,1 +1,0 @@
-"""GLoRA's layer as one function of autograd."""
