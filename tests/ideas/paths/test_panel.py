@@ -143,6 +143,7 @@ def test_what_no_control_says_is_as_the_adapter_has_it(model: nn.Module, setting
     assert adapted.picture.params == plain.picture.params and adapted.picture.rank_b == 1
 
 
+@pytest.mark.filterwarnings("ignore:bias=.* does not save them")  # said by PEFT 0.20 alone
 def test_every_setting_of_the_adapter_is_in_the_configuration(model: nn.Module) -> None:
     settings = {"bias": "all", "bias_free": "add", "glora_dropout": 0.1, "alpha": 3.0, "use_rslora": True}
     config = GloraConfig(**settings, target_modules="second|first", config_D="none", init_weights=False)
