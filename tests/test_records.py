@@ -131,7 +131,9 @@ def test_a_wrong_shape_or_type_is_refused_in_tests(make: object) -> None:
 
 
 def test_every_record_is_checked() -> None:
-    for record in Record.__subclasses__():
+    ours = [record for record in Record.__subclasses__() if record.__module__.startswith("glora_lab.")]
+    assert len(ours) > 20  # tests may define others
+    for record in ours:
         assert dataclasses.is_dataclass(record)
         with pytest.raises(TypeCheckError):
             record(**{field.name: object() for field in dataclasses.fields(record)})
