@@ -102,7 +102,7 @@ def test_where_stock_gloras_cost_goes():
     stray = 2 * MID * OUT  # W0·C with a C of zeros, forward alone
     # nothing before the layer wants a gradient, so no way back is taken through it
     assert rows["stock"].flops == before + 2 * LAST + LAST + stray
-    assert rows["ours"].flops == before + LAST + 2 * T * MID  # B of one column for all: Σx ⊗ v, a product of rank one
+    assert rows["ours"].flops == before + LAST + 2 * T * OUT  # B of one column for all: Σx ⊗ v, a product of rank one
     assert rows["full"].flops == before + 2 * LAST
 
 
