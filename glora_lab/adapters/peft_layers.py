@@ -19,7 +19,7 @@ from torch import Tensor
 from .base.frozen import FrozenBase, frozen_base
 from .glora.factors import terms_of
 from .glora.paths import PATHS
-from .gralora.formula import block_delta, block_factors
+from .gralora.formula import block_factors
 from .tuner.factors import Blocks, Term, one_block
 from .tuner.layer import LabLayer
 from .tuner.table import MethodTable
@@ -59,22 +59,19 @@ class PeftGralora(PeftLayer):
     method = "GraLoRA"
 
     def blocks_of(self, adapter_name: str) -> Blocks | None:
+        return self._grid(adapter_name)
+
+    def _grid(self, adapter_name: str) -> Blocks:
         layer = self.layer
         b, a = block_factors(layer.gralora_A[adapter_name], layer.gralora_B[adapter_name])
         grid = Blocks(b, a, layer.scaling[adapter_name])
-        return grid.with_lora(*self._general(adapter_name)) if layer.hybrid_r[adapter_name] else grid
-
-    def _general(self, adapter_name: str) -> tuple[Tensor, Tensor]:
-        a, b = (getattr(self.layer, f"gralora_{one}_general")[adapter_name].weight for one in "AB")
-        return a, b
+        if not layer.hybrid_r[adapter_name]:
+            return grid
+        down, up = (getattr(layer, f"gralora_{one}_general")[adapter_name].weight for one in "AB")
+        return grid.with_lora(down, up)
 
     def weight_delta(self, adapter_name: str, dtype: torch.dtype | None = None) -> Tensor:
-        layer = self.layer
-        delta = block_delta(layer.gralora_A[adapter_name].double(), layer.gralora_B[adapter_name].double())
-        if layer.hybrid_r[adapter_name]:
-            a, b = self._general(adapter_name)
-            delta = delta + b.double() @ a.double()
-        return delta * layer.scaling[adapter_name]
+        return self._grid(adapter_name).double().matrix()
 
 
 class PeftGlora(PeftLayer):

@@ -1,4 +1,4 @@
-"""GraloraConfig and block_plan.py: what they say, what they refuse, and which k fit."""
+"""GraloraConfig and gralora/blocks.py: what they say, what they refuse, and which k fit."""
 
 from __future__ import annotations
 

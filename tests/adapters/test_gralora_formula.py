@@ -1,4 +1,4 @@
-"""block_formula.py: equal to stock PEFT, to LoRA at k = 1, and to what the paper says of the blocks."""
+"""gralora/formula.py: equal to stock PEFT, to LoRA at k = 1, and to what the paper says of the blocks."""
 
 from __future__ import annotations
 

@@ -33,8 +33,8 @@ from glora_lab.adapters.tuner.terms import add
 
 from .formula import bias_terms
 from .path_modules import LowRankPath, Paths, SinglePath
+from .scaled_weight import LOW
 
-LOW = (torch.bfloat16, torch.float16)
 FEW = {True: 2, False: 4}  # tokens, in low precision and not; beside more, what is kept does not count
 SMALL = 2**16  # values of W0; with fewer, all of it takes no longer than the comparisons
 

@@ -40,7 +40,7 @@ def is_zero(factor: Tensor) -> bool:
     """Whether a factor is as it starts, so that the output has to be the base's, bit for bit.
 
     A product of more rows, or in blocks, is rounded in another order. On a GPU, where the answer would have to be
-    waited for, such products are not used (`c_as_row` above, and elementwise.py).
+    waited for, such products are not used (`linear_and_product` in plain_base.py, and scaled_weight.py).
     """
     return factor.device.type == "cpu" and not (factor.view(-1)[0].item() or factor.count_nonzero())
 

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glora_lab.adapters.tuner.factors import Blocks
 from glora_lab.arguments import refuse
 
 from .method import DeltaMethod, made
@@ -46,6 +47,10 @@ class Examined(NamedTuple):
         return getattr(self.method, what)(
             *given, **(tensors if names is None else {n: tensors[n] for n in names if n in tensors})
         )
+
+    def dtype_of(self, tensors: Mapping[str, Tensor]) -> torch.dtype:
+        """The precision that the trained tensors have."""
+        return next(tensors[name].dtype for name in self.trained)
 
     def forward(self, x: Tensor, w0: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
         """x·ΔWᵀ, in the method's own way where it has one."""
@@ -238,7 +243,7 @@ class _Trial:
             self._check_close("forward", own, F.linear(x, delta), "must give x·ΔWᵀ with the ΔW that `delta` gives")
         found = self._said("blocks", None, lambda: facts.ask("blocks", **named))
         if found is not None:
-            whole = self._said("blocks", None, lambda: _multiplied(*found))
+            whole = self._said("blocks", None, lambda: Blocks(*found).matrix())
             self._check_close("blocks", whole, delta, "must give the factors (k, k, out/k, s), (k, k, in/k, s) of ΔW")
 
     def _check_close(self, what: str, one: Tensor, other: Tensor, rule: str) -> None:
@@ -253,7 +258,3 @@ def _gradients(added: list[Tensor], leaves: Mapping[str, Tensor]) -> dict[str, T
     total = sum((term * torch.randn_like(term)).sum() for term in added)
     found = torch.autograd.grad(total, [*leaves.values()], allow_unused=True)  # type: ignore[arg-type]
     return dict(zip(leaves, found, strict=True))
-
-
-def _multiplied(b: Tensor, a: Tensor) -> Tensor:
-    return (b @ a.mT).transpose(1, 2).flatten(2).flatten(0, 1)

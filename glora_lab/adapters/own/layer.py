@@ -81,7 +81,7 @@ class DeltaLayer(LabLayer):
         offloaded = offload_hook(self.innermost) is not None  # a context would break the graph of torch.compile
         with onloaded([self.innermost]) if offloaded else nullcontext():
             facts, tensors = self.plans[adapter_name].facts, self.delta_tensors[adapter_name]()
-            dtype = next(tensors[name].dtype for name in facts.trained)
+            dtype = facts.dtype_of(tensors)
             added = facts.forward(x.to(dtype), self._w0(adapter_name, dtype), tensors)
             bias = self._bias_delta(adapter_name, tensors, dtype)
             added = added if bias is None else added + bias
@@ -92,7 +92,7 @@ class DeltaLayer(LabLayer):
         """ΔW (out, in), from the original W0, merged or not; computed in `dtype` where given."""
         with self._from_original(adapter_name):
             tensors = self._named(adapter_name, dtype)
-            dtype = next(tensors[name].dtype for name in self.plans[adapter_name].facts.trained)
+            dtype = self.plans[adapter_name].facts.dtype_of(tensors)
             delta = self.plans[adapter_name].facts.ask("delta", self._w0(adapter_name, dtype), **tensors)
             return delta * self.factor(adapter_name)
 
@@ -100,7 +100,7 @@ class DeltaLayer(LabLayer):
         """Δb (out,), None where the method has none."""
         with self._from_original(adapter_name):
             tensors = self._named(adapter_name, dtype)
-            dtype = next(tensors[name].dtype for name in self.plans[adapter_name].facts.trained)
+            dtype = self.plans[adapter_name].facts.dtype_of(tensors)
             bias = self._bias_delta(adapter_name, tensors, dtype)
             return None if bias is None else bias * self.factor(adapter_name)
 

@@ -52,9 +52,9 @@ class Blocks(NamedTuple):
         return one_block(torch.cat([down, general_down]), torch.cat([up, general_up], 1), self.scaling)
 
     def matrix(self) -> Tensor:
-        """ΔW (out, in)."""
-        whole = self.one()
-        return whole.scaling * (whole.B[0, 0] @ whole.A[0, 0].mT)
+        """ΔW (…, out, in)."""
+        grid = self.B @ self.A.mT  # (…, m, n, o, i)
+        return self.scaling * grid.transpose(-3, -2).flatten(-2).flatten(-3, -2)
 
     def double(self) -> Blocks:
         return self._replace(B=self.B.double(), A=self.A.double())

@@ -207,12 +207,17 @@ def test_files_that_are_no_adapter(folder, name, content, says):
     refused_at_both_doors(path, "glora", says)
 
 
+def any_copy(saved, data, tmp_path_factory):
+    """Of one method's folder, to be damaged."""
+    path = tmp_path_factory.mktemp("copy")
+    shutil.copytree(saved[data.draw(st.sampled_from(list(CONFIGS)))], path, dirs_exist_ok=True)
+    return path
+
+
 @settings(max_examples=100)
 @given(st.data())
 def test_damaged_bytes_are_an_error_or_numbers(saved, tmp_path_factory, data):
-    method = data.draw(st.sampled_from(list(CONFIGS)))
-    path = tmp_path_factory.mktemp("damaged")
-    shutil.copytree(saved[method], path, dirs_exist_ok=True)
+    path = any_copy(saved, data, tmp_path_factory)
     name = data.draw(st.sampled_from([CONFIG, WEIGHTS]))
     content = bytearray((path / name).read_bytes())
     cut = data.draw(st.integers(0, len(content)))
@@ -241,9 +246,7 @@ JSON = st.recursive(
 @settings(max_examples=150)
 @given(st.data())
 def test_any_setting_is_an_error_or_numbers(saved, tmp_path_factory, data):
-    method = data.draw(st.sampled_from(list(CONFIGS)))
-    path = tmp_path_factory.mktemp("settings")
-    shutil.copytree(saved[method], path, dirs_exist_ok=True)
+    path = any_copy(saved, data, tmp_path_factory)
     name = data.draw(st.sampled_from(sorted(json.loads((path / CONFIG).read_text()))))
     change(path / CONFIG, {name: data.draw(JSON)})
     try:
