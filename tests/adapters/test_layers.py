@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from glora_lab.adapters import GloraConfig, GloraLinear, GraloraConfig, GraloraLinear
+
 from .block_models import BASES, BlockNet, gralora_layer, gralora_model
 from .block_models import add as add_blocks
 from .small_models import SINGLES, add, glora_layer, glora_model, largest_difference, named
@@ -156,3 +158,12 @@ def test_deleting_the_active_adapter_activates_another(make, second):
 def test_repr_says_the_method(make, start):
     layer = make(nn.Linear)
     assert repr(layer).startswith(start) and isinstance(layer, peft.tuners.tuners_utils.BaseTunerLayer)
+
+
+def test_an_adapter_that_is_replaced_leaves_nothing_of_the_old():
+    paths = GloraLinear(nn.Linear(6, 4), "default", GloraConfig(target_modules=["x"], r=2))
+    paths.update_layer("default", GloraConfig.only(B="lora", target_modules=["x"], r=2))
+    assert paths.tensors("default").keys() == {"glora_B.Xd", "glora_B.Xu"}
+    blocks = GraloraLinear(nn.Linear(6, 4), "default", GraloraConfig(target_modules=["x"], r=2, hybrid_r=1))
+    blocks.update_layer("default", GraloraConfig(target_modules=["x"], r=2))
+    assert blocks.tensors("default").keys() == {"gralora_A", "gralora_B"}
