@@ -114,6 +114,13 @@ class Panel(widgets.VBox):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(where you read this, the page shows no widgets: see `glora-lab doctor`)"
 
+    def __del__(self) -> None:
+        """Nothing is left to close: ipywidgets' registry holds every panel until it is closed.
+
+        ipywidgets would close it once more, in its turn; but the collector runs on any thread, and whoever has the turn
+        may be waiting for that one.
+        """
+
     @in_turn
     def close(self) -> None:
         """Close the panel and every widget in it."""

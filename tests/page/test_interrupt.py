@@ -44,14 +44,15 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=250)
 
-    def run(self, code: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """The reply to a cell, and what it showed."""
+    def run(self, code: str, **expressions: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The reply to a cell, with the values of these expressions after it, and what it showed."""
         shown: list[dict[str, Any]] = []
 
         def hook(message: dict[str, Any]) -> None:
             shown.append({"type": message["msg_type"], **message["content"]})
 
-        return self.client.execute_interactive(code, timeout=250, output_hook=hook)["content"], shown
+        answer = self.client.execute_interactive(code, timeout=250, output_hook=hook, user_expressions=expressions)
+        return answer["content"], shown
 
     def end(self) -> None:
         self.client.stop_channels()
@@ -76,7 +77,6 @@ def test_one_line_says_that_training_goes_on_and_how_to_end_it(kernel: Kernel) -
         (line,) = error["traceback"]
         assert "the wait was interrupted, the session is running at step" in line and "stop() it" in line
         assert "\n" not in line and len(line) < 250
-        over = f"print({name}.under_way if {name} is lab else {name}.state); {name}.stop(); time.sleep(0.1)"
-        assert [message["text"].strip() for message in kernel.run(over)[1] if message["type"] == "stream"] in (
-            [["True"]] if name == "lab" else [["running"]]
-        )
+        now = f"{name}.under_way if {name} is lab else {name}.state"
+        told = kernel.run(f"seen = {now}; {name}.stop()", seen="seen")[0]["user_expressions"]["seen"]["data"]
+        assert told["text/plain"] == ("True" if name == "lab" else "'running'")

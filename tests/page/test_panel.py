@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from unittest import mock
 
 import ipywidgets as widgets
@@ -11,6 +12,7 @@ import pytest
 from glora_lab import panels
 from glora_lab.page.panel import guarded
 from glora_lab.panels import Panel, check_panels, panel_errors
+from glora_lab.training.in_turn import TURN
 from tests.page.instances import INSTANCES
 
 
@@ -131,3 +133,14 @@ def test_no_panel_takes_a_name_that_ipywidgets_sends_to_the_page(name: str) -> N
     """A property called `_model_name` made a panel that worked in Python and could not be shown."""
     own = {name for kind in getattr(panels, name).__mro__ if issubclass(kind, Panel) for name in vars(kind)}
     assert own & set(widgets.VBox.class_trait_names()) == set()
+
+
+def test_a_panel_that_is_collected_waits_for_nobody() -> None:
+    """The collector runs on any thread, as on one that loads a model for whoever has the turn."""
+    panel = Divider(0)
+    panel.close()
+    with TURN:
+        collector = threading.Thread(target=panel.__del__, daemon=True)
+        collector.start()
+        collector.join(5)
+        assert not collector.is_alive()
