@@ -25,6 +25,7 @@ _HOME = {
     "load_model": "models",
     "outlier_layer": "models",
     "load_task": "data",
+    "task_from": "data",
     "TrainSession": "training",
     "evaluate": "training",
     "fit": "training",

@@ -1,7 +1,8 @@
-"""The tasks that the shipped models are adapted to: images and text, split once, never downloaded.
+"""What models are adapted to. Tasks for the shipped ones: images and text, split once, never downloaded; and, by
+`task_from`, tasks of a reader's own data.
 
-Each task changes what the model was pretrained to read (turned, inverted, IN CAPITALS), which is what makes a frozen
-model fail and an adapter worth training. No task shows what the model was pretrained on.
+Each shipped task changes what the model was pretrained to read (turned, inverted, IN CAPITALS), which is what makes a
+frozen model fail and an adapter worth training. None of them shows what the model was pretrained on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from types import MappingProxyType
 import numpy as np
 
 from .digits import CLASSES, DIGIT_TASKS, digit_parts, pretraining_part
+from .fits import check_fits
+from .own import task_from
 from .task import Kind, Part, Recipe, Task
 from .text import BYTES, TEXT_TASKS, decode, encode, text_parts
 
@@ -26,10 +29,12 @@ __all__ = [
     "Part",
     "Recipe",
     "Task",
+    "check_fits",
     "decode",
     "encode",
     "load_task",
     "pretraining_part",
+    "task_from",
 ]
 
 

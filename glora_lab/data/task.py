@@ -12,15 +12,16 @@ if TYPE_CHECKING:
     import torch
     from jaxtyping import Int
 
-Kind: TypeAlias = Literal["images", "text"]
+Kind: TypeAlias = Literal["images", "text", "rows"]
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
     """One part of a task. `inputs` are the model's keyword arguments, one row per example (n, …).
 
-    For images: `pixel_values` (n, 1, 8, 8) float32, 0 for paper and 1 for ink, and `labels` (n,) int64.
-    For text: `input_ids` (n, t) int64, bytes, and `labels`, the same: a causal model shifts them by itself.
+    For images: `pixel_values` (n, c, h, w) float32, of digits (n, 1, 8, 8), 0 for paper and 1 for ink, and `labels`
+    (n,) int64. For text: `input_ids` (n, t) int64, and `labels`, either (n,), or (n, t) and the same as the ids: a
+    causal model shifts them by itself. Labels of -100 do not count.
     """
 
     inputs: Mapping[str, Tensor]
@@ -42,7 +43,11 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a model is adapted to: three parts that share no example, and how many classes they tell apart."""
+    """What a model is adapted to: three parts that share no example, and how many classes they tell apart.
+
+    `load_task` gives one of the package's, `task_from` makes one of your data. `classes` names the labels, from 0 on,
+    where they have names; `tokenizer` is what made the ids, where something did.
+    """
 
     name: str
     title: str
@@ -51,11 +56,19 @@ class Task:
     validation: Part
     test: Part
     num_classes: int
+    classes: tuple[str, ...] = ()
+    tokenizer: Any = None
 
     @property
     def kind(self) -> Kind:
         """What the examples are."""
-        return "text" if "input_ids" in self.train.inputs else "images"
+        inputs = self.train.inputs
+        return "text" if "input_ids" in inputs else "images" if "pixel_values" in inputs else "rows"
+
+    @property
+    def writes(self) -> bool:
+        """Whether a model learns to go on writing, every token of an example being a label."""
+        return self.train.labels.ndim == 2
 
 
 @dataclass(frozen=True)

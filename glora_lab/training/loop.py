@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glora_lab.data import Part, Task
+from glora_lab.data import Part, Task, check_fits
 from glora_lab.ideas.training.record import Step
 from glora_lab.models.mode import eval_mode
 
@@ -185,17 +185,13 @@ def _is(value: object, kind: type) -> bool:
 
 def _check_task(model: nn.Module, task: Task) -> None:
     if not isinstance(task, Task):
-        raise ValueError(f"`task` (={task!r}) must be a Task; load_task gives one by its name")
+        raise ValueError(
+            f"`task` (={task!r}) must be a Task; load_task gives one by its name, task_from makes one of your data"
+        )
     for name in ("train", "validation"):
         if len(getattr(task, name)) == 0:
             raise ValueError(f"`task` (={task.name!r}) must have examples; its {name} part is empty")
-    answers = {"images": "num_labels", "text": "vocab_size"}[task.kind]
-    labels = getattr(getattr(model, "config", None), answers, task.num_classes)
-    if labels < task.num_classes:
-        raise ValueError(
-            f"`task` (={task.name!r}) must have no more classes than the model has labels; "
-            f"it has {task.num_classes}, the model {labels}"
-        )
+    check_fits(model, task)
 
 
 def _try_out(model: nn.Module, task: Task, train: Part, mode: TrainMode) -> None:
@@ -203,11 +199,17 @@ def _try_out(model: nn.Module, task: Task, train: Part, mode: TrainMode) -> None
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         with eval_mode(model), mode, torch.no_grad():
-            loss = getattr(model(**train.rows(slice(0, 2))), "loss", None)
-    except (RuntimeError, TypeError, ValueError) as error:
+            answer = model(**train.rows(slice(0, 2)))
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"`task` (={task.name!r}) does not fit the model: {error}") from error
     finally:
         for buffer, before in buffers:  # a running mean must not count these two examples twice
             buffer.copy_(before)
-    if not isinstance(loss, Tensor):
+    if not isinstance(getattr(answer, "loss", None), Tensor):
         raise ValueError(f"`model` must return an object with a `loss`, given {', '.join(train.inputs)}")
+    logits, labels = getattr(answer, "logits", None), train.labels[:2]
+    if isinstance(logits, Tensor) and logits.shape[:-1] != labels.shape:
+        raise ValueError(
+            f"`task` (={task.name!r}) does not fit the model: its labels are {tuple(labels.shape)}, "
+            f"and what the model answers is {tuple(logits.shape)}"
+        )
