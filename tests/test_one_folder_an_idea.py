@@ -102,7 +102,7 @@ class WeighingPanel(Panel):
         self._all = weighing(model)
         self.layers = IntSlider(1, 1, len(self._all.norms), description="layers")
         self.picture = FigureSlot()
-        self.top.children, self.bottom.children = [self.layers], [self.picture]
+        self.arrange(controls=[self.layers], picture=[self.picture])
         self.layers.observe(self._change, "value")
         self._change(None)
 

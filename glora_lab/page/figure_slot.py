@@ -38,16 +38,7 @@ PLOTLY = "application/vnd.plotly.v1+json"
 SVG = "image/svg+xml"
 STATIC = "GLORA_LAB_STATIC"  # set in the environment where a page has no widgets
 SECONDS_BETWEEN, SECONDS_BETWEEN_FRAMES = 0.1, 1.0
-CONFIG = {"displaylogo": False}
-
-# The figures' middle grey is made for any page; in JupyterLab the page's own text colour is known.
-STYLE = """<style>
-.glora-figure :is(text[class$="title"], g[class$="title"] text, g[class$="tick"] text, .legendtext) {
-  fill: var(--jp-content-font-color1, #757575) !important;
-}
-.glora-says { margin: 0; line-height: 1.4; color: var(--jp-content-font-color2, inherit); }
-.glora-error { margin: 4px 0; padding: 4px 8px; border-left: 4px solid #DB4A2B; line-height: 1.4; }
-</style>"""
+CONFIG = {"displaylogo": False, "responsive": True}
 
 
 class FigureSlot(widgets.VBox):
@@ -172,7 +163,7 @@ def _frame(plain: dict[str, Any], height: float, summary: str) -> str:
 
 def words(summary: str) -> str:
     """The sentence below a figure, as HTML."""
-    return f'{STYLE}<p class="glora-says">{html.escape(summary)}</p>'
+    return f'<p class="glora-says" style="margin:0;line-height:1.4">{html.escape(summary)}</p>'
 
 
 def in_colab() -> bool:

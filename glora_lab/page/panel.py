@@ -17,14 +17,13 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
-import ipywidgets as widgets
 from IPython.display import HTML, display
 
 from glora_lab.training.in_turn import TURN, in_turn
 
 from .closing import tree
-from .figure_slot import FigureSlot, in_colab, is_static, picture_data, words
-from .slider_names import SliderNames
+from .figure_slot import FigureSlot, is_static, picture_data, words
+from .stage import Stage
 
 SAYS_STATIC = (
     "This page shows no controls, so this is a still picture. Set the controls from Python, as in "
@@ -35,8 +34,8 @@ PANELS: weakref.WeakSet[Panel] = weakref.WeakSet()
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
-class Panel(widgets.VBox):
-    """Controls on `top`, a line for errors, pictures at the `bottom`. A subclass fills both, guards its handlers.
+class Panel(Stage):
+    """A subclass makes its widgets, says where they stand with `arrange` (see `Stage`), and guards its handlers.
 
     `errors` holds every exception that a handler met, in order; `problem` is what the line says, the latest first
     where several things stand. `close()` closes the panel and all widgets in it; a panel that is replaced should be
@@ -52,12 +51,7 @@ class Panel(widgets.VBox):
         self.errors: list[Exception] = []
         self._said: dict[str, str] = {}  # subject → what stands
         self._subject = ""
-        self.top, self.bottom = widgets.VBox(), widgets.VBox()
-        self._error_line = widgets.HTML()
-        names = [] if in_colab() else [SliderNames()]
-        super().__init__([self.top, self._error_line, self.bottom, *names])
-        self.layout.width = "100%"
-        self.add_class("glora-panel")
+        super().__init__()
         PANELS.add(self)
 
     @property
@@ -91,8 +85,8 @@ class Panel(widgets.VBox):
             self._said[subject] = _in_words(problem)
         lines = reversed(self._said.values())
         shown = "".join(f'<p role="alert" class="glora-error">⚠ {html.escape(line)}</p>' for line in lines)
-        if self._error_line.value != shown:
-            self._error_line.value = shown
+        if self.error_line.value != shown:
+            self.error_line.value = shown
 
     def _ipython_display_(self, **options: Any) -> None:
         """IPython asks this first, with every version of ipywidgets."""

@@ -49,7 +49,7 @@ def allowed(control: Steady, dice: random.Random) -> Any:
         return [dice.randrange(k), dice.randrange(k)]
     if isinstance(control, Chosen):
         return dice.randrange(len(control.options)) if control.options else None
-    if isinstance(control, widgets.Checkbox):
+    if isinstance(control, widgets.Checkbox | widgets.ToggleButton):
         return dice.random() < 0.5
     if isinstance(control, widgets.FloatLogSlider):
         return control.base ** dice.uniform(control.min, control.max)

@@ -23,7 +23,7 @@ class Divider(Panel):
         super().__init__()
         self.by, self.result = by, 0.0
         self.button = widgets.Button(description="Divide")
-        self.top.children = [self.button, widgets.HBox([widgets.FloatSlider(description="x")])]
+        self.arrange(controls=[self.button], more=[widgets.FloatSlider(description="x")], picture=[])
 
     @guarded
     def divide(self) -> float:
@@ -48,7 +48,7 @@ def test_an_error_is_kept_shown_and_not_raised() -> None:
     (error,) = panel.errors
     assert isinstance(error, ZeroDivisionError)
     assert panel.problem == "ZeroDivisionError: division by zero"
-    assert 'role="alert"' in panel.children[1].value and "division by zero" in panel.children[1].value
+    assert 'role="alert"' in panel.error_line.value and "division by zero" in panel.error_line.value
     panel.close()
 
 
@@ -57,7 +57,7 @@ def test_success_clears_the_line_and_keeps_the_error() -> None:
     panel.divide()
     panel.by = 2
     assert panel.divide() == 0.5
-    assert panel.problem == panel.children[1].value == "" and len(panel.errors) == 1
+    assert panel.problem == panel.error_line.value == "" and len(panel.errors) == 1
     panel.close()
 
 
@@ -65,7 +65,7 @@ def test_a_value_error_is_said_as_it_is_written_and_escaped() -> None:
     panel = Divider(1)
     panel.refuse()
     assert panel.problem == "`x` (=<3>) must be small"
-    assert "(=&lt;3&gt;)" in panel.children[1].value
+    assert "(=&lt;3&gt;)" in panel.error_line.value
     panel.close()
 
 

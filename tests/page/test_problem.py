@@ -43,9 +43,9 @@ def test_a_refusal_stands_until_its_subject_is_asked_about_again(shop: Shop) -> 
     shop.size(True)
     shop.colour(False)
     shop.ask()
-    assert shop.problem == "no such size" and "no such size" in shop.children[1].value
+    assert shop.problem == "no such size" and "no such size" in shop.error_line.value
     shop.size(False)
-    assert shop.problem == shop.children[1].value == ""
+    assert shop.problem == shop.error_line.value == ""
 
 
 def test_two_stand_side_by_side_the_latest_first_and_each_once(shop: Shop) -> None:
@@ -53,7 +53,7 @@ def test_two_stand_side_by_side_the_latest_first_and_each_once(shop: Shop) -> No
     shop.colour(True)
     shop.colour(True)
     assert shop.problem == "no such colour\nno such size"
-    assert shop.children[1].value.count('role="alert"') == 2 and len(shop.errors) == 2
+    assert shop.error_line.value.count('role="alert"') == 2 and len(shop.errors) == 2
     shop.colour(False)
     assert shop.problem == "no such size"
 

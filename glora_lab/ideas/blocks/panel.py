@@ -112,12 +112,15 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
             self._show()
 
     def _arrange(self) -> None:
-        place = row(self.layer_choice, self.values, self.again)
-        self.top.children = [place, self.controls, widgets.HBox([self._note, self._status])]
         self.map.layout.width, self.rank_figure.layout.flex = "450px", "1 1 340px"
         self.rank_figure.layout.width = "auto"
-        beside = row(self.map, self.rank_figure, width="100%")
-        self.bottom.children = [beside, self.detail_figure]
+        self.arrange(
+            title="ΔW in k × k blocks, each a product of its own: the same parameters, k times the rank",
+            controls=[*self.controls.children, self.layer_choice],
+            more=[self.values, self.again],
+            picture=[row(self.map, self.rank_figure, width="100%")],
+            below=[self._note, self._status, self.detail_figure],
+        )
         self.layer_choice.observe(self._change_place, "value")
         self.values.observe(self._change_place, "value")
 

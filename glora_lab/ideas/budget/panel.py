@@ -18,7 +18,7 @@ from glora_lab.drawing.equation import equation
 from glora_lab.models import ARCHITECTURES, architecture, load_model, meta_model
 from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice
 from glora_lab.page.controls.targets import TargetControls
-from glora_lab.page.controls.widgets import Dropdown, IntSlider, row
+from glora_lab.page.controls.widgets import Dropdown, IntSlider
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
@@ -63,10 +63,14 @@ class BudgetPanel(Panel):
         self.targets = TargetControls(self._change_settings)
         self.modes = ModeControls(DEFAULT, self._change_settings)
         self.figure = FigureSlot(height=360)
-        self._equation, self._note, self._code = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        what = row(self.model_choice, self.rank, self.bias_free)
-        self.top.children = [self._equation, what, self.targets, self.modes]
-        self.bottom.children = [self._note, self.figure, self.code_for, self._code]
+        self.equation, self._note, self.code = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.arrange(
+            title=self.equation,
+            controls=[self.modes, self.model_choice, self.rank],
+            more=[self.targets, self.bias_free],
+            picture=[self.figure],
+            below=[self._note, self.code_for, self.code],
+        )
         self.model_choice.observe(self._change_model, "value")
         self.rank.observe(self._change_settings, "value")
         self.bias_free.observe(self._change_settings, "value")
@@ -97,7 +101,7 @@ class BudgetPanel(Panel):
         self.lora = self._count_lora(LoraConfig(r=r, target_modules=names))
         self.budget = self._count_glora()
         sums, inert = self.budget.by_path(), self.budget.inert_everywhere()
-        self._equation.value = equation(modes, inert)
+        self.equation.value = equation(modes, inert)
         self.modes.show_params({path: n for path, n in sums.items() if modes[path] != "none"}, inert)
         budgets = [self.budget, self.lora]
         self.figure.show(draw_path_budget(budgets))
@@ -145,7 +149,7 @@ class BudgetPanel(Panel):
     def _write_code(self) -> None:
         self.snippet = config_snippet(self.config, self.code_for.value, conv1d=self.targets.conv1d)
         box = "margin:0;padding:8px;line-height:1.35;border:1px solid rgba(128,128,128,.4);border-radius:4px"
-        self._code.value = (
+        self.code.value = (
             f'<div><pre tabindex="0" aria-label="code" style="{box}">{html.escape(self.snippet)}</pre>'
             f'<button class="jupyter-button" onclick="{COPY}">Copy</button></div>'
         )

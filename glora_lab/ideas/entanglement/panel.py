@@ -15,7 +15,7 @@ from glora_lab.drawing.theme import listed
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.modes import choice
-from glora_lab.page.controls.widgets import Dropdown, FloatLogSlider, IntSlider, again, row
+from glora_lab.page.controls.widgets import Dropdown, FloatLogSlider, IntSlider, again
 from glora_lab.page.figure_slot import FigureSlot, words
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
@@ -89,7 +89,7 @@ class EntanglementPanel(Panel):
         self.scaling.value = "equal decrease"
         self.again = again()
         self.figure = FigureSlot(height=632)
-        self._note = widgets.HTML()
+        self.note = widgets.HTML()
         self._arrange()
         self._change_layer()
 
@@ -99,13 +99,13 @@ class EntanglementPanel(Panel):
         return [*self.reports.values()][-1].contaminated(self.limit) if self.reports else []
 
     def _arrange(self) -> None:
-        self.top.children = [
-            row(self.layer_choice, self.again),
-            row(self.channel, self.magnitude),
-            row(self.rank, self.k),
-            self.scaling,
-        ]
-        self.bottom.children = [self._note, self.figure]
+        self.arrange(
+            title="One input channel goes wild: whose gradient suffers?",
+            controls=[self.magnitude, self.k, self.rank, self.layer_choice],
+            more=[self.channel, self.scaling, self.again],
+            picture=[self.figure],
+            below=[self.note],
+        )
         self.layer_choice.observe(self._change_layer, "value")
         self.again.on_click(self._draw_again)
         for control in (self.channel, self.magnitude, self.rank, self.k, self.scaling):
@@ -172,7 +172,7 @@ class EntanglementPanel(Panel):
             return
         self.configs, self.reports = configs, reports
         self.limit = sensible_limit(self._source.features[1], self.rank.value, scaling=self.scaling.value)
-        self._note.value = words(f"{self._source.says(**outlier)} {self._limit_in_words()}")
+        self.note.value = words(f"{self._source.says(**outlier)} {self._limit_in_words()}")
         self.figure.show(draw_gradient_report(reports, limit=self.limit))
 
     def _configured(self) -> dict[str, PeftConfig]:

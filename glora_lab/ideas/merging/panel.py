@@ -17,7 +17,7 @@ from glora_lab.drawing.equation import equation
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import LAYER, constant_paths, linear_layers, named_layer
 from glora_lab.page.controls.modes import choice
-from glora_lab.page.controls.widgets import WIDE, FloatSlider, IntSlider, layer_menu, row
+from glora_lab.page.controls.widgets import WIDE, FloatSlider, IntSlider, layer_menu
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import Panel, guarded_about
 
@@ -70,13 +70,12 @@ class MergePanel(Panel):
         self._update()
 
     def _arrange(self) -> None:
-        self.top.children = [
-            self._equation,
-            row(self.layer_choice, self.values),
-            self.precision,
-            row(self.a, self.cycles),
-        ]
-        self.bottom.children = [self.figure]
+        self.arrange(
+            title=self._equation,
+            controls=[self.precision, self.a, self.cycles],
+            more=[self.layer_choice, self.values],
+            picture=[self.figure],
+        )
         for control in (self.layer_choice, self.values, self.precision, self.cycles):
             control.observe(self._change, "value")
         self.a.observe(self._move_a, "value")

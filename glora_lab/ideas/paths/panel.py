@@ -19,7 +19,7 @@ from glora_lab.models import load_model
 from glora_lab.page.controls.example import LAYER, linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice
-from glora_lab.page.controls.widgets import IntSlider, layer_menu, row
+from glora_lab.page.controls.widgets import IntSlider, layer_menu
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import guarded_about
 
@@ -58,7 +58,7 @@ class PathPanel(ExampleValuesPanel):
         self._offer_values(trained=bool(self._trained))
         self.modes = ModeControls(DEFAULT, self._change_settings)
         self.figure = FigureSlot(height=560)
-        self._equation, self._note = widgets.HTML(), widgets.HTML()
+        self.equation, self._note = widgets.HTML(), widgets.HTML()
         self._arrange()
         self._change_place()
 
@@ -68,10 +68,13 @@ class PathPanel(ExampleValuesPanel):
         return self.picture.total
 
     def _arrange(self) -> None:
-        place = row(self.layer_choice, self.rank)
-        values = row(self.form, self.values, self.again)
-        self.top.children = [self._equation, self.modes, place, values]
-        self.bottom.children = [self._note, self.figure]
+        self.arrange(
+            title=self.equation,
+            controls=[self.modes, self.rank, self.layer_choice],
+            more=[self.form, self.values, self.again],
+            picture=[self.figure],
+            below=[self._note],
+        )
         self.layer_choice.observe(self._change_place, "value")
         self.values.observe(self._change_place, "value")
         self.rank.observe(self._change_settings, "value")
@@ -125,7 +128,7 @@ class PathPanel(ExampleValuesPanel):
         self.modes.show_params(on, picture.inert)
         self._note.value = f"<b>{picture.total:,}</b> trainable parameters in this layer. {SAYS[values]}"
         drawn = draw_path_picture(picture)
-        self._equation.value = drawn.formula
+        self.equation.value = drawn.formula
         self.figure.show(drawn)
 
 

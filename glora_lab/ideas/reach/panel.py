@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from glora_lab.page.controls.widgets import WIDE, Dropdown, SelectionSlider, again, row
+from glora_lab.page.controls.widgets import WIDE, Dropdown, SelectionSlider, again
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import Panel, guarded_about
 
@@ -43,8 +43,13 @@ class ReachPanel(Panel):
         self.again = again("Draw others")
         self.again.disabled = given is not None
         self.heatmaps, self.errors_over_k = FigureSlot(height=460), FigureSlot(height=420)
-        self.top.children = [row(self.change, self.rank, self.again, grid_gap="12px")]
-        self.bottom.children = [self.heatmaps, self.errors_over_k]
+        self.arrange(
+            title="How near can k × k blocks come to the change of W that is wanted?",
+            controls=[self.change, self.rank],
+            more=[self.again],
+            picture=[self.heatmaps],
+            below=[self.errors_over_k],
+        )
         self._show_reach()
         self._show_best()
         self.change.observe(self._change_choice, "value")

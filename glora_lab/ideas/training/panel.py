@@ -109,8 +109,13 @@ class TrainPanel(SessionPanel):
         return self._models.get(self.keeping.which.value)
 
     def _arrange(self) -> None:
-        self.top.children = [self._equation, self.controls, widgets.HBox([self.buttons, self.cost]), self.racing]
-        self.bottom.children = [self.live, self.table, self.keeping]
+        self.arrange(
+            title=self._equation,
+            controls=[*self.controls.shown, self.buttons, self.cost, self.racing],
+            more=self.controls.folded,
+            picture=[self.live],
+            below=[self.table, self.keeping],
+        )
         for control in (self.controls.lr, self.controls.steps, self.controls.seed, *self.racing.boxes.values()):
             control.observe(self._change_run, "value")
         self.keeping.folder.observe(self._change_keeping, "value")

@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-import ipywidgets as widgets
 from torch import nn
 
 from glora_lab.adapters import DeltaConfig
 from glora_lab.arguments import check_choice, check_positive_int, check_positive_number, refuse
 from glora_lab.data import BYTES, TASKS
 from glora_lab.page.controls.modes import PRESETS
-from glora_lab.page.controls.widgets import BoundedIntText, Dropdown, FloatLogSlider, row
+from glora_lab.page.controls.widgets import BoundedIntText, Dropdown, FloatLogSlider
 
 from .panel_methods import METHODS, OWN, MethodControls
 
 
-class TrainControls(widgets.VBox):
-    """The controls, in rows. `on_method` is called when a setting of the method changes, `on_task` when the task does.
+class TrainControls:
+    """The controls of a run: `shown`, those of its method, and `folded`, the rest.
 
-    `methods` holds what is each method's own; its preset, modes and rank are here as well.
+    `on_method` is called when a setting of the method changes, `on_task` when the task does. `methods` holds what is
+    each method's own; its preset, modes and rank are here as well.
     """
 
     def __init__(
@@ -55,8 +55,7 @@ class TrainControls(widgets.VBox):
         narrow = {"width": "160px"}
         self.steps = BoundedIntText(steps, min=1, max=max(10_000, steps), description="steps", layout=narrow)
         self.seed = BoundedIntText(seed, min=0, max=2**31 - 1, description="seed", layout=narrow)
-        run = row(self.lr, self.steps, self.seed)
-        super().__init__([row(self.methods.method, self.task), self.methods, run])
+        self.shown, self.folded = self.methods.shown, [self.task, self.modes, self.lr, self.steps, self.seed]
         self.task.observe(lambda _: on_task(), "value")
 
     @property

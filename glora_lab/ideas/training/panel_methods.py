@@ -28,7 +28,7 @@ from glora_lab.drawing.theme import listed, modes_in_words
 from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.page.controls.modes import PRESETS, ModeControls, choice
 from glora_lab.page.controls.targets import body_targets, target_sizes
-from glora_lab.page.controls.widgets import Dropdown, IntSlider, row
+from glora_lab.page.controls.widgets import Dropdown, IntSlider
 from glora_lab.training.in_turn import in_turn
 
 METHODS = ("LoRA", "GLoRA", "GraLoRA")
@@ -37,8 +37,8 @@ SCALINGS = {"½ × rank": 0.5, "1 × rank": 1, "2 × rank": 2, "4 × rank": 4}
 Config = LoraConfig | GloraConfig | GraloraConfig | DeltaConfig
 
 
-class MethodControls(widgets.VBox):
-    """The rank and the chosen method's own controls; `method` itself, a row of buttons, is placed by the owner.
+class MethodControls:
+    """The method, the rank and the method's own controls: `shown`, and GLoRA's `modes`, one by one.
 
     `on_change` is called when anything changes that the configuration depends on. `own` are the reader's methods by
     name.
@@ -58,7 +58,7 @@ class MethodControls(widgets.VBox):
         self._on_change, self._own, self.names = on_change, own, (*METHODS, *own)
         self._targets = body_targets(base)
         self._sizes = target_sizes(base, self._targets)
-        self.method = choice("method", self.names, button_width=None if own else 84)
+        self.method = choice("method", self.names)
         self.method.value = method
         self.rank = _slider("rank", rank, 1, 32)
         self.preset = Dropdown(options=[OWN, *PRESETS], value=preset, description="preset", layout={"width": "320px"})
@@ -66,8 +66,7 @@ class MethodControls(widgets.VBox):
         self.alpha = Dropdown(options=list(SCALINGS.items()), value=1, description="alpha", layout={"width": "200px"})
         self.k = _slider("k, blocks per side", k, 1, 8)
         self.hybrid = _slider("hybrid rank", 0, 0, 16)
-        numbers = row(self.rank, self.preset, self.k, self.hybrid, self.alpha)
-        super().__init__([numbers, self.modes])
+        self.shown = [self.method, self.preset, self.rank, self.k, self.hybrid, self.alpha]
         self._show_own()
         self.method.observe(self._method_changed, "value")
         self.preset.observe(self._preset_changed, "value")

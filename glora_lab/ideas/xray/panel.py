@@ -8,7 +8,7 @@ from os import PathLike
 import ipywidgets as widgets
 from torch import nn
 
-from glora_lab.page.controls.widgets import WIDE, Dropdown, Text, row
+from glora_lab.page.controls.widgets import WIDE, Dropdown, Text
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
@@ -56,11 +56,7 @@ class XrayPanel(Panel):
         self.layer_choice = Dropdown(options=[], description="layer", style=WIDE, layout={"width": "460px"})
         self.figure, self.layer_figure = FigureSlot(height=430), FigureSlot(height=360)
         self._note = widgets.HTML()
-        self._looks = row(self.values)
-        self.top.children = [
-            row(self.folder, self.open_button),
-            self._note,
-        ]
+        self.arrange(title=self._note, controls=[self.folder, self.open_button], picture=[])
         self.folder.observe(self._open_folder, "value")
         self.open_button.on_click(self._open_folder)
         self.values.observe(self._change_values, "value")
@@ -86,7 +82,12 @@ class XrayPanel(Panel):
         self.report = report
         self._offer(report)
         self._note.value = f"Open: <b>{html.escape(report.source)}</b>"
-        self.bottom.children = [self._looks, self.figure, self.layer_choice, self.layer_figure]
+        self.arrange(
+            title=self._note,
+            controls=[self.folder, self.open_button, self.values],
+            picture=[self.figure],
+            below=[self.layer_choice, self.layer_figure],
+        )
         self._draw_all()
         self._draw_layer()
 

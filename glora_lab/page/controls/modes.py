@@ -40,8 +40,8 @@ class ModeControls(widgets.VBox):
         self._quiet = False
         self.buttons = {path: self._buttons(path, modes.get(path, "none")) for path in PATHS}
         self._notes = {path: widgets.HTML() for path in PATHS}
-        rows = [widgets.HBox([self.buttons[path], self._notes[path]]) for path in PATHS]
-        super().__init__(rows)
+        super().__init__([widgets.HBox([self.buttons[path], self._notes[path]]) for path in PATHS])
+        self.add_class("glora-modes")
         self.show_params({}, {})
 
     @property
@@ -65,18 +65,13 @@ class ModeControls(widgets.VBox):
             term, does = TERMS[path]
             count = f"<b>{params[path]:,}</b>" if path in params else ""
             why = f' title="{html.escape(inert[path], quote=True)}"' if path in inert else ""
-            cells = (
-                (f"min-width:56px;color:{PATH_COLORS[path]};font-weight:bold", term),
-                ("min-width:84px;text-align:right;margin-right:14px", "<b>inert</b>" if why else count),
-                ("", does),
-            )
-            spans = "".join(f'<span style="display:inline-block;{look}">{text}</span>' for look, text in cells)
-            note.value = f'<div style="line-height:28px"{why}>{spans}</div>'
+            counted = f'<span class="glora-count">{"<b>inert</b>" if why else count}</span>'
+            term = f'<b class="glora-term" style="color:{PATH_COLORS[path]}">{term}</b>'
+            note.value = f'<div{why}>{counted}{term}<span class="glora-does">{does}</span></div>'
 
     def _buttons(self, path: str, mode: str) -> ToggleButtons:
-        row = choice(path, MODES[path], button_width=84, label_width=24)
+        row = choice(path, MODES[path])
         row.value = mode
-        row.layout.min_width = "396px"
         row.observe(self._changed, "value")
         return row
 
@@ -86,16 +81,7 @@ class ModeControls(widgets.VBox):
             self._on_change()
 
 
-def choice(
-    description: str, options: Iterable[str], *, button_width: int | None = None, label_width: int | None = None
-) -> ToggleButtons:
+def choice(description: str, options: Iterable[str]) -> ToggleButtons:
     """Buttons in a row beside their label, none of them cut off."""
-    return ToggleButtons(
-        options=list(options),
-        description=description,
-        style={
-            "button_width": f"{button_width}px" if button_width else "auto",
-            "description_width": f"{label_width}px" if label_width else "initial",
-        },
-        layout={"display": "flex", "width": "auto", "margin": "2px 16px 2px 0", "grid_gap": "6px"},
-    )
+    style = {"button_width": "auto", "description_width": "initial"}
+    return ToggleButtons(options=list(options), description=description, style=style)

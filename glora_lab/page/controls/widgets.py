@@ -97,6 +97,10 @@ class Checkbox(Steady, widgets.Checkbox):
     pass
 
 
+class ToggleButton(Steady, widgets.ToggleButton):
+    pass
+
+
 class Text(Steady, widgets.Text):
     pass
 

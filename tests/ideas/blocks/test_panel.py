@@ -363,5 +363,14 @@ def test_closing_leaves_no_widget_and_no_look(model: nn.Module) -> None:
 
 def test_every_control_has_a_description(model: nn.Module) -> None:
     panel = BlockPanel(model)
-    controls = [panel.layer_choice, panel.values, panel.again, *panel.controls.children, panel.map.m, panel.map.n]
+    controls = [
+        panel.layer_choice,
+        panel.values,
+        panel.again,
+        panel.controls.k,
+        panel.controls.r,
+        panel.controls.hybrid_r,
+        panel.map.m,
+        panel.map.n,
+    ]
     assert all(isinstance(control, widgets.Widget) and control.description for control in controls)

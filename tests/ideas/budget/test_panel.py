@@ -69,7 +69,7 @@ def test_inert_paths_are_struck_and_named() -> None:
     panel = BudgetPanel(BiasFree())
     assert panel.model_choice.value == "this model" and panel.budget.model == "BiasFree"
     assert set(panel.budget.inert_everywhere()) == {"C", "D", "E"} and panel.targets.targets == ["q_proj", "k_proj"]
-    assert panel.top.children[0].value.count("line-through") == 3
+    assert panel.equation.value.count("line-through") == 3
     panel.bias_free.value = "add"
     assert set(panel.budget.inert_everywhere()) == {"D"} and panel.config.bias_free == "add"
 
@@ -79,7 +79,7 @@ def test_nothing_to_train_is_said_and_is_no_error(modes: dict[str, str]) -> None
     panel = BudgetPanel(BiasFree())
     panel.modes.set_modes(modes)
     assert panel.budget.total == 0 and panel.budget.inert_everywhere().keys() == modes.keys()
-    assert panel.top.children[0].value.count("line-through") == len(modes)
+    assert panel.equation.value.count("line-through") == len(modes)
     assert "nothing to train" in panel.problem and panel.errors == []
     panel.modes.set_modes({"B": "lora"})
     assert panel.problem == "" and panel.budget.total > 0
@@ -103,7 +103,7 @@ def test_the_snippet_makes_the_configuration() -> None:
     assert "config_A='vector' with config_B='lora'" in panel.snippet and run(panel.snippet) is None
     panel.modes.set_modes({"B": "lora"})
     assert type(run(panel.snippet)) is peft.LoraConfig
-    assert panel.snippet.splitlines()[0] in panel.bottom.children[-1].value
+    assert panel.snippet.splitlines()[0] in panel.code.value
 
 
 def test_the_boxes_of_another_model_replace_the_first(panel: BudgetPanel) -> None:

@@ -71,7 +71,7 @@ def test_scaling_and_rank_reach_the_reports_and_the_limit(panel: EntanglementPan
     panel.scaling.value = "equal decrease"
     panel.rank.value = 8
     assert panel.limit == sensible_limit(64, 8) > 5 and panel.configs["LoRA"].r == 8
-    assert "about 2.8 times off even without an outlier" in panel.bottom.children[0].value
+    assert "about 2.8 times off even without an outlier" in panel.note.value
     assert "more than 5.66 times" in panel.figure.summary
 
 
@@ -100,8 +100,8 @@ def test_a_real_layer_starts_on_its_strongest_channel_as_the_model_is(panel: Ent
     model = get_peft_model(load_model("digits-vit"), panel.configs["LoRA"])
     wanted = gradient_report(model, load_task("digits-turned").train.rows(slice(0, 32)), LAYER)
     np.testing.assert_allclose(lora.full, wanted.full, rtol=1e-6, atol=1e-9)
-    assert "Its strongest channel is 114, 6.4 times the median" in panel.bottom.children[0].value
-    assert "Nothing is multiplied" in panel.bottom.children[0].value
+    assert "Its strongest channel is 114, 6.4 times the median" in panel.note.value
+    assert "Nothing is multiplied" in panel.note.value
     panel.layer_choice.value = SYNTHETIC
     assert (panel.channel.value, panel.magnitude.value, panel.channel.max) == (10, 100, 63)
     assert panel.contaminated == column(0)
@@ -122,7 +122,7 @@ def test_the_magnitude_amplifies_the_chosen_channel_of_a_real_layer() -> None:
     panel.magnitude.value = 100
     after = panel.reports["LoRA"]
     assert after.strongest()[0][0] == 7 and after.outliers[0] == 7
-    assert "Channel 7 is multiplied by 100 before the layer" in panel.bottom.children[0].value
+    assert "Channel 7 is multiplied by 100 before the layer" in panel.note.value
     panel.magnitude.value = 1
     np.testing.assert_array_equal(np.linalg.norm(panel.reports["LoRA"].full, axis=0), before)
 
@@ -153,7 +153,7 @@ def test_a_model_and_batch_of_ones_own_which_are_left_as_they_are() -> None:
     layer = model.first.weight
     nn.functional.l1_loss(model(batch[0]), batch[1]).backward()
     np.testing.assert_allclose(panel.reports["LoRA"].full, layer.grad.numpy(), rtol=1e-4, atol=1e-5)
-    assert "the batch that was given" in panel.bottom.children[0].value
+    assert "the batch that was given" in panel.note.value
     panel.magnitude.value = 3
     assert list(weights) == list(model.state_dict()) and not hasattr(model, "peft_config")
     torch.testing.assert_close(model.state_dict(), weights, rtol=0, atol=0)

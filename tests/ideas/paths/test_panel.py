@@ -81,7 +81,7 @@ def test_drawing_values_leaves_the_random_state_and_the_model_alone(model: nn.Mo
 def test_a_bias_free_layer_tells_what_is_inert(model: nn.Module) -> None:
     panel = PathPanel(model, "second")
     assert set(panel.picture.inert) == {"C", "D", "E"} and panel.picture.params["C"] == 0
-    equation = panel.top.children[0].value
+    equation = panel.equation.value
     assert equation.count("line-through") == 3 and "the layer has no bias" in equation
 
 

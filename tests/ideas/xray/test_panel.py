@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ipywidgets as widgets
 import pytest
 from peft import LoraConfig, get_peft_model
 from torch import nn
@@ -34,11 +35,19 @@ def folder(tmp_path: Path) -> Path:
 def test_it_waits_for_a_folder(folder: Path) -> None:
     panel = XrayPanel()
     assert panel.report is None and panel.spectrum is None and panel.errors == [] and panel.problem == ""
-    assert panel.bottom.children == ()
+    assert panel.layer_figure not in shown(panel)
     panel.folder.value = f"  {folder} "
     assert panel.report == xray(folder) and panel.spectrum is not None
     assert panel.figure.summary == describe_xray(panel.report)
-    assert panel.figure in panel.bottom.children
+    assert {panel.figure, panel.layer_figure} <= shown(panel)
+
+
+def shown(box: widgets.Box) -> set[widgets.Widget]:
+    return (
+        {widget for child in box.children for widget in (child, *shown(child))}
+        if isinstance(box, widgets.Box)
+        else set()
+    )
 
 
 def test_it_starts_on_the_strongest_layer_and_follows_the_choice(folder: Path) -> None:

@@ -1,0 +1,96 @@
+"""How every panel is arranged: its formula or title and small buttons above, controls beside the picture or over it.
+
+    title  tools
+    side   picture      a column of controls where the panel is wide, rows of them where it is not
+    below               what is looked at afterwards: tables, code
+
+Where a panel is wide is a question to its own width, and so are most of the rules in `stage.css`, which travels with
+each panel: no page has to be prepared for it. Nothing here measures; the page's own script (`stage.js`) names the
+sliders, tells figures that their place has another width, and lets the panel fill the window.
+
+Decision: a script in an Output, and no anywidget. anywidget gives a widget two seconds to begin and then tells the page
+of an error, and a page that draws ten panels at once on two cores takes longer.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import ipywidgets as widgets
+
+from .controls.widgets import ToggleButton
+from .figure_slot import in_colab
+
+HERE = Path(__file__)
+PRESENT = """<button class="jupyter-button glora-present" title="Let this panel fill the window; Escape brings it back">
+Present</button>"""
+Kind = TypeVar("Kind", bound=widgets.Widget)
+
+
+class Stage(widgets.VBox):
+    """The frame of a panel; `arrange` fills it, `tools` is the row for small buttons, `error_line` has what is said."""
+
+    def __init__(self) -> None:
+        self.tools = classed(widgets.HBox(), "glora-tools")
+        self.error_line = classed(widgets.HTML(), "glora-said")
+        self._title, self._side, self._picture, self._below = (
+            classed(widgets.VBox(), f"glora-{part}") for part in ("title", "side", "picture", "below")
+        )
+        self._fold = classed(ToggleButton(description="more", icon="caret-down"), "glora-fold")
+        self._folded = classed(widgets.VBox(), "glora-folded")
+        if not in_colab():
+            self.tools.children = [widgets.HTML(PRESENT)]
+        parts = [self._title, self.tools, self._side, self._picture, self._below]
+        frame = classed(widgets.VBox(parts), "glora-stage")
+        css = f"<style>{HERE.with_suffix('.css').read_text(encoding='utf-8')}</style>"
+        super().__init__([classed(widgets.HTML(css), "glora-look"), frame, *([] if in_colab() else [PageScript()])])
+        self.add_class("glora-panel")
+        self._picture.children = [self.error_line]
+
+    def arrange(
+        self,
+        *,
+        picture: Iterable[widgets.Widget],
+        controls: Iterable[widgets.Widget] = (),
+        more: Iterable[widgets.Widget] = (),
+        title: widgets.Widget | str = "",
+        below: Iterable[widgets.Widget] = (),
+    ) -> None:
+        """Put the panel's widgets in their places; a second call puts others there.
+
+        Args:
+            picture: what the panel is about, seen whole on a small screen.
+            controls: those that a lesson uses, in the order of their use.
+            more: the rest, folded away until a reader asks for it.
+            title: the formula above, or words.
+            below: what is looked at after the picture.
+        """
+        self._title.children = [heading(title) if isinstance(title, str) else title] if title else []
+        self._folded.children = tuple(more)  # the page folds by itself, at once and without a kernel
+        self._side.children = (*controls, *((self._fold, self._folded) if self._folded.children else ()))
+        self._picture.children = (self.error_line, *picture)
+        self._below.children = tuple(below)
+
+
+class PageScript(widgets.Output):
+    """Shows nothing; runs `stage.js` in the page."""
+
+    def __init__(self) -> None:
+        script = {"application/javascript": HERE.with_suffix(".js").read_text(encoding="utf-8"), "text/plain": ""}
+        outputs = ({"output_type": "display_data", "data": script, "metadata": {}},)
+        super().__init__(outputs=outputs, layout=widgets.Layout(display="none"))
+
+
+def classed(widget: Kind, *names: str) -> Kind:
+    """The same widget with these classes for `stage.css`."""
+    for name in names:
+        widget.add_class(name)
+    return widget
+
+
+def heading(words: str) -> widgets.HTML:
+    """A panel's title, where no formula stands above it."""
+    return widgets.HTML(f'<p class="glora-heading">{html.escape(words)}</p>')
