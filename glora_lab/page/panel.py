@@ -21,9 +21,10 @@ from IPython.display import HTML, display
 
 from glora_lab.training.in_turn import TURN, in_turn
 
+from .actions import one_action
 from .closing import tree
 from .figure_slot import FigureSlot, is_static, picture_data, words
-from .stage import Stage
+from .state import Settable
 
 SAYS_STATIC = (
     "This page shows no controls, so this is a still picture. Set the controls from Python, as in "
@@ -34,7 +35,7 @@ PANELS: weakref.WeakSet[Panel] = weakref.WeakSet()
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
-class Panel(Stage):
+class Panel(Settable):
     """A subclass makes its widgets, says where they stand with `arrange` (see `Stage`), and guards its handlers.
 
     `errors` holds every exception that a handler met, in order; `problem` is what the line says, the latest first
@@ -45,7 +46,7 @@ class Panel(Stage):
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         if "__init__" in vars(cls):
-            cls.__init__ = _closed_if_refused(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = _made_or_closed(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
@@ -64,7 +65,7 @@ class Panel(Stage):
 
         What is said in the block is about this subject.
         """
-        with TURN:
+        with TURN, one_action(self):
             around, self._subject = self._subject, about
             try:
                 yield
@@ -165,13 +166,19 @@ def _in_words(problem: Exception | str) -> str:
     return f"{type(problem).__name__}: {problem}"
 
 
-def _closed_if_refused(make: Callable[..., None]) -> Callable[..., None]:
-    """The same `__init__`; where it raises, the widgets that were made by then do not stay."""
+def _made_or_closed(make: Callable[..., None]) -> Callable[..., None]:
+    """The same `__init__`; where it raises, the widgets that were made by then do not stay.
+
+    The outermost notes what it was called with, and begins to hear what a reader sets.
+    """
 
     @wraps(make)
     def make_or_close(self: Panel, *args: Any, **kwargs: Any) -> None:
+        outermost = self._is_made_with(args, kwargs)
         try:
             make(self, *args, **kwargs)
+            if outermost:
+                self._hear_settings()
         except BaseException:
             self.close()
             raise

@@ -111,6 +111,11 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
         if self.values.value == TRAINED:
             self._show()
 
+    def _settings(self) -> dict[str, Any]:
+        numbers = {"k": self.controls.k, "r": self.controls.r, "hybrid_r": self.controls.hybrid_r}
+        place = {"m": self.map.m, "n": self.map.n}
+        return {"layer": self.layer_choice, **numbers, "seed": self.again, "values": self.values, **place}
+
     def _arrange(self) -> None:
         self.map.layout.width, self.rank_figure.layout.flex = "450px", "1 1 340px"
         self.rank_figure.layout.width = "auto"
@@ -163,7 +168,7 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
             self.config.alpha = found.scaling[adapter] * (self.config.r + self.config.hybrid_r)
         else:
             example = replace(self.config, init_weights=values == FRESH)
-            self._source, self._source_layer = with_blocks(self._base(), example, seed=self._seed), LAYER
+            self._source, self._source_layer = with_blocks(self._base(), example, seed=self.again.value), LAYER
             found, adapter = self._source[LAYER], "default"
         self.params = sum(parameter.numel() for _, parameter in adapter_parameters(found, adapter))
         asked = (layer, self.config.r, self.config.hybrid_r)

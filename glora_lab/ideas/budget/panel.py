@@ -77,6 +77,10 @@ class BudgetPanel(Panel):
         self.code_for.observe(self._change_library, "value")
         self._change_model()
 
+    def _settings(self) -> dict[str, Any]:
+        where = {"model": self.model_choice, "targets": self.targets, "rank": self.rank, "bias_free": self.bias_free}
+        return {**where, **self.modes.buttons, "code_for": self.code_for}
+
     @guarded_about("settings")
     def _change_model(self, _: object = None) -> None:
         name = self.model_choice.value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ipywidgets as widgets
 from peft import LoraConfig, PeftConfig
 from torch import nn
@@ -74,7 +76,7 @@ class EntanglementPanel(Panel):
         self.configs, self.reports, self.limit = {}, {}, LIMIT
         self._model = own_copy(load_model("digits-vit") if model is None else model)
         self._batch, self._batch_says = (batch, "the batch that was given") if batch is not None else _images(task)
-        self._loss, self._size, self._seed, self._following = loss, size, seed, False
+        self._loss, self._size, self._following = loss, size, False
         names = linear_layers(self._model)
         start = SYNTHETIC if layer is None else named_layer(names, layer)
         self._source: SyntheticSource | LayerSource = SyntheticSource(size)
@@ -87,7 +89,7 @@ class EntanglementPanel(Panel):
         self.k = _slider(IntSlider, "k", k, min=1, max=max(16, k))
         self.scaling = choice("scaling", SCALINGS)
         self.scaling.value = "equal decrease"
-        self.again = again()
+        self.again = again(seed=seed)
         self.figure = FigureSlot(height=632)
         self.note = widgets.HTML()
         self._arrange()
@@ -98,6 +100,10 @@ class EntanglementPanel(Panel):
         """The blocks of GraLoRA whose gradient is off by more than `limit`; its report is the last."""
         return [*self.reports.values()][-1].contaminated(self.limit) if self.reports else []
 
+    def _settings(self) -> dict[str, Any]:
+        outlier = {"layer": self.layer_choice, "channel": self.channel, "magnitude": self.magnitude}
+        return {**outlier, "rank": self.rank, "k": self.k, "scaling": self.scaling, "seed": self.again}
+
     def _arrange(self) -> None:
         self.arrange(
             title="One input channel goes wild: whose gradient suffers?",
@@ -107,8 +113,7 @@ class EntanglementPanel(Panel):
             below=[self.note],
         )
         self.layer_choice.observe(self._change_layer, "value")
-        self.again.on_click(self._draw_again)
-        for control in (self.channel, self.magnitude, self.rank, self.k, self.scaling):
+        for control in (self.channel, self.magnitude, self.rank, self.k, self.scaling, self.again):
             control.observe(self._change_settings, "value")
 
     @guarded
@@ -148,11 +153,6 @@ class EntanglementPanel(Panel):
         if not self._following:
             self._update()
 
-    @guarded
-    def _draw_again(self, _: object) -> None:
-        self._seed += 1
-        self._update()
-
     @guarded_about("settings")
     def _update(self) -> None:
         outlier = {"channel": self.channel.value, "magnitude": self.magnitude.value}
@@ -166,7 +166,7 @@ class EntanglementPanel(Panel):
             return
         try:
             configs = self._configured()
-            reports = self._source.reports(configs, **outlier, scaling=self.scaling.value, seed=self._seed)
+            reports = self._source.reports(configs, **outlier, scaling=self.scaling.value, seed=self.again.value)
         except ValueError as refusal:
             self.say(refusal)
             return

@@ -69,6 +69,10 @@ class MergePanel(Panel):
         self._arrange()
         self._update()
 
+    def _settings(self) -> dict[str, Any]:
+        numbers = {"precision": self.precision, "a": self.a, "cycles": self.cycles}
+        return {"layer": self.layer_choice, **numbers, "values": self.values}
+
     def _arrange(self) -> None:
         self.arrange(
             title=self._equation,

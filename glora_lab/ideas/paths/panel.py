@@ -67,6 +67,10 @@ class PathPanel(ExampleValuesPanel):
         """Trainable parameters of the layer that is shown."""
         return self.picture.total
 
+    def _settings(self) -> dict[str, Any]:
+        own = {"layer": self.layer_choice, "rank": self.rank, "form": self.form, **self.modes.buttons}
+        return {**own, "seed": self.again, "values": self.values}
+
     def _arrange(self) -> None:
         self.arrange(
             title=self.equation,
@@ -109,7 +113,7 @@ class PathPanel(ExampleValuesPanel):
             trained = self._trained.get(layer)
             with nullcontext() if trained is None else trained.original():
                 target = self._model.get_submodule(layer) if trained is None else trained.get_base_layer()
-                self.picture = example_picture(target, layer, self.config, fresh=values == FRESH, seed=self._seed)
+                self.picture = example_picture(target, layer, self.config, fresh=values == FRESH, seed=self.again.value)
         self._show(values)
 
     def _config(self, layer: str) -> GloraConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from glora_lab.page.controls.widgets import WIDE, Dropdown, SelectionSlider, again
 from glora_lab.page.figure_slot import FigureSlot
@@ -32,7 +33,6 @@ class ReachPanel(Panel):
 
     def __init__(self, changes: WeightChange | Iterable[WeightChange] | None = None) -> None:
         super().__init__()
-        self._seed = 0
         given = (changes,) if isinstance(changes, WeightChange) else changes
         self._changes = weight_changes() if given is None else tuple(given)
         if not self._changes:
@@ -54,7 +54,10 @@ class ReachPanel(Panel):
         self._show_best()
         self.change.observe(self._change_choice, "value")
         self.rank.observe(self._change_rank, "value")
-        self.again.on_click(self._draw_again)
+        self.again.observe(self._draw_again, "value")
+
+    def _settings(self) -> dict[str, Any]:
+        return {"seed": self.again, "change": self.change, "rank": self.rank}
 
     @guarded_about("settings")
     def _change_choice(self, _: object) -> None:
@@ -67,8 +70,7 @@ class ReachPanel(Panel):
 
     @guarded_about("settings")
     def _draw_again(self, _: object) -> None:
-        self._seed += 1
-        self._changes = weight_changes(seed=self._seed)
+        self._changes = weight_changes(seed=self.again.value)
         self._show_best()
         self._show_reach()
 

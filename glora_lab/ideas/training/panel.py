@@ -90,7 +90,7 @@ class TrainPanel(SessionPanel):
         }
         self.controls = TrainControls(self._base, self._change_method, self._change_task, **start)
         self.live, self.keeping = LiveRun(), KeepControls(self.keep)
-        self.racing = RaceControls(self.race, self.controls.methods.names)
+        self.racing = RaceControls(self.race, self.controls.methods.names, self._change_run)
         self._equation, self.cost, self.table = widgets.HTML(), widgets.HTML(), RunTable()
         self._arrange()
         self._change_method()
@@ -108,6 +108,9 @@ class TrainPanel(SessionPanel):
     def model(self) -> PeftModel | None:
         return self._models.get(self.keeping.which.value)
 
+    def _settings(self) -> dict[str, Any]:
+        return {**self.controls.settings(), "racing": self.racing, "folder": self.keeping.folder}
+
     def _arrange(self) -> None:
         self.arrange(
             title=self._equation,
@@ -116,7 +119,7 @@ class TrainPanel(SessionPanel):
             picture=[self.live],
             below=[self.table, self.keeping],
         )
-        for control in (self.controls.lr, self.controls.steps, self.controls.seed, *self.racing.boxes.values()):
+        for control in (self.controls.lr, self.controls.steps, self.controls.seed):
             control.observe(self._change_run, "value")
         self.keeping.folder.observe(self._change_keeping, "value")
 
@@ -155,7 +158,7 @@ class TrainPanel(SessionPanel):
         self.refresh()
 
     @guarded_about("run")
-    def _change_run(self, _: object) -> None:
+    def _change_run(self, _: object = None) -> None:
         """Why a run could not begin does not stand any more, where what it was about is another."""
 
     @guarded_about("keeping")

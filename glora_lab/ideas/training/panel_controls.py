@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 
@@ -57,6 +58,13 @@ class TrainControls:
         self.seed = BoundedIntText(seed, min=0, max=2**31 - 1, description="seed", layout=narrow)
         self.shown, self.folded = self.methods.shown, [self.task, self.modes, self.lr, self.steps, self.seed]
         self.task.observe(lambda _: on_task(), "value")
+
+    def settings(self) -> dict[str, Any]:
+        """Name → control; what sets others comes first."""
+        own = self.methods
+        method = {"method": own.method, "rank": own.rank, "preset": own.preset, **own.modes.buttons}
+        blocks = {"k": own.k, "hybrid_r": own.hybrid, "alpha": own.alpha}
+        return {"task": self.task, **method, **blocks, "lr": self.lr, "steps": self.steps, "seed": self.seed}
 
     @property
     def run_name(self) -> str:

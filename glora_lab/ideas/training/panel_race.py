@@ -11,6 +11,7 @@ from torch import nn
 from glora_lab.ideas.budget.measure import path_budget
 from glora_lab.ideas.budget.measure_equal_budget import rank_for_budget
 from glora_lab.ideas.budget.record import PathBudget
+from glora_lab.page.controls.ticks import Ticks
 from glora_lab.page.controls.widgets import row, tick
 
 from .figure_race import describe_race
@@ -19,24 +20,25 @@ from .panel_methods import Config, MethodControls
 FAIR = "the same seed, batches and learning rate; a rate of its own might suit one of them better"
 
 
-class RaceControls(widgets.VBox):
+class RaceControls(Ticks):
     """A button, a box to tick for each method, and in words what the race is about."""
 
-    def __init__(self, on_race: Callable[[], None], methods: Sequence[str]) -> None:
+    def __init__(self, on_race: Callable[[], None], methods: Sequence[str], on_change: Callable[[], None]) -> None:
+        super().__init__(on_change)
         self.button = widgets.Button(
             description="Race at equal parameters",
             icon="flag-checkered",
             layout={"width": "auto", "margin": "2px 18px 2px 2px"},
         )
-        self.boxes = {method: tick(method) for method in methods}
+        self._offer({method: tick(method) for method in methods})
         self.words, self._says = "", widgets.HTML()
         self.button.on_click(lambda _: on_race())
         chosen = row(self.button, *self.boxes.values(), align_items="center")
-        super().__init__([chosen, self._says])
+        self.children = [chosen, self._says]
 
     @property
     def chosen(self) -> list[str]:
-        return [method for method, box in self.boxes.items() if box.value]
+        return self.value
 
     def offer(self, params: int) -> None:
         """Say what a race would be about with this number of parameters."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from os import PathLike
+from typing import Any
 
 import ipywidgets as widgets
 from torch import nn
@@ -39,7 +40,7 @@ class XrayPanel(Panel):
         super().__init__()
         self.report, self.spectrum = None, None
         self._base_model, self._filling = base_model, False
-        model = path_or_model if isinstance(path_or_model, nn.Module) else None
+        self._given = model = path_or_model if isinstance(path_or_model, nn.Module) else None
         named = "" if model is not None or path_or_model is None else str(path_or_model)
         self.folder = Text(
             named,
@@ -61,16 +62,23 @@ class XrayPanel(Panel):
         self.open_button.on_click(self._open_folder)
         self.values.observe(self._change_values, "value")
         self.layer_choice.observe(self._change_layer, "value")
-        if model is not None:
-            self._open(model)
-        elif named:
-            self._open_folder()
-        else:
-            self._note.value = "Name a folder that <code>save_pretrained</code> wrote, and open it."
+        self._open_folder()
+
+    def _settings(self) -> dict[str, Any]:
+        return {"folder": self.folder, "cells": self.values, "layer": self.layer_choice}
 
     @guarded_about("what is open")
     def _open_folder(self, _: object = None) -> None:
-        self._open(self.folder.value.strip())
+        """Open what is named; without a name the model that was given, where there is one."""
+        named = self.folder.value.strip()
+        what = named or self._given
+        if what is not None and what != "":
+            self._open(what)
+        else:
+            self.report, self.spectrum, self.bottom.children = None, None, ()
+            self._filling, self.layer_choice.options = True, ()
+            self._filling = False
+            self._note.value = "Name a folder that <code>save_pretrained</code> wrote, and open it."
 
     @guarded_about("what is open")
     def _open(self, what: str | nn.Module) -> None:

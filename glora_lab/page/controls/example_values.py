@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipywidgets as widgets
-
 from glora_lab.page.panel import Panel, guarded_about
 
 from .modes import choice
-from .widgets import ToggleButtons, again
+from .widgets import Again, ToggleButtons, again
 
 RANDOM, FRESH, TRAINED = "random example", "fresh adapter", "this model's adapter"
 SAYS = {
@@ -21,14 +19,13 @@ class ExampleValuesPanel(Panel):
     """The choice of values and a button for others. A subclass shows what is chosen in `_update`."""
 
     values: ToggleButtons
-    again: widgets.Button
-    _seed = 0  # of a random example
+    again: Again  # its value is the seed of a random example
 
     def _offer_values(self, *, trained: bool) -> None:
         """Make the two controls; the model's own adapter can be chosen where it carries one, and is then."""
         self.values = choice("values", ([TRAINED] if trained else []) + [RANDOM, FRESH])
         self.again = again()
-        self.again.on_click(self._draw_again)
+        self.again.observe(self._draw_again, "value")
 
     def _update(self) -> None:
         raise NotImplementedError
@@ -42,7 +39,6 @@ class ExampleValuesPanel(Panel):
 
     @guarded_about("settings")
     def _draw_again(self, _: object) -> None:
-        self._seed += 1
         if self.values.value == RANDOM:
             self._update()
         else:

@@ -13,7 +13,8 @@ from glora_lab.adapters.base.frozen import features
 from glora_lab.page.closing import replace_children
 
 from .example import linear_layers
-from .widgets import Checkbox, row, tick
+from .ticks import Ticks
+from .widgets import row, tick
 
 HEADS = frozenset({"lm_head", "classifier", "score", "pooler"})  # usually left as they are, or trained whole
 
@@ -34,19 +35,18 @@ def target_sizes(model: nn.Module, targets: list[str]) -> list[int]:
     return sorted({size for layer in layers for size in features(layer)})
 
 
-class TargetControls(widgets.VBox):
+class TargetControls(Ticks):
     """Boxes to tick; `targets` are the names that are ticked."""
 
     def __init__(self, on_change: Callable[[], None]) -> None:
-        self._on_change = on_change
-        self.boxes: dict[str, Checkbox] = {}
+        super().__init__(on_change)
         self._conv1d: set[str] = set()
         self._row = row()
-        super().__init__([widgets.HTML("target modules"), self._row])
+        self.children = [widgets.HTML("target modules"), self._row]
 
     @property
     def targets(self) -> list[str]:
-        return [name for name, box in self.boxes.items() if box.value]
+        return self.value
 
     @property
     def conv1d(self) -> bool:
@@ -56,9 +56,6 @@ class TargetControls(widgets.VBox):
     def offer(self, model: nn.Module) -> None:
         """The boxes of another model, all ticked but the head's; calls nobody back."""
         self._conv1d = {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, Conv1D)}
-        self.boxes = {
-            name: tick(f"{name} ×{count}", value=name not in HEADS) for name, count in target_names(model).items()
-        }
-        for box in self.boxes.values():
-            box.observe(lambda _: self._on_change(), "value")
+        counts = target_names(model).items()
+        self._offer({name: tick(f"{name} ×{count}", value=name not in HEADS) for name, count in counts})
         replace_children(self._row, list(self.boxes.values()))

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
-from traitlets import TraitError, validate
+from traitlets import Int, TraitError, validate
+
+from glora_lab.page.actions import one_action
 
 WIDE = {"description_width": "initial"}  # a control's label as wide as its words
 
@@ -28,9 +30,14 @@ class Steady(widgets.Widget):
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         try:
-            super().set_state(sync_data)
+            with one_action(self, from_page=True):
+                super().set_state(sync_data)
         except TraitError:
             self.send_state([name for name in sync_data if name in self.keys])
+
+    def notify_change(self, change: Any) -> None:
+        with one_action(self):
+            super().notify_change(change)
 
 
 class Chosen(Steady):
@@ -113,5 +120,19 @@ def tick(label: str, *, value: bool = True) -> Checkbox:
     return Checkbox(value=value, description=label, indent=False, layout={"width": "auto", "margin": "0 18px 0 0"})
 
 
-def again(label: str = "Draw other values") -> widgets.Button:
-    return widgets.Button(description=label, icon="refresh", layout={"width": "auto"})
+class Again(Steady, widgets.Button):
+    """A button that draws anew: `value` is the seed, one more with each press."""
+
+    value = Int(0)
+
+    def __init__(self, label: str, seed: int = 0) -> None:
+        super().__init__(description=label, icon="refresh", layout={"width": "auto"})
+        self.value = seed
+        self.on_click(self._pressed)
+
+    def _pressed(self, _: object) -> None:
+        self.value += 1
+
+
+def again(label: str = "Draw other values", seed: int = 0) -> Again:
+    return Again(label, seed)
