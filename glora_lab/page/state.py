@@ -34,6 +34,11 @@ class Settable(Stage):
     _own: Values  # and those that it cannot
     _steps: Settings
 
+    @property
+    def problem(self) -> str:
+        """What the panel says."""
+        raise NotImplementedError
+
     def _settings(self) -> Mapping[str, Any]:
         """Name → control (with a trait `value`) of all that a reader can set, in the order in which it is put back."""
         return {}
@@ -107,6 +112,8 @@ class Settable(Stage):
             shape = self.state.get("own", {}).get(name, {}).get("layer")
             if shape and was.get("layer", shape) != shape:
                 problems.append(refuse(name, was, f"had another layer; that of the one given is {shape}"))
+        if problems and self.problem:
+            problems.append(ValueError(self.problem))
         return problems
 
     def _is_made_with(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

@@ -110,12 +110,12 @@ class XrayPanel(Panel):
 
     @guarded
     def _change_values(self, _: object) -> None:
-        if not self._filling:
+        if not self._filling and self.report is not None:
             self._draw_all()
 
     @guarded
     def _change_layer(self, _: object) -> None:
-        if not self._filling:
+        if not self._filling and self.report is not None:
             self._draw_layer()
 
     def _draw_all(self) -> None:
