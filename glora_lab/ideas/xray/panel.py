@@ -75,7 +75,8 @@ class XrayPanel(Panel):
         if what is not None and what != "":
             self._open(what)
         else:
-            self.report, self.spectrum, self.bottom.children = None, None, ()
+            self.report, self.spectrum = None, None
+            self.arrange(title=self._note, controls=[self.folder, self.open_button], picture=[])
             self._filling, self.layer_choice.options = True, ()
             self._filling = False
             self._note.value = "Name a folder that <code>save_pretrained</code> wrote, and open it."
