@@ -1,7 +1,7 @@
-"""The GLoRA equation as HTML: each path in its colour, lit where it is on, dimmed if off, struck if inert.
+"""The GLoRA equation as HTML: each path in its colour, underlined where it is on, grey if off, struck if inert.
 
 It stands above every GLoRA picture. Under each term stands its mode, so that the formula is also the legend
-of the figure below it; the same content is a sentence for those who cannot see it.
+of the figure below it; the same content is a sentence for those who cannot see it. Each symbol explains itself.
 """
 
 from __future__ import annotations
@@ -9,12 +9,27 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 
-from .formula_line import CLEAR, noted, set_line, sign, still
-from .theme import PATH_COLORS, PATHS, listed
+from .formula_line import CLEAR, noted, set_line, sign, still, symbol
+from .inks import ink
+from .theme import FROZEN, PATH_COLORS, PATHS, listed
 
-# Terms as (path or None, HTML): W₀ stands for itself, the others belong to a path.
-_W0, _B0 = "W<sub>0</sub>", "b<sub>0</sub>"
-_LETTER = {path: f'<b style="color:{color}">{path}</b>' for path, color in PATH_COLORS.items()}
+PATH_SAYS = {
+    "A": "Path A scales the frozen weight, each entry by its own share.",
+    "B": "Path B adds to the weight, as LoRA does.",
+    "C": "Path C adds to the bias, through the frozen weight: W0·C.",
+    "D": "Path D scales the frozen bias, each channel by its own share.",
+    "E": "Path E adds to the bias.",
+}
+W0 = symbol("W<sub>0</sub>", "W0", "W0 is the pretrained weight, which stays frozen.")
+W_EFF = symbol(
+    "W<sub>eff</sub>", "W_eff", "W_eff is the weight that the layer works with: W0 and all that is added to it."
+)
+_B0 = symbol("b<sub>0</sub>", "b0", "b0 is the pretrained bias, which stays frozen.")
+_B_EFF = symbol(
+    "b<sub>eff</sub>", "b_eff", "b_eff is the bias that the layer works with: b0 and all that is added to it."
+)
+_BY_ENTRY = symbol("⊙", "times, entry by entry", "⊙ multiplies entry by entry.")
+_PRODUCT = symbol("·", "times", "· is the matrix product.")
 _PLAIN_TERMS = {"A": "W0⊙A", "B": "B", "C": "W0·C", "D": "b0⊙D", "E": "E"}
 
 
@@ -27,20 +42,13 @@ def equation(modes: Mapping[str, str], inert: Mapping[str, str] | None = None, f
         form: "elementwise" writes W0⊙A, "product" writes W0·A.
     """
     inert = dict(inert or {})
-    times = "·" if form == "product" else "⊙"
-    terms = {
-        "A": f"{_W0}{times}{_LETTER['A']}",
-        "B": _LETTER["B"],
-        "C": f"{_W0}·{_LETTER['C']}",
-        "D": f"{_B0}⊙{_LETTER['D']}",
-        "E": _LETTER["E"],
-    }
-    shown = {path: _term(path, terms[path], modes.get(path, "none"), inert.get(path, "")) for path in PATHS}
+    before = {"A": W0 + (_PRODUCT if form == "product" else _BY_ENTRY), "C": W0 + _PRODUCT, "D": _B0 + _BY_ENTRY}
+    shown = {path: _term(path, before.get(path, ""), modes.get(path, "none"), inert.get(path, "")) for path in PATHS}
     plus = sign("+")
-    weight = f"{still('W<sub>eff</sub>')}{sign('=')}{still(_W0)}{plus}{shown['A']}{plus}{shown['B']}"
-    bias = f"{still('b<sub>eff</sub>')}{sign('=')}{still(_B0)}{plus}{shown['D']}{plus}{shown['E']}{plus}{shown['C']}"
+    weight = f"{still(W_EFF)}{sign('=')}{still(W0)}{plus}{shown['A']}{plus}{shown['B']}"
+    bias = f"{still(_B_EFF)}{sign('=')}{still(_B0)}{plus}{shown['D']}{plus}{shown['E']}{plus}{shown['C']}"
     reasons = "".join(
-        f'<div style="font-size:.85em;line-height:1.5">{_LETTER[path]} is inert: {html.escape(inert[path])}.</div>'
+        f'<div style="font-size:.85em;line-height:1.5"><b>{path}</b> is inert: {html.escape(inert[path])}.</div>'
         for path in PATHS
         if path in inert
     )
@@ -67,14 +75,15 @@ def describe_equation(
     return ". ".join(parts) + "."
 
 
-def _term(path: str, term: str, mode: str, reason: str) -> str:
-    """One term over its mode. Dimming is never the only sign: the line below says off or inert."""
-    color = PATH_COLORS[path]
-    if reason:
-        title, note, look = (f"{path} is inert: {reason}", "inert", f"opacity:.6;text-decoration:line-through;{CLEAR}")
-    elif mode == "none":
-        title, note, look = f"{path} is off", "off", f"opacity:.45;{CLEAR}"
-    else:
-        title, note, look = f"{path} is on: {mode}", mode, f"border-bottom:3px solid {color}"
+def _term(path: str, before: str, mode: str, reason: str) -> str:
+    """One term over its mode. Grey is never the only sign: the line below says off or inert."""
     state = "inert" if reason else "off" if mode == "none" else "on"
-    return noted(term, note, look=look, title=title, data_path=path, data_state=state)
+    color = ink(PATH_COLORS[path] if state == "on" else FROZEN)
+    says = {"inert": f"It is inert: {reason}.", "off": "It is off.", "on": f"It is on: {mode}."}[state]
+    letter = symbol(f"<b>{path}</b>", path, f"{PATH_SAYS[path]} {says}", f"color:{color}")
+    look = {
+        "inert": f"color:{color};text-decoration:line-through;{CLEAR}",
+        "off": f"color:{color};{CLEAR}",
+        "on": f"border-bottom:3px solid {PATH_COLORS[path]}",
+    }[state]
+    return noted(before + letter, mode if state == "on" else state, look=look, data_path=path, data_state=state)

@@ -6,10 +6,12 @@ weight; GraLoRA adds a product of its own to each of k×k blocks (and, as a hybr
 
 from __future__ import annotations
 
-from .formula_line import noted, set_line, sign, still
+from .equation import W0, W_EFF
+from .formula_line import noted, set_line, sign, still, symbol
+from .inks import ink
 from .theme import METHOD_COLORS
 
-_WEIGHT = f"{still('W<sub>eff</sub>')}{sign('=')}{still('W<sub>0</sub>')}{sign('+')}"
+_WEIGHT = f"{still(W_EFF)}{sign('=')}{still(W0)}{sign('+')}"
 _BLOCK = "B<sub>mn</sub> A<sub>mn</sub><sup style='line-height:0'>T</sup>"
 
 
@@ -25,24 +27,29 @@ def low_rank_equation(method: str, *, r: int, scaling: float, k: int = 1, hybrid
     """
     color = METHOD_COLORS[method]
     lit = f"border-bottom:3px solid {color}"
-    letters = f'<b style="color:{color}">{{}}</b>'
-    times = sign("·")
-    fraction = noted("α/(r + h)" if hybrid_r else "α/r", f"{scaling:g}", title="how much of it is added")
+
+    def product_of(letters: str, note: str, says: str) -> str:
+        shown = symbol(f'<b style="color:{ink(color)}">{letters}</b>', "B A", says)
+        return noted(f"[ {shown} ]" if letters == _BLOCK else shown, note, look=lit)
+
+    over = "α/(r + h)" if hybrid_r else "α/r"
+    fraction = noted(symbol(over, over, f"{over} says how much of it is added: {scaling:g} times."), f"{scaling:g}")
     if method == "LoRA":
-        product = noted(letters.format("B A"), f"rank {r}", look=lit, title=f"B A is one product of rank {r}")
+        product = product_of("B A", f"rank {r}", f"B A is one product of two thin matrices, of rank {r}.")
     else:
         blocks = f"{k} × {k} blocks of rank {_share(r, k)}"
-        product = noted(f"[ {letters.format(_BLOCK)} ]", blocks, look=lit, title=f"[B A] stands for {blocks}")
+        product = product_of(_BLOCK, blocks, f"Each block of the change has a product of its own: {blocks}.")
     if hybrid_r:
-        general = noted(letters.format("B A"), f"rank {hybrid_r}", look=lit, title="a LoRA beside the blocks")
+        general = product_of("B A", f"rank {hybrid_r}", f"B A is a LoRA beside the blocks, of rank {hybrid_r}.")
         product = f"{still('(')}{product}{sign('+')}{general}{still(')')}"
     said = describe_low_rank_equation(method, r=r, scaling=scaling, k=k, hybrid_r=hybrid_r)
+    times = sign("·")
     return f'<div class="glora-equation">{set_line([f"{_WEIGHT}{fraction}{times}{product}"], said)}</div>'
 
 
 def own_equation(name: str) -> str:
     """W_eff = W0 + ΔW of a method that its reader has written."""
-    delta = noted("ΔW", f"of {name}", title=f"what {name}.delta makes of its tensors")
+    delta = noted(symbol("ΔW", "ΔW", f"ΔW is what {name}.delta makes of its tensors."), f"of {name}")
     return f'<div class="glora-equation">{set_line([f"{_WEIGHT}{delta}"], f"{name}: W_eff = W0 + ΔW.")}</div>'
 
 

@@ -3,7 +3,7 @@
 The five path colours were chosen together: any two differ by a CIE76 distance of at least 25 under normal
 vision, protanopia, deuteranopia and tritanopia, and each has a contrast of at least 3:1 against a white page
 and JupyterLab's dark one (#111111). The method colours keep the same rules among themselves. The paper
-is transparent and the text a middle grey, so that one figure serves both themes. Tests hold the numbers.
+is transparent, so that one figure serves both pages; text in these colours has shades for each (`inks.py`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ METHOD_COLORS = {
 RUN_COLORS = ("#9030CC", "#489CCC", "#FC600C", "#905430", *PATH_COLORS.values())
 RIGHT, WRONG = "#0E8A9C", "#DB4A2B"
 TEXT = "#757575"
-LINE = "rgba(128, 128, 128, 0.55)"
-GRID = "rgba(128, 128, 128, 0.20)"
+LINE = "#808080"  # of axes, and of limits in a plot
+GRID = "rgba(128, 128, 128, 0.20)"  # decoration: every value that it helps to read stands at an axis
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 # Signed values: blue below zero, red above, always drawn with zmid = 0. Sizes: from dark (none) to bright.

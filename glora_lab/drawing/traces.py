@@ -21,6 +21,12 @@ def on(n: int) -> Layout:
     return {"xaxis": f"x{n}", "yaxis": f"y{n}"}
 
 
+def meaning(path: str = "", **axes: str) -> Layout:
+    """What a trace is about, for the page to light up what belongs together: its path, and for "x" and "y" the letter
+    of the channels that lie along them, `meaning("A", x="i", y="o")`."""
+    return {"meta": {**({"path": path} if path else {}), **axes}}
+
+
 def heatmap(z: Any, hover: str, **more: Any) -> Layout:
     return {"type": "heatmap", "z": z, "hovertemplate": hover, **more}
 

@@ -27,6 +27,7 @@ from glora_lab.drawing.still import still
 from glora_lab.training.in_turn import Turn
 
 from .answering_page import AnsweringPage
+from .look import FIGURE_LOOK
 from .looking import running_loop
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class FigureSlot(widgets.VBox):
             if not is_static():  # there the panel's own cell holds the picture, and this would be saved beside it
                 data = picture_data(self.picture)
                 self._output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
-            self._words.value = words(self.picture.words)
+            self._words.value = sentence(self.picture.words)
             self._drawn_at = time.monotonic()
             self._page.ask()
 
@@ -162,8 +163,13 @@ def _frame(plain: dict[str, Any], height: float, summary: str) -> str:
 
 
 def words(summary: str) -> str:
+    """The sentence below a figure in a cell of its own, as HTML, with the look that a panel brings to its page."""
+    return FIGURE_LOOK + sentence(summary)
+
+
+def sentence(summary: str) -> str:
     """The sentence below a figure, as HTML."""
-    return f'<p class="glora-says" style="margin:0;line-height:1.4">{html.escape(summary)}</p>'
+    return f'<p class="glora-says">{html.escape(summary)}</p>'
 
 
 def in_colab() -> bool:

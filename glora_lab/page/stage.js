@@ -1,8 +1,10 @@
 // What the page does for a panel by itself. `element` is the output that this runs in, which lies in the panel.
 
 // A slider of ipywidgets has a label beside it, and its handle has no name: a screen reader says "slider" and a
-// number. Here every handle is given the words of its label, and the button of a fold says whether it is open.
-const name = (panel) => {
+// number. Here every handle is given the words of its label, the button of a fold says whether it is open, and of
+// several buttons each whether it is pressed, which a shade alone shows. A label without a tooltip has the title "null":
+// it gets none. Then others are told that the panel is as it will be (light.js).
+const tidy = (panel) => {
   for (const handle of panel.querySelectorAll(".noUi-handle")) {
     const words = handle.closest(".widget-slider, .widget-hslider, .widget-vslider")?.querySelector(".widget-label")?.textContent;
     if (words && handle.getAttribute("aria-label") !== words) handle.setAttribute("aria-label", words);
@@ -11,6 +13,10 @@ const name = (panel) => {
     const open = String(fold.classList.contains("mod-active"));
     if (fold.getAttribute("aria-expanded") !== open) fold.setAttribute("aria-expanded", open);
   }
+  for (const button of panel.querySelectorAll(".widget-toggle-buttons button"))
+    button.setAttribute("aria-pressed", String(button.classList.contains("mod-active")));
+  for (const node of panel.querySelectorAll("[title='null'], [title='undefined'], [title='']")) node.removeAttribute("title");
+  panel.dispatchEvent(new Event("glora-drawn", { bubbles: true }));
 };
 
 // plotly asks for its place's width when the window changes, and not when the panel does.
@@ -62,10 +68,10 @@ const begin = (looks) => {
     const soon = () => {
       if (waiting) return;
       waiting = true;
-      setTimeout(() => { waiting = false; name(panel); }, 200); // a picture changes the panel hundreds of times
+      setTimeout(() => { waiting = false; tidy(panel); }, 200); // a picture changes the panel hundreds of times
     };
     new MutationObserver(soon).observe(panel, { childList: true, subtree: true, attributeFilter: ["class"] });
-    name(panel);
+    tidy(panel);
     tellFigures(panel);
     present(panel);
   } else if (looks) setTimeout(begin, 100, looks - 1); // not on the page yet

@@ -5,28 +5,25 @@
     below               what is looked at afterwards: tables, code
 
 Where a panel is wide is a question to its own width, and so are most of the rules in `stage.css`, which travels with
-each panel: no page has to be prepared for it. Nothing here measures; the page's own script (`stage.js`) names the
-sliders, tells figures that their place has another width, and lets the panel fill the window.
-
-Decision: a script in an Output, and no anywidget. anywidget gives a widget two seconds to begin and then tells the page
-of an error, and a page that draws ten panels at once on two cores takes longer.
+each panel: no page has to be prepared for it. Nothing here measures; the page's own script (`stage.js`, see `look.py`)
+names the sliders, tells figures that their place has another width, and lets the panel fill the window.
 """
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TypeVar
 
 import ipywidgets as widgets
 
 from .controls.widgets import ToggleButton
 from .figure_slot import in_colab
+from .look import PANEL_LOOK, PageScript
 
-HERE = Path(__file__)
-PRESENT = """<button class="jupyter-button glora-present" title="Let this panel fill the window; Escape brings it back">
-Present</button>"""
+PRESENT = """<button class="jupyter-button glora-present"
+title="Lets the panel fill the window; Escape brings it back.">Present</button>"""
+MORE = "Shows the other controls, or folds them away."
 Kind = TypeVar("Kind", bound=widgets.Widget)
 
 
@@ -39,14 +36,14 @@ class Stage(widgets.VBox):
         self._title, self._side, self._picture, self._below = (
             classed(widgets.VBox(), f"glora-{part}") for part in ("title", "side", "picture", "below")
         )
-        self._fold = classed(ToggleButton(description="more", icon="caret-down"), "glora-fold")
+        self._fold = classed(ToggleButton(description="more", icon="caret-down", says=MORE), "glora-fold")
         self._folded = classed(widgets.VBox(), "glora-folded")
         if not in_colab():
             self.tools.children = [widgets.HTML(PRESENT)]
         parts = [self._title, self.tools, self._side, self._picture, self._below]
         frame = classed(widgets.VBox(parts), "glora-stage")
-        css = f"<style>{HERE.with_suffix('.css').read_text(encoding='utf-8')}</style>"
-        super().__init__([classed(widgets.HTML(css), "glora-look"), frame, *([] if in_colab() else [PageScript()])])
+        look = classed(widgets.HTML(PANEL_LOOK), "glora-look")
+        super().__init__([look, frame, *([] if in_colab() else [PageScript()])])
         self.add_class("glora-panel")
         self._picture.children = [self.error_line]
 
@@ -73,15 +70,6 @@ class Stage(widgets.VBox):
         self._side.children = (*controls, *((self._fold, self._folded) if self._folded.children else ()))
         self._picture.children = (self.error_line, *picture)
         self._below.children = tuple(below)
-
-
-class PageScript(widgets.Output):
-    """Shows nothing; runs `stage.js` in the page."""
-
-    def __init__(self) -> None:
-        script = {"application/javascript": HERE.with_suffix(".js").read_text(encoding="utf-8"), "text/plain": ""}
-        outputs = ({"output_type": "display_data", "data": script, "metadata": {}},)
-        super().__init__(outputs=outputs, layout=widgets.Layout(display="none"))
 
 
 def classed(widget: Kind, *names: str) -> Kind:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from html.parser import HTMLParser
 
 import pytest
 
-from glora_lab.drawing.theme import PATH_COLORS, PATHS
+from glora_lab.drawing.equation import PATH_SAYS
+from glora_lab.drawing.inks import ink
+from glora_lab.drawing.low_rank_equation import low_rank_equation, own_equation
+from glora_lab.drawing.theme import FROZEN, PATH_COLORS, PATHS
 from glora_lab.figures import describe_equation, equation
 
 MODES = {"A": "lora", "B": "none", "C": "vector", "D": "vector", "E": "none"}
@@ -20,6 +22,8 @@ class Terms(HTMLParser):
     def __init__(self, fragment: str) -> None:
         super().__init__()
         self.paths: dict[str, dict[str, str | None]] = {}
+        self.symbols: dict[str, str] = {}
+        self.stops: list[str] = []
         self.label = self.text = ""
         self.depth = 0
         self.feed(fragment)
@@ -27,7 +31,11 @@ class Terms(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.depth += 1
         values = dict(attrs)
-        self.label += values.get("aria-label") or ""
+        if values.get("role") == "group":
+            self.label += values["aria-label"] or ""
+        if "tabindex" in values:
+            self.symbols[str(values["aria-label"])] = str(values["title"])
+            self.stops.append(str(values["tabindex"]))
         if "data-path" in values:
             self.paths[str(values["data-path"])] = values
 
@@ -42,20 +50,19 @@ def test_each_path_is_on_off_or_inert() -> None:
     terms = Terms(equation(MODES, INERT)).paths
     states = {path: values["data-state"] for path, values in terms.items()}
     assert states == {"A": "on", "B": "off", "C": "on", "D": "inert", "E": "off"}
-    assert terms["A"]["title"] == "A is on: lora"
-    assert terms["D"]["title"] == "D is inert: no <b0> here"
 
 
 def test_lit_dimmed_and_struck_are_told_by_words_as_well() -> None:
     text = Terms(equation(MODES, INERT)).text
     assert "lora" in text and text.count("off") == 2 and "D is inert: no <b0> here." in text
     fragment = equation(MODES, INERT)
-    assert fragment.count("line-through") == 1 and fragment.count("opacity:.45") == 2
+    assert fragment.count("line-through") == 1 and "opacity" not in fragment  # which would dim it below 4.5:1
+    assert fragment.count(f'style="color:{ink(FROZEN)}"') == 3
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_each_letter_has_its_colour(path: str) -> None:
-    assert re.search(f'<b style="color:{PATH_COLORS[path]}">{path}</b>', equation({}))
+    assert f'style="color:{ink(PATH_COLORS[path])}"><b>{path}</b>' in equation({path: "vector"})
 
 
 def test_the_order_is_the_formula() -> None:
@@ -67,9 +74,20 @@ def test_the_order_is_the_formula() -> None:
 def test_it_is_escaped_balanced_and_has_a_label() -> None:
     terms = Terms(equation(MODES, {"C": '"><script>alert(1)</script>'}))
     assert terms.depth == 0
-    assert terms.paths["C"]["title"] == 'C is inert: "><script>alert(1)</script>'
+    assert terms.symbols["C"] == f'{PATH_SAYS["C"]} It is inert: "><script>alert(1)</script>.'
     assert "<script>" not in equation(MODES, {"C": "<script>"})
     assert terms.label == describe_equation(MODES, {"C": '"><script>alert(1)</script>'})
+
+
+def test_every_symbol_explains_itself_and_the_line_is_one_stop_of_the_keyboard() -> None:
+    says = Terms(equation(MODES, INERT)).symbols
+    assert set(says) == {"W_eff", "b_eff", "W0", "b0", *PATHS, "times", "times, entry by entry"}
+    assert says["A"] == f"{PATH_SAYS['A']} It is on: lora." and says["B"].endswith("It is off.")
+    assert says["D"].endswith("It is inert: no <b0> here.")
+    for fragment in (equation(MODES), low_rank_equation("GraLoRA", r=8, scaling=1, k=2, hybrid_r=2), own_equation("X")):
+        terms = Terms(fragment)
+        assert len(terms.symbols) >= 3 and all(words.endswith(".") for words in terms.symbols.values())
+        assert terms.stops == ["0", *["-1"] * (len(terms.stops) - 1)]
 
 
 def test_in_words() -> None:

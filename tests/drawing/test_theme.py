@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from glora_lab.drawing import theme
+from glora_lab.drawing.inks import DARK, INK_STYLE, INKS, LIGHT, contrast, ink, over
 from glora_lab.drawing.picture import draw
 from glora_lab.drawing.run_colors import run_colors
 
-LIGHT, DARK = "#FFFFFF", "#111111"
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 VISIONS = {
     "normal": np.eye(3),
@@ -33,21 +33,25 @@ VISIONS = {
 }
 XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 EVERY_COLOR = {**theme.PATH_COLORS, **theme.METHOD_COLORS, "right": theme.RIGHT, "wrong": theme.WRONG}
-COMPARED = {
+MARKS = {
     "paths": theme.PATH_COLORS,
     "methods": theme.METHOD_COLORS,
     "answers": {"right": theme.RIGHT, "wrong": theme.WRONG},
+}
+COMPARED = {
+    f"{group}, {of}": {name: shade(color) for name, color in colors.items()}
+    for group, colors in MARKS.items()
+    for of, shade in {
+        "marks": lambda color: color,
+        "text on light": lambda color: INKS[color][0],
+        "text on dark": lambda color: INKS[color][1],
+    }.items()
 }
 
 
 def linear(color: str) -> np.ndarray:
     c = np.array([int(color[n : n + 2], 16) / 255 for n in (1, 3, 5)])
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
-
-
-def contrast(one: str, other: str) -> float:
-    bright, dim = sorted((float(XYZ[1] @ linear(color)) for color in (one, other)), reverse=True)
-    return (bright + 0.05) / (dim + 0.05)
 
 
 def lab(color: str, vision: str) -> np.ndarray:
@@ -62,9 +66,26 @@ def test_every_colour_is_readable_on_both_pages(name: str, page: str) -> None:
     assert contrast(EVERY_COLOR[name], page) >= 3
 
 
-@pytest.mark.parametrize("page", [LIGHT, DARK])
-def test_the_text_is_readable_on_both_pages(page: str) -> None:
-    assert contrast(theme.TEXT, page) >= 4
+@pytest.mark.parametrize("place, page", [(0, LIGHT), (1, DARK)])
+def test_every_colour_has_a_shade_for_text_on_either_page(place: int, page: str) -> None:
+    marks = {*EVERY_COLOR.values(), theme.TEXT, theme.LINE}
+    assert marks == set(INKS) and contrast("#777777", "#FFFFFF") == pytest.approx(4.478, abs=1e-3)
+    assert {
+        color: contrast(shades[place], page) for color, shades in INKS.items() if contrast(shades[place], page) < 4.5
+    } == {}
+
+
+def test_what_stands_over_a_colour_can_be_read() -> None:
+    assert {color: over(color) for color in INKS if contrast(color, over(color)) < 4.5} == {}
+    assert (over("#FFFF00"), over("#000080")) == ("#000000", "#FFFFFF")
+
+
+def test_a_page_knows_every_shade_by_the_colour_that_a_figure_is_drawn_in() -> None:
+    for color, (light, dark) in INKS.items():
+        name = ink(color).partition("(")[2].partition(",")[0]
+        red, green, blue = (int(color[n : n + 2], 16) for n in (1, 3, 5))
+        assert f"{name}:{light};" in INK_STYLE and f"{name}:{dark};" in INK_STYLE
+        assert f'[style*="fill: rgb({red}, {green}, {blue})"]{{fill:var({name}) !important}}' in INK_STYLE
 
 
 @pytest.mark.parametrize("vision", VISIONS)

@@ -38,8 +38,15 @@ def test_controls_and_figures_have_words_and_nothing_is_left(before_and_panel: t
     inside = tree(panel)
     controls = [widget for widget in inside if isinstance(widget, CONTROLS) and not isinstance(widget, SHOWN_ONLY)]
     assert controls and [control for control in controls if not getattr(control, "description", "")] == []
+    says = {control.description: explained(control) for control in controls}
+    assert {name: words for name, words in says.items() if not words.endswith((".", "?")) or words == name} == {}
     slots = [widget for widget in inside if isinstance(widget, FigureSlot) and widget.figure is not None]
     assert slots and all(slot.summary.endswith(".") for slot in slots)
     assert len(set(INSTANCES) - before) > 20
     panel.close()
     assert set(INSTANCES) - before == set()
+
+
+def explained(control: widgets.Widget) -> str:
+    """The sentence that a page shows of a control, under whichever ipywidgets is here."""
+    return getattr(control, "tooltip", None) or getattr(control, "description_tooltip", None) or ""

@@ -3,7 +3,7 @@
 Decisions. The picture is SVG, written here: what plotly has for it starts a browser, which readers do not have, and
 its script in a page weighs 4.5 MB. Only what the library's figures use is drawn (bars, heatmaps, lines with markers
 and texts, in any number of axes), from the same data as plotly gets; a kind of trace that is not known is refused,
-so that no picture lacks it in silence. The text is the figures' middle grey on no background, for any page.
+so that no picture lacks it in silence. It has no background, and its text a shade for light pages and one for dark.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from glora_lab.drawing.inks import INKS, still_class, still_style
 from glora_lab.drawing.theme import GREYS, TEMPLATE
 
 from .around import Plot, legend, note, shape, title
@@ -44,11 +45,12 @@ def still(figure: dict[str, Any]) -> str:
     axes = _axes(layout, template, traces)
     plot = _placed(axes, layout, template, _scales(layout, traces), width, height)
     parts = "".join(_parts(layout, template, traces, axes, plot, height))
+    style = still_style(color for color in INKS if f'class="{still_class(color)}"' in parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
         f'height="{height:g}" style="max-width:100%;height:auto" role="img" xml:space="preserve" '
         f'aria-label="{safe(bare(layout.get("title", {}).get("text", "")))}" '
-        f'font-family="{safe(layout["font"]["family"])}">{parts}</svg>'
+        f'font-family="{safe(layout["font"]["family"])}">{style}{parts}</svg>'
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from glora_lab.drawing.theme import TEXT
+
 from .axes import Axis
 from .bars import hatch, hatch_name
 from .curves import dashed, mark
@@ -23,7 +25,7 @@ def shape(drawn: dict[str, Any], axes: Mapping[str, Axis], plot: Plot) -> str:
         if drawn["type"] == "line"
         else (f"M{x0:.1f} {y0:.1f}H{x1:.1f}V{y1:.1f}H{x0:.1f}Z")
     )
-    fill, color = safe(drawn.get("fillcolor", "none")), safe(line.get("color", "#757575"))
+    fill, color = safe(drawn.get("fillcolor", "none")), safe(line.get("color", TEXT))
     return f'<path d="{path}" fill="{fill}" stroke="{color}" stroke-width="{line.get("width", 2):g}"{dashed(line)}/>'
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from glora_lab.drawing.inks import over
+
 from .axes import Axis
 from .values import number, values
 from .words import written
@@ -126,14 +128,13 @@ def _rectangles(
             continue
         left, right = sorted((xs[column], xs[column + 1]))
         top, bottom = sorted((ys[row], ys[row + 1]))
-        red, green, blue = (int(part) for part in shades[row, column])
+        color = "#" + "".join(f"{int(part):02x}" for part in shades[row, column])
         yield (
             f'<rect x="{left + gap:.1f}" y="{top + gap:.1f}" width="{right - left - 2 * gap:.1f}" '
-            f'height="{bottom - top - 2 * gap:.1f}" fill="#{red:02x}{green:02x}{blue:02x}"{sharp}/>'
+            f'height="{bottom - top - 2 * gap:.1f}" fill="{color}"{sharp}/>'
         )
         if text := _text(trace, row, column, float(value)):
-            bright = 0.3 * red + 0.59 * green + 0.11 * blue > 140
-            ink = {**font, "color": "#202020" if bright else "#FFFFFF", **trace.get("textfont", {})}
+            ink = {**font, "color": over(color), **trace.get("textfont", {})}
             yield written((left + right) / 2, (top + bottom) / 2, text, ink, ("center", "middle"))
 
 

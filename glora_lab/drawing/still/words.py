@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from glora_lab.drawing.inks import INKS, still_class
+from glora_lab.drawing.theme import TEXT
+
 WIDE = 0.54  # of a letter, in its height: no browser is asked
 LINE = 1.3  # of a line, in its letters' height
 NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -49,7 +52,7 @@ def written(
     family = f' font-family="{safe(font["family"])}"' if "family" in font else ""
     turned = f' transform="rotate({turn:g} {x:.1f} {y:.1f})"' if turn else ""
     return (
-        f'<text{place} fill="{safe(font.get("color", "#757575"))}" font-size="{size:g}"{family} '
+        f'<text{place}{_filled(font.get("color", TEXT))} font-size="{size:g}"{family} '
         f'text-anchor="{ANCHORS[anchor[0]]}"{turned}>{held}</text>'
     )
 
@@ -82,4 +85,11 @@ def _attributes(opened: list[str]) -> Iterator[str]:
         elif name in SHIFTS:
             yield f' font-size="75%" dy="{SHIFTS[name][0]}"'
         for key, value in re.findall(r"(color|font-size)\s*:\s*([^;'\"]+)", tag):
-            yield f' {"fill" if key == "color" else key}="{safe(value)}"'
+            yield _filled(value) if key == "color" else f' {key}="{safe(value)}"'
+
+
+def _filled(color: str) -> str:
+    """A colour of the theme has a shade for each page, which the picture's style gives; any other is what it is."""
+    if color not in INKS:
+        return f' fill="{safe(color)}"'
+    return f' class="{still_class(color)}" fill="{INKS[color][0]}"'

@@ -27,6 +27,10 @@ except ImportError:  # no anywidget
     block_chooser = None
 
 
+AT = {
+    "m, output block": "The row of the block that is shown in detail: the output channels that it writes.",
+    "n, input block": "The column of the block that is shown in detail: the input channels that it reads.",
+}
 NOT_CLICKABLE = "The picture cannot be clicked on this page: choose the block by its two numbers."
 
 
@@ -41,8 +45,8 @@ class BlockMap(widgets.VBox):
         self.selected = (0, 0)
         self._on_select, self._setting = on_select, False
         self.m, self.n = (
-            BoundedIntText(0, min=0, max=0, description=text, style=WIDE, layout={"width": "180px"})
-            for text in ("m, output block", "n, input block")
+            BoundedIntText(0, min=0, max=0, description=text, says=says, style=WIDE, layout={"width": "180px"})
+            for text, says in AT.items()
         )
         clickable = block_chooser is not None and not in_colab()
         self.chooser: Any = block_chooser.BlockChooser() if block_chooser is not None and clickable else None

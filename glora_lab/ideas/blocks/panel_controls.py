@@ -15,6 +15,10 @@ from glora_lab.training.in_turn import in_turn
 RANKS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 MOST_K, MOST_HYBRID = 16, 16
 
+BLOCKS = "Into how many blocks a side the change is cut: k × k blocks, each of rank r/k."
+RANK = "The rank of LoRA with as many parameters; each block has r/k of it."
+HYBRID = "The rank of a LoRA beside the blocks, over the whole matrix; 0 for none."
+
 
 class BlockControls(widgets.HBox):
     """Sliders for k (every number, whether it fits or not), r and hybrid rank; `on_change` is told of each move."""
@@ -24,9 +28,9 @@ class BlockControls(widgets.HBox):
         check_positive_int("r", r)
         check_count("hybrid_r", hybrid_r)
         self._on_change, self._setting = on_change, False
-        self.k = IntSlider(1, 1, MOST_K, description="k", continuous_update=False)
-        self.r = SelectionSlider(options=RANKS, value=1, description="r", continuous_update=False)
-        self.hybrid_r = IntSlider(0, 0, MOST_HYBRID, description="hybrid rank", continuous_update=False)
+        self.k = IntSlider(1, 1, MOST_K, description="k", says=BLOCKS, continuous_update=False)
+        self.r = SelectionSlider(options=RANKS, value=1, description="r", says=RANK, continuous_update=False)
+        self.hybrid_r = IntSlider(0, 0, MOST_HYBRID, description="hybrid rank", says=HYBRID, continuous_update=False)
         super().__init__([self.k, self.r, self.hybrid_r], layout={"flex_flow": "row wrap"})
         for slider in self.children:
             slider.layout.width = "255px"

@@ -13,9 +13,10 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import TypeAlias
 
+from glora_lab.drawing.inks import over
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import ending, listed, number, path_color, plain, struck
-from glora_lab.drawing.traces import Layout, on
+from glora_lab.drawing.traces import Layout, meaning, on
 
 from .record import PathBudget
 
@@ -138,11 +139,12 @@ def _bars(path: str, budgets: Sequence[PathBudget], groups: Sequence[Groups]) ->
     if not any(sums):
         name = f"{struck(name)} inert, 0"
         look["pattern"] = {"shape": "x", "size": 5, "fillmode": "overlay", "fgopacity": 1}
-    common = {"type": "bar", "orientation": "h", "marker": look, "name": name, "legendgroup": path}
+    common = {"type": "bar", "orientation": "h", "marker": look, "name": name, "legendgroup": path, **meaning(path)}
     common["hovertemplate"] = f"{name}: %{{x:,}}<br>%{{y}}<extra></extra>"
     widest = max(budget.total for budget in budgets)
     text = [f"{path} {number(count)}" if count > NARROW * widest else "" for count in sums]
-    inside = {"textposition": "inside", "insidetextanchor": "middle", "textangle": 0, "textfont": {"color": "#FFFFFF"}}
+    inside: Layout = {"textposition": "inside", "insidetextanchor": "middle", "textangle": 0}
+    inside["textfont"] = {"color": over(path_color(path))}
     total = {"x": sums, "y": _names(budgets), "text": text, **inside}
     columns = [
         {"x": [paths.get(path, 0) for paths in group.values()], "y": list(group), **on(n), "showlegend": False}

@@ -26,6 +26,8 @@ from .figure import draw_path_budget
 from .measure import budget_on, path_budget
 from .record import PathBudget
 
+RANK = "How wide the two thin matrices of a lora path are; LoRA has the same rank."
+BIAS_FREE = {"drop": "drop: they are left out.", "add": "add: the layer is given a bias, which they make."}
 SHIPPED, GIVEN = "digits-vit", "this model"
 COPY = "navigator.clipboard.writeText(this.parentElement.querySelector('pre').textContent)"
 
@@ -56,10 +58,14 @@ class BudgetPanel(Panel):
         self._given = model
         self._loras: dict[tuple[object, ...], PathBudget] = {}  # LoRA's count does not change with the modes
         names = ([] if model is None else [GIVEN]) + [SHIPPED, *ARCHITECTURES]
-        self.model_choice = Dropdown(options=names, description="model")
-        self.rank = IntSlider(8, 1, 64, description="rank", continuous_update=False)
-        self.bias_free = choice("C, E without a bias", ["drop", "add"])
-        self.code_for = choice("code for", LIBRARIES)
+        self.model_choice = Dropdown(
+            options=names, description="model", says="The model whose layers are counted; none is loaded."
+        )
+        self.rank = IntSlider(8, 1, 64, description="rank", says=RANK, continuous_update=False)
+        self.bias_free = choice(
+            "C, E without a bias", list(BIAS_FREE), "What C and E do in a layer that has no bias.", BIAS_FREE
+        )
+        self.code_for = choice("code for", LIBRARIES, "The library that the code below is written for.")
         self.targets = TargetControls(self._change_settings)
         self.modes = ModeControls(DEFAULT, self._change_settings)
         self.figure = FigureSlot(height=360)
@@ -155,5 +161,5 @@ class BudgetPanel(Panel):
         box = "margin:0;padding:8px;line-height:1.35;border:1px solid rgba(128,128,128,.4);border-radius:4px"
         self.code.value = (
             f'<div><pre tabindex="0" aria-label="code" style="{box}">{html.escape(self.snippet)}</pre>'
-            f'<button class="jupyter-button" onclick="{COPY}">Copy</button></div>'
+            f'<button class="jupyter-button" title="Copies the code." onclick="{COPY}">Copy</button></div>'
         )

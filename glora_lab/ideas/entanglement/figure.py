@@ -14,7 +14,7 @@ import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import IN_AXIS, LINE, by_name, dashes, listed, method_color, note, path_color, plain, small
-from glora_lab.drawing.traces import Layout, beside, dashed, line
+from glora_lab.drawing.traces import Layout, beside, dashed, line, meaning
 
 from .figure_heatmaps import MOST_NAMED, axes_of, gradient, marks, outlines, scale
 from .record import LIMIT, GradientReport
@@ -125,5 +125,5 @@ def _lines(named: Mapping[str, GradientReport], colors: Mapping[str, str]) -> li
     for (name, report), dash in zip(named.items(), dashes(one.method for one in named.values()), strict=True):
         x, y = np.arange(len(report.deviation)), report.deviation.astype(np.float32)
         hover = f"i %{{x}}: %{{y:.3g}} times off{beside(name)}"
-        lines.append(line(x, y, name, colors[name], hover, dash=dash, width=1.5))
+        lines.append(line(x, y, name, colors[name], hover, dash=dash, width=1.5, **meaning(x="i")))
     return lines

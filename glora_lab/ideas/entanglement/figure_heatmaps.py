@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from glora_lab.drawing.theme import SEQUENTIAL, TEXT, note
-from glora_lab.drawing.traces import COLOR_BAR, Layout, beside, heatmap, matrix_axes, on, one_in
+from glora_lab.drawing.traces import COLOR_BAR, Layout, beside, heatmap, matrix_axes, meaning, on, one_in
 
 from .record import GradientReport
 
@@ -22,7 +22,7 @@ def gradient(values: np.ndarray, top: float, n: int, name: str) -> Layout:
     z = np.log10(np.maximum(_largest_of(np.abs(values), step), top / 10**DECADES)).astype(np.float32)
     place = {"dx": step, "dy": step, "x0": (step - 1) / 2, "y0": (step - 1) / 2, **on(n + 1)}
     hover = f"o %{{y}}, i %{{x}}<br>10^%{{z:.2f}}{beside(name)}"
-    return heatmap(z, hover, name=name, coloraxis="coloraxis", **place)
+    return heatmap(z, hover, name=name, coloraxis="coloraxis", **meaning(x="i", y="o"), **place)
 
 
 def axes_of(shape: tuple[int, ...], n: int, domain: tuple[float, float]) -> Layout:

@@ -18,7 +18,7 @@ from glora_lab.models import load_model
 from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.modes import choice
 from glora_lab.page.controls.widgets import Dropdown, FloatLogSlider, IntSlider, again
-from glora_lab.page.figure_slot import FigureSlot, words
+from glora_lab.page.figure_slot import FigureSlot, sentence
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
 from .figure import draw_gradient_report
@@ -29,6 +29,18 @@ from .record import LIMIT, GradientReport
 SYNTHETIC = "synthetic layer"
 IMAGES = 32
 LABEL = {"description_width": "110px"}
+LAYER = "A layer made for the purpose, or one of the model with a real batch."
+SLIDER_SAYS = {
+    "outlier channel": "The input channel that is made larger than the others.",
+    "magnitude ×": "How many times larger that channel is made; 1 leaves it as it is.",
+    "rank": "The rank of LoRA and of GraLoRA, which have equally many parameters.",
+    "k": "Into how many blocks a side GraLoRA cuts the change: k × k blocks.",
+}
+SCALING_SAYS = {
+    "as is": "as is: by 1.",
+    "equal decrease": "equal decrease: so that a step decreases the loss as much as full fine-tuning's.",
+    "equal size": "equal size: so that it is as large as full fine-tuning's.",
+}
 
 
 class EntanglementPanel(Panel):
@@ -81,13 +93,21 @@ class EntanglementPanel(Panel):
         start = SYNTHETIC if layer is None else named_layer(names, layer)
         self._source: SyntheticSource | LayerSource = SyntheticSource(size)
         self.layer_choice = Dropdown(
-            options=[SYNTHETIC, *names], value=start, description="layer", style=LABEL, layout={"width": "410px"}
+            options=[SYNTHETIC, *names],
+            value=start,
+            description="layer",
+            says=LAYER,
+            style=LABEL,
+            layout={"width": "410px"},
         )
         self.channel = _slider(IntSlider, "outlier channel", 0, min=0, max=size - 1)
         self.magnitude = _slider(FloatLogSlider, "magnitude ×", 1.0, min=0, max=3, step=0.1, readout_format=".3g")
+        self.channel.add_class("glora-channel-i")  # the channel is marked in every map: page/light.js
         self.rank = _slider(IntSlider, "rank", rank, min=min(4, rank), max=max(128, rank), step=1 if rank % 4 else 4)
         self.k = _slider(IntSlider, "k", k, min=1, max=max(16, k))
-        self.scaling = choice("scaling", SCALINGS)
+        self.scaling = choice(
+            "scaling", SCALINGS, "How much an adapter's gradient is multiplied by, to be compared.", SCALING_SAYS
+        )
         self.scaling.value = "equal decrease"
         self.again = again(seed=seed)
         self.figure = FigureSlot(height=632)
@@ -172,7 +192,7 @@ class EntanglementPanel(Panel):
             return
         self.configs, self.reports = configs, reports
         self.limit = sensible_limit(self._source.features[1], self.rank.value, scaling=self.scaling.value)
-        self.note.value = words(f"{self._source.says(**outlier)} {self._limit_in_words()}")
+        self.note.value = sentence(f"{self._source.says(**outlier)} {self._limit_in_words()}")
         self.figure.show(draw_gradient_report(reports, limit=self.limit))
 
     def _configured(self) -> dict[str, PeftConfig]:
@@ -194,8 +214,8 @@ class EntanglementPanel(Panel):
 
 
 def _slider(kind: type, label: str, value: float, **settings: object) -> widgets.Widget:
-    layout = {"width": "355px", "margin": "2px 12px 2px 0"}
-    return kind(value=value, description=label, continuous_update=False, style=LABEL, layout=layout, **settings)
+    look = {"continuous_update": False, "style": LABEL, "layout": {"width": "355px", "margin": "2px 12px 2px 0"}}
+    return kind(value=value, description=label, says=SLIDER_SAYS[label], **look, **settings)
 
 
 def _images(task: str) -> tuple[Batch, str]:

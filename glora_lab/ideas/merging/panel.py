@@ -28,6 +28,8 @@ from .record import MergeReport
 PRECISIONS = ("float32", "float16", "bfloat16")
 EXAMPLE, TRAINED = "example", "this model's adapter"
 MODES: Mapping[str, str] = {"A": "vector", "B": "vector", "D": "vector", "E": "vector"}  # stock PEFT can say these
+VALUE = "The value of every entry of the vectors A and D; at −1 the merged weight is zero."
+CYCLES = "How often the adapter is merged and taken out again."
 
 SLIDER: Mapping[str, Any] = {
     "continuous_update": False,
@@ -58,12 +60,14 @@ class MergePanel(Panel):
         self._adapted = adapted_layers(self._model)
         names = list(self._adapted) or linear_layers(self._model)
         self.layer_choice = layer_menu(names, named_layer(names, layer))
-        self.values = choice("values", [TRAINED, EXAMPLE] if self._adapted else [EXAMPLE])
+        self.values = choice("values", [TRAINED, EXAMPLE] if self._adapted else [EXAMPLE], "Whose values are merged.")
         self.values.layout.display = None if self._adapted else "none"  # no choice there
-        self.precision = choice("precision", PRECISIONS)
+        self.precision = choice(
+            "precision", PRECISIONS, "The numbers that the base weight is kept in while it is merged."
+        )
         self.precision.value = "bfloat16"
-        self.a = FloatSlider(-0.5, min=-1.5, max=0.5, step=0.01, description="A and D", **SLIDER)
-        self.cycles = IntSlider(cycles, 1, max(100, cycles), description="cycles", **SLIDER)
+        self.a = FloatSlider(-0.5, min=-1.5, max=0.5, step=0.01, description="A and D", says=VALUE, **SLIDER)
+        self.cycles = IntSlider(cycles, 1, max(100, cycles), description="cycles", says=CYCLES, **SLIDER)
         self.figure = FigureSlot(height=400)
         self._equation = widgets.HTML()
         self._arrange()

@@ -12,7 +12,7 @@ import numpy as np
 from glora_lab.drawing.equation import equation
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import DIVERGING, FROZEN, OUT_AXIS, PATH_COLORS, TEXT, modes_in_words, note, plain, small
-from glora_lab.drawing.traces import Layout, heatmap, largest, matrix_axes, on, one_in
+from glora_lab.drawing.traces import Layout, heatmap, largest, matrix_axes, meaning, on, one_in
 
 from .record import PathPicture
 
@@ -86,10 +86,10 @@ def _weights(picture: PathPicture) -> tuple[list[Layout], list[Layout], Layout]:
     ranks = {"A": picture.rank_w0a, "B": picture.rank_b}
     a, b = (_note(picture, path, rank != 0, rank) for path, rank in ranks.items())
     panels = (
-        ("W<sub>0</sub>", "frozen", FROZEN, picture.w0),
-        (f"W<sub>0</sub>{sign}A", a, PATH_COLORS["A"], picture.w0a),
-        ("B", b, PATH_COLORS["B"], picture.b),
-        ("W<sub>eff</sub>", "the sum, same scale as W0", TEXT, picture.w_eff),
+        ("W<sub>0</sub>", "", "frozen", FROZEN, picture.w0),
+        (f"W<sub>0</sub>{sign}A", "A", a, PATH_COLORS["A"], picture.w0a),
+        ("B", "B", b, PATH_COLORS["B"], picture.b),
+        ("W<sub>eff</sub>", "", "the sum, same scale as W0", TEXT, picture.w_eff),
     )
     finer = f", {whole / terms:.2g} times finer" if 0 < terms < whole else ""
     axes = {
@@ -99,10 +99,11 @@ def _weights(picture: PathPicture) -> tuple[list[Layout], list[Layout], Layout]:
     step = one_in(picture.w0.shape, MOST_CELLS)
     sampled = f" (1 in {step} drawn)" if step > 1 else ""
     traces, notes = [], []
-    for n, (name, says, color, values) in enumerate(panels, start=1):
+    for n, (name, path, says, color, values) in enumerate(panels, start=1):
         left, right = COLUMNS[n - 1]
         shown = values[::step, ::step]
-        traces.append(_heatmap(shown, n, name))
+        channels = {"x": "i", "y": "o"} if step == 1 else {}  # of a thinned matrix the cells' places are no channels
+        traces.append(_heatmap(shown, n, name) | meaning(path, **channels))
         axes |= matrix_axes(n, shown.shape, COLUMNS[n - 1], WEIGHTS, first=n == 1, says=sampled)
         notes.append(note((left + right) / 2, 1.0, f"<b>{name}</b><br>{small(says)}", color, size=14))
         if n in (2, 3) and not values.any():
@@ -165,6 +166,7 @@ def _biases(picture: PathPicture) -> list[Layout]:
             "visible": True if values.any() or not path else "legendonly",
             "marker": {"color": color, "line": {"width": 0}},
             "hovertemplate": f"o %{{x}}: %{{y:.4g}}<extra>{name}</extra>",
+            **meaning(path, x="o"),
         }
         for name, color, values, path in terms
     ]
@@ -175,5 +177,6 @@ def _biases(picture: PathPicture) -> list[Layout]:
         "mode": "markers",
         "marker": {"color": "#FFFFFF", "size": 5, "line": {"width": 1.2, "color": "#303030"}},
         "hovertemplate": "o %{x}: %{y:.4g}<extra>b<sub>eff</sub></extra>",
+        **meaning(x="o"),
     }
     return [trace | {"x": np.arange(len(picture.b0)), **on(5)} for trace in (*traces, dots)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import path_color
-from glora_lab.drawing.traces import Layout, line, on, side_by_side
+from glora_lab.drawing.traces import Layout, line, meaning, on, side_by_side
 
 from .record import PathActivity
 
@@ -38,7 +38,7 @@ def _lines(path: str, moments: Moments) -> list[Layout]:
     look: Layout = {"mode": "lines+markers", "marker": {"size": 5}}
     norms = line(steps, [m.norms[path] for m in moments], path, color, "step %{x}: norm %{y:.3f}", **look)
     shares = line(steps, [m.shares[path] for m in moments], path, color, "step %{x}: %{y:.1%}", **look)
-    return [one | {"legendgroup": path} for one in (norms, shares | on(2) | {"showlegend": False})]
+    return [one | {"legendgroup": path, **meaning(path)} for one in (norms, shares | on(2) | {"showlegend": False})]
 
 
 def _title(moments: Moments) -> str:

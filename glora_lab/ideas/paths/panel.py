@@ -27,6 +27,12 @@ from .figure import draw_path_picture
 from .measure import path_picture
 from .record import PathPicture
 
+RANK = "How wide the two thin matrices of a lora path are: the most that the term's rank can be."
+FORM_SAYS = {
+    "elementwise": "elementwise: W0⊙A, each entry of W0 times its own of A.",
+    "product": "product: W0·A, the matrix product.",
+}
+
 # Which layers a configuration is for; a rank or a mode that a pattern has for the layer is in the controls.
 ELSEWHERE = ("exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters", "modules_to_save")
 
@@ -53,8 +59,8 @@ class PathPanel(ExampleValuesPanel):
         self._trained = {name: module for name, module in found if has_paths(module)}
         names = list(self._trained) or linear_layers(self._model)
         self.layer_choice = layer_menu(names, named_layer(names, layer))
-        self.rank = IntSlider(8, 1, 32, description="rank", continuous_update=False)
-        self.form = choice("A form", FORMS)
+        self.rank = IntSlider(8, 1, 32, description="rank", says=RANK, continuous_update=False)
+        self.form = choice("A form", FORMS, "How A meets the weight.", FORM_SAYS)
         self._offer_values(trained=bool(self._trained))
         self.modes = ModeControls(DEFAULT, self._change_settings)
         self.figure = FigureSlot(height=560)

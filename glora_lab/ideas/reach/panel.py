@@ -17,6 +17,8 @@ from .record import RankReach, WeightChange
 
 RANKS = (8, 16, 32, 64)
 KS = (1, 2, 4, 8)
+WANTED = "The change of the weight that each grid of blocks comes as near to as it can."
+RANK = "The rank of LoRA; a grid of k × k blocks has as many parameters, its blocks rank r/k."
 
 
 class ReachPanel(Panel):
@@ -38,9 +40,11 @@ class ReachPanel(Panel):
         if not self._changes:
             raise ValueError("`changes` (=()) must hold at least one")
         places = [(change.name, place) for place, change in enumerate(self._changes)]
-        self.change = Dropdown(options=places, description="wanted change", style=WIDE)
-        self.rank = SelectionSlider(options=RANKS, value=16, description="rank", continuous_update=False, style=WIDE)
-        self.again = again("Draw others")
+        self.change = Dropdown(options=places, description="wanted change", says=WANTED, style=WIDE)
+        self.rank = SelectionSlider(
+            options=RANKS, value=16, description="rank", says=RANK, continuous_update=False, style=WIDE
+        )
+        self.again = again("Draw others", says="Draws other random changes; the rank stays.")
         self.again.disabled = given is not None
         self.heatmaps, self.errors_over_k = FigureSlot(height=460), FigureSlot(height=420)
         self.arrange(

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import FROZEN, TEXT, by_name, note, path_color, plain
+from glora_lab.drawing.theme import FROZEN, METHOD_COLORS, TEXT, by_name, note, path_color, plain
 
 from .record_writing import Writing
 
 MONO = "ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 LINE, GAP, TOP, BOTTOM = 22, 12, 50, 8  # pixels
-ADAPTED = "#489CCC"  # what was written by a model that has no colour of its own
+ADAPTED = METHOD_COLORS["LoRA"]  # what was written by a model that has no colour of its own
 ENDINGS = str.maketrans({"\n": "↵", "\r": "↵", "\t": "→", "\0": "·"})
 
 

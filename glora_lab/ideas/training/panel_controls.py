@@ -16,6 +16,11 @@ from glora_lab.page.controls.widgets import BoundedIntText, Dropdown, FloatLogSl
 
 from .panel_methods import METHODS, OWN, MethodControls
 
+TASK = "What the model learns; another task begins a new part of the table."
+RATE = "How far a step goes along the gradient."
+STEPS = "How many batches a run trains on."
+SEED = "Draws the first values of the adapter and the order of the batches; the same seed gives the same run."
+
 
 class TrainControls:
     """The controls of a run: `shown`, those of its method, and `folded`, the rest.
@@ -46,16 +51,17 @@ class TrainControls:
         self.methods = MethodControls(base, on_method, own=own, method=method, preset=preset, rank=rank, k=k)
         self.preset, self.modes, self.rank = self.methods.preset, self.methods.modes, self.methods.rank
         tasks = [(TASKS[name].title, name) for name in fitting]
-        self.task = Dropdown(options=tasks, value=task, description="task", layout={"width": "320px"})
+        self.task = Dropdown(options=tasks, value=task, description="task", says=TASK, layout={"width": "320px"})
         lowest, highest = min(-4, math.floor(math.log10(lr))), max(-1, math.ceil(math.log10(lr)))
         self.lr = FloatLogSlider(
-            lr, min=lowest, max=highest, step=0.125, description="learning rate", readout_format=".2g"
+            lr, min=lowest, max=highest, step=0.125, description="learning rate", says=RATE, readout_format=".2g"
         )
         self.lr.style.description_width = "initial"
         self.lr.continuous_update = False
         narrow = {"width": "160px"}
-        self.steps = BoundedIntText(steps, min=1, max=max(10_000, steps), description="steps", layout=narrow)
-        self.seed = BoundedIntText(seed, min=0, max=2**31 - 1, description="seed", layout=narrow)
+        most = max(10_000, steps)
+        self.steps = BoundedIntText(steps, min=1, max=most, description="steps", says=STEPS, layout=narrow)
+        self.seed = BoundedIntText(seed, min=0, max=2**31 - 1, description="seed", says=SEED, layout=narrow)
         self.shown, self.folded = self.methods.shown, [self.task, self.modes, self.lr, self.steps, self.seed]
         self.task.observe(lambda _: on_task(), "value")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
 from peft import LoraConfig, PeftModel
@@ -17,8 +18,11 @@ from peft import LoraConfig, PeftModel
 from glora_lab.adapters.checkpoints.peft_hooks import saving
 from glora_lab.adapters.stock.snippet import config_snippet
 from glora_lab.folders import folder_named
-from glora_lab.page.controls.widgets import Dropdown, Text, row
+from glora_lab.page.controls.widgets import Button, Dropdown, Text, row
 from glora_lab.training.in_turn import in_turn
+
+WHICH = "Which of the race's adapters is kept; the most accurate unless you choose."
+KEEP = "Saves the adapter as PEFT does, and shows the code that loads it."
 
 
 class KeepControls(widgets.VBox):
@@ -31,11 +35,12 @@ class KeepControls(widgets.VBox):
         self.kept: Path | None = None
         self._chosen = self._setting = False  # `which`: by a reader, by the panel
         self.code = ""
-        self.which = Dropdown(description="adapter", layout={"width": "380px", "display": "none"})
-        self.folder = Text("my_adapter", description="folder")
-        self.button = widgets.Button(
-            description="Keep this adapter", icon="save", disabled=True, layout={"width": "auto"}
+        self.which = Dropdown(description="adapter", says=WHICH, layout={"width": "380px", "display": "none"})
+        self.folder = Text(
+            "my_adapter", description="folder", says="The folder, beside the notebook, that the adapter is kept in."
         )
+        look: dict[str, Any] = {"icon": "save", "disabled": True, "layout": {"width": "auto"}}
+        self.button = Button(description="Keep this adapter", says=KEEP, **look)
         self.says = widgets.HTML()
         self.button.on_click(lambda _: on_keep())
         self.which.observe(self._which_changed, "value")

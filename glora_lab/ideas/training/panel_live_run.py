@@ -18,6 +18,7 @@ from torch import nn
 
 from glora_lab.data import Part
 from glora_lab.drawing.run_colors import method_in
+from glora_lab.page.controls.widgets import IntProgress
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.following import status
 from glora_lab.training import Race, TrainSession, predict, write
@@ -43,7 +44,7 @@ class LiveRun(widgets.VBox):
 
     def __init__(self) -> None:
         self.predictions: Answers = {}
-        self.progress = widgets.IntProgress(0, 0, 1, description="progress")
+        self.progress = IntProgress(0, 0, 1, description="progress", says="How much of the run is done.")
         self.status = widgets.HTML()
         self.answers, self.curves = FigureSlot(height=210), FigureSlot(height=320)
         self._session: TrainSession | Race | None = None

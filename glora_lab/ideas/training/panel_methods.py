@@ -33,6 +33,11 @@ from glora_lab.training.in_turn import in_turn
 
 METHODS = ("LoRA", "GLoRA", "GraLoRA")
 OWN = "own choice"
+RANK = "How wide the two thin matrices are that are trained: more rank, more parameters."
+PRESET = "Well-known choices of the five paths; each sets all five rows."
+ALPHA = "What is added is multiplied by alpha over rank: at “1 × rank” it is added as it is."
+BLOCKS = "Into how many blocks a side GraLoRA cuts the change: k × k blocks, each of rank r/k."
+HYBRID = "The rank of a LoRA beside GraLoRA's blocks; 0 for none."
 SCALINGS = {"½ × rank": 0.5, "1 × rank": 1, "2 × rank": 2, "4 × rank": 4}
 Config = LoraConfig | GloraConfig | GraloraConfig | DeltaConfig
 
@@ -58,14 +63,18 @@ class MethodControls:
         self._on_change, self._own, self.names = on_change, own, (*METHODS, *own)
         self._targets = body_targets(base)
         self._sizes = target_sizes(base, self._targets)
-        self.method = choice("method", self.names)
+        self.method = choice("method", self.names, "The method that adapts the model.")
         self.method.value = method
-        self.rank = _slider("rank", rank, 1, 32)
-        self.preset = Dropdown(options=[OWN, *PRESETS], value=preset, description="preset", layout={"width": "320px"})
+        self.rank = _slider("rank", rank, 1, 32, RANK)
+        self.preset = Dropdown(
+            options=[OWN, *PRESETS], value=preset, description="preset", says=PRESET, layout={"width": "320px"}
+        )
         self.modes = ModeControls(PRESETS.get(preset, {}), self._modes_changed)
-        self.alpha = Dropdown(options=list(SCALINGS.items()), value=1, description="alpha", layout={"width": "200px"})
-        self.k = _slider("k, blocks per side", k, 1, 8)
-        self.hybrid = _slider("hybrid rank", 0, 0, 16)
+        self.alpha = Dropdown(
+            options=list(SCALINGS.items()), value=1, description="alpha", says=ALPHA, layout={"width": "200px"}
+        )
+        self.k = _slider("k, blocks per side", k, 1, 8, BLOCKS)
+        self.hybrid = _slider("hybrid rank", 0, 0, 16, HYBRID)
         self.shown = [self.method, self.preset, self.rank, self.k, self.hybrid, self.alpha]
         self._show_own()
         self.method.observe(self._method_changed, "value")
@@ -162,8 +171,8 @@ class MethodControls:
         self._on_change()
 
 
-def _slider(description: str, value: int, least: int, most: int) -> IntSlider:
-    slider = IntSlider(value, least, max(most, value), description=description, continuous_update=False)
+def _slider(description: str, value: int, least: int, most: int, says: str) -> IntSlider:
+    slider = IntSlider(value, least, max(most, value), description=description, says=says, continuous_update=False)
     slider.style.description_width = "initial"
     return slider
 

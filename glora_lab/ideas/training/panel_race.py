@@ -12,7 +12,7 @@ from glora_lab.ideas.budget.measure import path_budget
 from glora_lab.ideas.budget.measure_equal_budget import rank_for_budget
 from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.page.controls.ticks import Ticks
-from glora_lab.page.controls.widgets import row, tick
+from glora_lab.page.controls.widgets import Button, row, tick
 
 from .figure_race import describe_race
 from .panel_methods import Config, MethodControls
@@ -25,12 +25,13 @@ class RaceControls(Ticks):
 
     def __init__(self, on_race: Callable[[], None], methods: Sequence[str], on_change: Callable[[], None]) -> None:
         super().__init__(on_change)
-        self.button = widgets.Button(
+        self.button = Button(
             description="Race at equal parameters",
             icon="flag-checkered",
+            says="Trains the ticked methods in turns, each with about as many parameters as the controls come to.",
             layout={"width": "auto", "margin": "2px 18px 2px 2px"},
         )
-        self._offer({method: tick(method) for method in methods})
+        self._offer({method: tick(method, says=f"Whether {method} takes part in the race.") for method in methods})
         self.words, self._says = "", widgets.HTML()
         self.button.on_click(lambda _: on_race())
         chosen = row(self.button, *self.boxes.values(), align_items="center")

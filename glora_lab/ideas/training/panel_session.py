@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipywidgets as widgets
 
+from glora_lab.page.controls.widgets import Button
 from glora_lab.page.looking import look_again
 from glora_lab.page.panel import Panel, guarded
 from glora_lab.training import Race, TrainSession
@@ -17,6 +18,9 @@ from glora_lab.training.in_turn import in_turn
 from .record import Step
 
 BETWEEN_LOOKS = 0.1  # seconds
+TRAIN = "Trains a copy of the model as the controls say."
+PAUSE = "Rests after the step under way; pressed again, it goes on."
+STOP = "Ends the run after the step under way; what it has learnt stays."
 Session = TrainSession | Race
 
 
@@ -31,9 +35,9 @@ class SessionPanel(Panel):
         super().__init__()
         self.session: Session | None = None
         self._recorded = True
-        self.train_button = widgets.Button(description="Train", icon="play", button_style="primary")
-        self.pause_button = widgets.Button(description="Pause", icon="pause", disabled=True)
-        self.stop_button = widgets.Button(description="Stop", icon="stop", disabled=True)
+        self.train_button = Button(description="Train", icon="play", says=TRAIN, button_style="primary")
+        self.pause_button = Button(description="Pause", icon="pause", says=PAUSE, disabled=True)
+        self.stop_button = Button(description="Stop", icon="stop", says=STOP, disabled=True)
         self.buttons = widgets.HBox([self.train_button, self.pause_button, self.stop_button])
         self.train_button.on_click(lambda _: self.train())
         self.pause_button.on_click(lambda _: self.pause_or_resume())

@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 from torch import nn
 
-from glora_lab.page.controls.widgets import WIDE, Dropdown, Text
+from glora_lab.page.controls.widgets import WIDE, Button, Dropdown, Text
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
@@ -18,6 +18,9 @@ from .figure_layer import draw_xray_layer
 from .measure import xray
 from .record import XrayReport
 from .record_spectrum import Spectrum
+
+SHOW = "What the cells of the map stand for, one for each layer."
+LAYER = "The layer whose spectrum and parts are shown below."
 
 
 class XrayPanel(Panel):
@@ -46,15 +49,22 @@ class XrayPanel(Panel):
             named,
             description="folder",
             placeholder="a folder with adapter_config.json",
+            says="The folder of an adapter, as PEFT saves it; Enter opens it.",
             continuous_update=False,
             style=WIDE,
             layout={"width": "420px"},
         )
-        self.open_button = widgets.Button(description="Open", icon="folder-open", layout={"width": "auto"})
-        self.values = Dropdown(
-            options=[(xray_heading(NORM), NORM)], description="cells show", style=WIDE, layout={"width": "360px"}
+        self.open_button = Button(
+            description="Open", icon="folder-open", says="Opens the folder.", layout={"width": "auto"}
         )
-        self.layer_choice = Dropdown(options=[], description="layer", style=WIDE, layout={"width": "460px"})
+        self.values = Dropdown(
+            options=[(xray_heading(NORM), NORM)],
+            description="cells show",
+            says=SHOW,
+            style=WIDE,
+            layout={"width": "360px"},
+        )
+        self.layer_choice = Dropdown(options=[], description="layer", says=LAYER, style=WIDE, layout={"width": "460px"})
         self.figure, self.layer_figure = FigureSlot(height=430), FigureSlot(height=360)
         self._note = widgets.HTML()
         self.arrange(title=self._note, controls=[self.folder, self.open_button], picture=[])

@@ -8,6 +8,7 @@ from .modes import choice
 from .widgets import Again, ToggleButtons, again
 
 RANDOM, FRESH, TRAINED = "random example", "fresh adapter", "this model's adapter"
+WHOSE = "Whose values the picture shows."
 SAYS = {
     RANDOM: "The values are random examples of a visible size, not trained ones.",
     FRESH: "A fresh adapter is a no-op: every term starts at zero and training moves it.",
@@ -23,7 +24,7 @@ class ExampleValuesPanel(Panel):
 
     def _offer_values(self, *, trained: bool) -> None:
         """Make the two controls; the model's own adapter can be chosen where it carries one, and is then."""
-        self.values = choice("values", ([TRAINED] if trained else []) + [RANDOM, FRESH])
+        self.values = choice("values", ([TRAINED] if trained else []) + [RANDOM, FRESH], WHOSE, SAYS)
         self.again = again()
         self.again.observe(self._draw_again, "value")
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 
 import ipywidgets as widgets
 
 from glora_lab.adapters.glora.paths import MODES, PATHS
+from glora_lab.drawing.equation import PATH_SAYS
+from glora_lab.drawing.inks import ink
 from glora_lab.drawing.theme import PATH_COLORS
 from glora_lab.training.in_turn import in_turn
 
@@ -19,6 +22,12 @@ TERMS = {
     "C": ("W<sub style='line-height:0'>0</sub>·C", "adds to the bias, through the weight"),
     "D": ("b<sub style='line-height:0'>0</sub>⊙D", "scales the bias"),
     "E": ("E", "adds to the bias"),
+}
+MODE_SAYS = {
+    "lora": "lora: a product of two thin matrices, as wide as the rank.",
+    "vector": "vector: one number for each channel.",
+    "constant": "constant: one number for the whole layer.",
+    "none": "none: the path is off.",
 }
 DEFAULT = {"A": "lora", "B": "lora", "C": "lora", "D": "constant", "E": "constant"}
 PRESETS: Mapping[str, Mapping[str, str]] = {
@@ -40,7 +49,10 @@ class ModeControls(widgets.VBox):
         self._quiet = False
         self.buttons = {path: self._buttons(path, modes.get(path, "none")) for path in PATHS}
         self._notes = {path: widgets.HTML() for path in PATHS}
-        super().__init__([widgets.HBox([self.buttons[path], self._notes[path]]) for path in PATHS])
+        rows = [widgets.HBox([self.buttons[path], self._notes[path]]) for path in PATHS]
+        for path, line in zip(PATHS, rows, strict=True):
+            line.add_class(f"glora-path-{path}")  # lit with all else of its path: page/light.js
+        super().__init__(rows)
         self.add_class("glora-modes")
         self.show_params({}, {})
 
@@ -66,11 +78,11 @@ class ModeControls(widgets.VBox):
             count = f"<b>{params[path]:,}</b>" if path in params else ""
             why = f' title="{html.escape(inert[path], quote=True)}"' if path in inert else ""
             counted = f'<span class="glora-count">{"<b>inert</b>" if why else count}</span>'
-            term = f'<b class="glora-term" style="color:{PATH_COLORS[path]}">{term}</b>'
+            term = f'<b class="glora-term" style="color:{ink(PATH_COLORS[path])}">{term}</b>'
             note.value = f'<div{why}>{counted}{term}<span class="glora-does">{does}</span></div>'
 
     def _buttons(self, path: str, mode: str) -> ToggleButtons:
-        row = choice(path, MODES[path])
+        row = choice(path, MODES[path], PATH_SAYS[path], {mode: MODE_SAYS[mode] for mode in MODES[path]})
         row.value = mode
         row.observe(self._changed, "value")
         return row
@@ -81,7 +93,11 @@ class ModeControls(widgets.VBox):
             self._on_change()
 
 
-def choice(description: str, options: Iterable[str]) -> ToggleButtons:
-    """Buttons in a row beside their label, none of them cut off."""
+def choice(
+    description: str, options: Iterable[str], says: str = "", each: Mapping[str, str] = MappingProxyType({})
+) -> ToggleButtons:
+    """Buttons in a row beside their label, none of them cut off; `says` is what is chosen, `each` what an option is."""
+    options = list(options)
     style = {"button_width": "auto", "description_width": "initial"}
-    return ToggleButtons(options=list(options), description=description, style=style)
+    tooltips = [each[option] for option in options] if each else []
+    return ToggleButtons(options=options, description=description, says=says, tooltips=tooltips, style=style)

@@ -57,5 +57,10 @@ class TargetControls(Ticks):
         """The boxes of another model, all ticked but the head's; calls nobody back."""
         self._conv1d = {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, Conv1D)}
         counts = target_names(model).items()
-        self._offer({name: tick(f"{name} ×{count}", value=name not in HEADS) for name, count in counts})
+        self._offer({n: tick(f"{n} ×{count}", says=_says(n, count), value=n not in HEADS) for n, count in counts})
         replace_children(self._row, list(self.boxes.values()))
+
+
+def _says(name: str, count: int) -> str:
+    layers = f"the layer named {name}" if count == 1 else f"the {count} layers named {name}"
+    return f"Whether the adapter goes on {layers}."

@@ -1,9 +1,12 @@
-"""The controls of the panels: ipywidgets' own, which keep what they say whatever a page sends.
+"""The controls of the panels: ipywidgets' own, which explain themselves and keep what they say whatever a page sends.
 
 A page may send what cannot be: no choice at all, an option that was there a moment ago, a word for a number. ipywidgets
 takes the first, so that every handler would meet None, and answers the others with an exception that no reader sees
 while the page goes on showing what it sent. Here a control that has a choice keeps one, a number is finite, and what
 cannot be is answered with what is, so that page and kernel say the same. No handler is called for it.
+
+What a control does is one sentence, `says`, given where the control is made. A page shows it to who points at the
+control or reaches it with the keyboard (`page/explain.js`); without that script it is the label's own tooltip.
 """
 
 from __future__ import annotations
@@ -23,6 +26,22 @@ WIDE = {"description_width": "initial"}  # a control's label as wide as its word
 def row(*controls: widgets.Widget, **layout: str) -> widgets.HBox:
     """Controls side by side; where the page is narrow they stand in several lines."""
     return widgets.HBox(controls, layout={"flex_flow": "row wrap", **layout})
+
+
+class Explained(widgets.Widget):
+    """Before a widget among the bases: `says` is the sentence that explains it, a tooltip in either ipywidgets."""
+
+    def __init__(self, *args: Any, says: str = "", **settings: Any) -> None:
+        super().__init__(*args, **settings, **({_tooltip(type(self)): says} if says else {}))
+
+    @property
+    def says(self) -> str:
+        return getattr(self, _tooltip(type(self))) or ""
+
+
+def _tooltip(kind: type) -> str:
+    """ipywidgets 7 has another name for it where a widget has a description."""
+    return "tooltip" if hasattr(kind, "tooltip") else "description_tooltip"
 
 
 class Steady(widgets.Widget):
@@ -72,61 +91,61 @@ class Finite(Steady):
         return super()._validate_value(proposal)
 
 
-class Dropdown(Chosen, widgets.Dropdown):
+class Dropdown(Explained, Chosen, widgets.Dropdown):
     pass
 
 
-class ToggleButtons(Chosen, widgets.ToggleButtons):
+class ToggleButtons(Explained, Chosen, widgets.ToggleButtons):
     pass
 
 
-class SelectionSlider(Chosen, widgets.SelectionSlider):
+class SelectionSlider(Explained, Chosen, widgets.SelectionSlider):
     pass
 
 
-class IntSlider(Steady, widgets.IntSlider):
+class IntSlider(Explained, Steady, widgets.IntSlider):
     pass
 
 
-class BoundedIntText(Steady, widgets.BoundedIntText):
+class BoundedIntText(Explained, Steady, widgets.BoundedIntText):
     pass
 
 
-class FloatSlider(Finite, widgets.FloatSlider):
+class FloatSlider(Explained, Finite, widgets.FloatSlider):
     pass
 
 
-class FloatLogSlider(Finite, widgets.FloatLogSlider):
+class FloatLogSlider(Explained, Finite, widgets.FloatLogSlider):
     pass
 
 
-class Checkbox(Steady, widgets.Checkbox):
+class Checkbox(Explained, Steady, widgets.Checkbox):
     pass
 
 
-class ToggleButton(Steady, widgets.ToggleButton):
+class ToggleButton(Explained, Steady, widgets.ToggleButton):
     pass
 
 
-class Text(Steady, widgets.Text):
+class Text(Explained, Steady, widgets.Text):
     pass
 
 
-def layer_menu(layers: Sequence[str], value: str, *, width: int = 420) -> Dropdown:
-    return Dropdown(options=layers, value=value, description="layer", style=WIDE, layout={"width": f"{width}px"})
+class Button(Explained, widgets.Button):
+    pass
 
 
-def tick(label: str, *, value: bool = True) -> Checkbox:
-    return Checkbox(value=value, description=label, indent=False, layout={"width": "auto", "margin": "0 18px 0 0"})
+class IntProgress(Explained, widgets.IntProgress):
+    pass
 
 
-class Again(Steady, widgets.Button):
+class Again(Explained, Steady, widgets.Button):
     """A button that draws anew: `value` is the seed, one more with each press."""
 
     value = Int(0)
 
-    def __init__(self, label: str, seed: int = 0) -> None:
-        super().__init__(description=label, icon="refresh", layout={"width": "auto"})
+    def __init__(self, label: str, seed: int = 0, says: str = "") -> None:
+        super().__init__(description=label, icon="refresh", says=says, layout={"width": "auto"})
         self.value = seed
         self.on_click(self._pressed)
 
@@ -134,5 +153,19 @@ class Again(Steady, widgets.Button):
         self.value += 1
 
 
-def again(label: str = "Draw other values", seed: int = 0) -> Again:
-    return Again(label, seed)
+def layer_menu(
+    layers: Sequence[str], value: str, *, width: int = 420, says: str = "The layer of the model that is shown."
+) -> Dropdown:
+    look: dict[str, Any] = {"style": WIDE, "layout": {"width": f"{width}px"}}
+    return Dropdown(options=layers, value=value, description="layer", says=says, **look)
+
+
+def tick(label: str, *, says: str, value: bool = True) -> Checkbox:
+    look: dict[str, Any] = {"indent": False, "layout": {"width": "auto", "margin": "0 18px 0 0"}}
+    return Checkbox(value=value, description=label, says=says, **look)
+
+
+def again(
+    label: str = "Draw other values", seed: int = 0, says: str = "Draws other random values; all settings stay."
+) -> Again:
+    return Again(label, seed, says)

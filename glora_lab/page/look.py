@@ -1,0 +1,35 @@
+"""What a panel brings to its page: how it looks on a light page and on a dark one, and what the page does by itself.
+
+The scripts name sliders and let a panel fill the window (`stage.js`), show explanations (`explain.js`), and light up
+together what is of one path or one channel (`light.js`). What a script adds is missing where none runs, as in Colab,
+and nothing else is. The last two listen to the whole page, and begin once.
+
+Decision: scripts in an Output, and no anywidget. anywidget gives a widget two seconds to begin and then tells the page
+of an error, and a page that draws ten panels at once on two cores takes longer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from glora_lab.drawing.inks import INK_STYLE
+
+
+def _read(*names: str) -> list[str]:
+    return [(Path(__file__).parent / name).read_text(encoding="utf-8") for name in names]
+
+
+FIGURE_LOOK = f"<style>{_read('look.css')[0]}\n{INK_STYLE}</style>"  # of a figure, in a panel or by itself
+PANEL_LOOK = f"<style>{_read('stage.css')[0]}</style>{FIGURE_LOOK}"
+SCRIPT = "\n".join(f"{{\n{script}}}" for script in _read("stage.js", "explain.js", "light.js"))
+
+
+class PageScript(widgets.Output):
+    """Shows nothing; runs the scripts in the page. In them `element` is the output itself, which lies in the panel."""
+
+    def __init__(self) -> None:
+        script = {"application/javascript": SCRIPT, "text/plain": ""}
+        outputs = ({"output_type": "display_data", "data": script, "metadata": {}},)
+        super().__init__(outputs=outputs, layout=widgets.Layout(display="none"))
