@@ -6,6 +6,9 @@ megabytes of JavaScript into every notebook, and displaying the figure again wou
 drawings a second are sent, and the next only when the page has drawn the one before; where an event
 loop runs, the last of a burst always is.
 
+A figure's title is its finding. In a panel it stands above the figure as a line of the page, which is broken where the
+page is narrow; plotly breaks none.
+
 Colab's Output widgets have no such renderer, and a script in their HTML may run before plotly is there. So a figure
 goes there as a page of its own in a frame, once a second at most.
 """
@@ -17,6 +20,7 @@ import html
 import json
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -40,6 +44,8 @@ SVG = "image/svg+xml"
 STATIC = "GLORA_LAB_STATIC"  # set in the environment where a page has no widgets
 SECONDS_BETWEEN, SECONDS_BETWEEN_FRAMES = 0.1, 1.0
 CONFIG = {"displaylogo": False, "responsive": True}
+FRAME = 20  # pixels around a figure in a frame
+TITLE, SECOND_LINE = 40, 16  # pixels of a figure that its title takes, and one of two lines more
 
 
 class FigureSlot(widgets.VBox):
@@ -50,15 +56,16 @@ class FigureSlot(widgets.VBox):
 
     def __init__(self, height: int = 360) -> None:
         self.picture: Picture | None = None
-        self._output = widgets.Output(layout=widgets.Layout(min_height=f"{height}px", width="100%"))
-        self._words = widgets.HTML()
+        self._output = widgets.Output(layout=widgets.Layout(height=f"{height}px", width="100%"))
+        self._finding, self._words = widgets.HTML(), widgets.HTML()
         self._lock = Turn()
         self._drawn_at = -SECONDS_BETWEEN
         self._waiting = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop = running_loop()
         self._page = AnsweringPage(then=self._caught_up)
-        super().__init__([self._output, self._words])
+        super().__init__([self._finding, self._output, self._words])
+        self.add_class("glora-slot")
         self._output.add_class("glora-figure")
 
     @property
@@ -89,6 +96,8 @@ class FigureSlot(widgets.VBox):
                 return
             if not is_static():  # there the panel's own cell holds the picture, and this would be saved beside it
                 data = picture_data(self.picture)
+                self._finding.value = finding(data[PLOTLY]["layout"]) if PLOTLY in data else ""
+                self._output.layout.height = f"{height_of(data, self.picture)}px"
                 self._output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
             self._words.value = sentence(self.picture.words)
             self._drawn_at = time.monotonic()
@@ -139,6 +148,24 @@ def picture_data(picture: Picture) -> dict[str, Any]:
     return data
 
 
+def height_of(data: Mapping[str, Any], picture: Picture) -> float:
+    """Pixels that the drawing takes; plotly asks its place, which must have a height of its own."""
+    whole = picture.figure.layout.height or 450
+    return data[PLOTLY]["layout"].get("height", whole) if PLOTLY in data else whole + FRAME
+
+
+def finding(layout: dict[str, Any]) -> str:
+    """A figure's title as HTML, taken out of its layout with the room that it had there."""
+    text = layout.get("title", {}).get("text", "")
+    if not text:
+        return ""
+    had = TITLE + SECOND_LINE * ("<br>" in text)
+    layout["title"] = {"text": ""}
+    layout["height"] = layout.get("height", 450) - had
+    layout["margin"] = {**layout.get("margin", {}), "t": max(8, layout.get("margin", {}).get("t", 64) - had)}
+    return f'<p class="glora-finding">{text}</p>'
+
+
 def _fewer_digits(z: Any) -> Any:
     """A heatmap's values in single precision or three digits: a notebook is saved with its pictures, and no colour
     shows more. plotly 6 packs arrays, plotly 5 writes them out.
@@ -158,7 +185,7 @@ def _frame(plain: dict[str, Any], height: float, summary: str) -> str:
 
     page = to_html(plain, validate=False, include_plotlyjs="cdn", config=CONFIG)
     source = page.replace("&", "&amp;").replace('"', "&quot;")
-    style = f"width: 100%; height: {height + 20:.0f}px; border: 0"
+    style = f"width: 100%; height: {height + FRAME:.0f}px; border: 0"
     return f'<iframe srcdoc="{source}" title="{html.escape(summary)}" style="{style}"></iframe>'
 
 

@@ -40,10 +40,9 @@ class Stage(widgets.VBox):
         self._folded = classed(widgets.VBox(), "glora-folded")
         if not in_colab():
             self.tools.children = [widgets.HTML(PRESENT)]
-        parts = [self._title, self.tools, self._side, self._picture, self._below]
-        frame = classed(widgets.VBox(parts), "glora-stage")
-        look = classed(widgets.HTML(PANEL_LOOK), "glora-look")
-        super().__init__([look, frame, *([] if in_colab() else [PageScript()])])
+        frame = classed(widgets.VBox([self._title, self.tools, self._side, self._picture]), "glora-stage")
+        look, script = classed(widgets.HTML(PANEL_LOOK), "glora-look"), [] if in_colab() else [PageScript()]
+        super().__init__([look, frame, self._below, *script])
         self.add_class("glora-panel")
         self._picture.children = [self.error_line]
 
@@ -53,6 +52,7 @@ class Stage(widgets.VBox):
         picture: Iterable[widgets.Widget],
         controls: Iterable[widgets.Widget] = (),
         more: Iterable[widgets.Widget] = (),
+        then: Iterable[widgets.Widget] = (),
         title: widgets.Widget | str = "",
         below: Iterable[widgets.Widget] = (),
     ) -> None:
@@ -62,12 +62,14 @@ class Stage(widgets.VBox):
             picture: what the panel is about, seen whole on a small screen.
             controls: those that a lesson uses, in the order of their use.
             more: the rest, folded away until a reader asks for it.
+            then: controls that stand after the fold.
             title: the formula above, or words.
             below: what is looked at after the picture.
         """
         self._title.children = [heading(title) if isinstance(title, str) else title] if title else []
         self._folded.children = tuple(more)  # the page folds by itself, at once and without a kernel
-        self._side.children = (*controls, *((self._fold, self._folded) if self._folded.children else ()))
+        fold = (self._fold, self._folded) if self._folded.children else ()
+        self._side.children = (*controls, *fold, *then)
         self._picture.children = (self.error_line, *picture)
         self._below.children = tuple(below)
 

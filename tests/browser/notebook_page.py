@@ -111,10 +111,18 @@ class NotebookPage:
         """The widget with this description: its label, its input and its readout."""
         return self.page.locator(f'label.widget-label:text-is("{label}")').locator("xpath=..")
 
+    def within_reach(self, control: Locator) -> Locator:
+        """The control, once it can be seen; where it is folded away, its panel's fold is opened first."""
+        control.wait_for(state="attached")
+        fold = control.locator("xpath=ancestor::*[contains(@class, 'glora-folded')]/preceding-sibling::button")
+        if fold.count() and not control.is_visible():
+            fold.click()
+        control.wait_for()
+        return control
+
     def choose(self, label: str, option: str, nth: int = 0) -> None:
         """Pick an option of a dropdown, or of a row of toggle buttons."""
-        control = self.control(label).nth(nth)
-        control.wait_for()
+        control = self.within_reach(self.control(label).nth(nth))
         if control.locator("select").count():
             control.locator("select").select_option(option)
         else:
@@ -122,7 +130,7 @@ class NotebookPage:
 
     def slide(self, label: str, value: float | str, nth: int = 0) -> None:
         """Set a slider, or a number or text field, by typing the value where it is shown."""
-        control = self.control(label).nth(nth)
+        control = self.within_reach(self.control(label).nth(nth))
         field = control.locator(".widget-readout, input").first
         field.click()
         self.page.keyboard.press("ControlOrMeta+A")

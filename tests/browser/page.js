@@ -79,7 +79,7 @@ window.lab = {
     const plain = (value) =>
       ArrayBuffer.isView(value) ? Array.from(value) : Array.isArray(value) ? value.map(plain) : value;
     return [...document.querySelectorAll(".js-plotly-plot")].map((graph) => ({
-      title: graph.querySelector(".gtitle")?.textContent ?? "",
+      title: (graph.closest(".glora-slot")?.querySelector(".glora-finding") ?? graph.querySelector(".gtitle"))?.innerText ?? "",
       traces: (graph._fullData ?? []).map(({ type, name, x, y, z }) => ({ type, name, x: plain(x), y: plain(y), z: plain(z) })),
     }));
   },
@@ -87,8 +87,8 @@ window.lab = {
   // What a reader sees of the graph that has this word in its title, or its text: JupyterLab's renderer makes it
   // from nothing when it changes, so the element itself is another one. Nothing while it is being made.
   picture: (word) => () => {
-    const graph = [...document.querySelectorAll(".js-plotly-plot")].find((graph) => graph.textContent.includes(word));
-    return graph?.querySelector(".gtitle") ? [graph, graph.querySelector(".main-svg").innerHTML] : null;
+    const graph = [...document.querySelectorAll(".js-plotly-plot")].find((graph) => (graph.closest(".glora-slot") ?? graph).textContent.includes(word));
+    return graph?.querySelector(".cartesianlayer > *, .infolayer > *") ? [graph, graph.querySelector(".main-svg").innerHTML] : null;
   },
 
   // What the first element of this selector holds.

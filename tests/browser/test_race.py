@@ -81,6 +81,7 @@ def a_race_is_paused_and_stopped_as_one(notebook: NotebookPage) -> None:
 
 
 def a_method_shows_what_is_its_own_and_an_impossible_k_says_why(notebook: NotebookPage) -> None:
+    notebook.press("more")  # where the modes are
     assert notebook.control("alpha").is_visible() and not notebook.control("preset").is_visible()
     notebook.screenshot("race_lora")
     notebook.choose("method", "GLoRA")

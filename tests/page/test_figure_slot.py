@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
 import threading
 from html.parser import HTMLParser
 
@@ -22,32 +23,44 @@ def picture(n: int, words: str) -> Picture:
 
 
 def drawn(slot: FigureSlot) -> str:
-    """The title of what the browser was told to draw."""
-    (output,) = slot.children[0].outputs
-    return output["data"][PLOTLY]["layout"]["title"]["text"]
+    """The title of what the browser was told to draw, which stands above it."""
+    assert len(slot._output.outputs) == 1 and slot.children[:2] == (slot._finding, slot._output)
+    return re.sub("<.*?>", "", slot._finding.value)
 
 
 def test_a_figure_is_plain_data_with_words() -> None:
     slot = FigureSlot()
     slot.show(picture(1, "it says <one>"))
-    (output,) = slot.children[0].outputs
+    (output,) = slot._output.outputs
     assert output["output_type"] == "display_data" and output["metadata"] == {}
     assert set(output["data"]) == {PLOTLY, SVG, "text/plain"} and output["data"]["text/plain"] == "it says <one>"
     json.dumps(output)  # what goes to the browser has no arrays left
-    assert "it says &lt;one&gt;" in slot.children[1].value
+    assert "it says &lt;one&gt;" in slot._words.value
 
 
 def test_a_figure_replaces_the_one_before() -> None:
     slot = FigureSlot()
     slot.show(picture(1, "one"))
     slot.show(picture(2, "two"))
-    assert drawn(slot) == "figure 2" and len(slot.children[0].outputs) == 1
+    assert drawn(slot) == "figure 2" and len(slot._output.outputs) == 1
+
+
+def test_the_title_is_a_line_of_the_page_and_leaves_its_room() -> None:
+    slot = FigureSlot()
+    layout = {"title": {"text": "<b>one</b><br>two"}, "height": 400, "margin": {"t": 90}}
+    shown = go.Figure(layout=layout)
+    slot.show(Picture(shown, "words"))
+    assert slot._finding.value == '<p class="glora-finding"><b>one</b><br>two</p>'
+    sent = slot._output.outputs[0]["data"][PLOTLY]["layout"]
+    assert (sent["title"], sent["height"], sent["margin"]["t"]) == ({"text": ""}, 344, 34)
+    assert slot._output.layout.height == "344px"
+    assert shown.layout.title.text == "<b>one</b><br>two"  # the figure itself keeps it
 
 
 def test_a_burst_is_drawn_ten_times_a_second_and_ends_with_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     async def burst() -> tuple[int, str]:
         slot, times = FigureSlot(), []
-        slot.children[0].observe(lambda _: times.append(1), "outputs")
+        slot._output.observe(lambda _: times.append(1), "outputs")
         for n in range(40):
             slot.show(picture(n, str(n)))
             await asyncio.sleep(0.005)
@@ -133,7 +146,7 @@ def test_an_answer_on_another_thread_wakes_the_loop(monkeypatch: pytest.MonkeyPa
         slot.show(picture(3, "3"))  # waits for the page
         await asyncio.sleep(1.2 * figure_slot.SECONDS_BETWEEN)
         came = asyncio.Event()
-        slot.children[0].observe(lambda _: came.set(), "outputs")
+        slot._output.observe(lambda _: came.set(), "outputs")
         threading.Timer(0.05, answer_page, [slot]).start()
         await asyncio.wait_for(came.wait(), 100)  # nothing else wakes it
         return drawn(slot)
@@ -152,7 +165,7 @@ def test_a_closed_slot_draws_nothing() -> None:
     slot = FigureSlot()
     slot.close()
     slot.show(picture(1, "one"))
-    assert slot.children[0].outputs == ()
+    assert slot._output.outputs == ()
 
 
 @pytest.mark.parametrize("variable", ["COLAB_RELEASE_TAG", "COLAB_NOTEBOOK_ID"])

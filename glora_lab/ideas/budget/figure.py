@@ -23,7 +23,7 @@ from .record import PathBudget
 MOST_LAYERS = 12  # more than these and the lower bars are kinds of layers
 LONGEST_NAME = 34
 NARROW = 0.12  # of the longest bar: a share below it is too narrow for its text, the legend names it
-HEAD, ROW, GAP, FOOT, TOP = 30, 24, 48, 52, 78  # pixels
+HEAD, ROW, GAP, FOOT, TOP = 30, 24, 40, 52, 96  # pixels
 BETWEEN = 0.04  # of the width, between columns
 
 Groups = dict[str, dict[str, int]]
@@ -51,6 +51,7 @@ def draw_path_budget(budgets: Budgets) -> Picture:
         height=whole + TOP + FOOT,
         notes=_sums(budgets, groups),
         barmode="stack",
+        legend={"y": 1.02},
         margin={"t": TOP, "b": FOOT, "r": 24},
         **_axes(budgets, groups, labels, upper / whole, lower / whole),
     )

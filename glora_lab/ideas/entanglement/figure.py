@@ -20,7 +20,7 @@ from .figure_heatmaps import MOST_NAMED, axes_of, gradient, marks, outlines, sca
 from .record import LIMIT, GradientReport
 
 FULL = "full fine-tuning"
-BOTTOM = (0.0, 0.28)  # where the lines stand, below the heatmaps
+BOTTOM = (0.0, 0.26)  # where the lines stand, below the heatmaps
 Reports: TypeAlias = GradientReport | Mapping[str, GradientReport]
 
 
@@ -55,7 +55,7 @@ def draw_gradient_report(reports: Reports, *, limit: float = LIMIT) -> Picture:
         traces,
         _title(named, limit),
         _in_words(named, limit),
-        height=632,
+        height=500,
         notes=notes,
         shapes=[*shapes, dashed(LINE, x0=-0.5, x1=len(first.deviation) - 0.5, y0=limit, y1=limit)],
         coloraxis=scale(top),

@@ -110,7 +110,7 @@ class EntanglementPanel(Panel):
         )
         self.scaling.value = "equal decrease"
         self.again = again(seed=seed)
-        self.figure = FigureSlot(height=632)
+        self.figure = FigureSlot(height=444)
         self.note = widgets.HTML()
         self._arrange()
         self._change_layer()
@@ -127,8 +127,8 @@ class EntanglementPanel(Panel):
     def _arrange(self) -> None:
         self.arrange(
             title="One input channel goes wild: whose gradient suffers?",
-            controls=[self.magnitude, self.k, self.rank, self.layer_choice],
-            more=[self.channel, self.scaling, self.again],
+            controls=[self.channel, self.magnitude, self.rank, self.k, self.layer_choice],
+            more=[self.scaling, self.again],
             picture=[self.figure],
             below=[self.note],
         )

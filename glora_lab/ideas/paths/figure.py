@@ -30,7 +30,7 @@ def draw_path_picture(picture: PathPicture) -> Picture:
         _title(picture),
         _in_words(picture),
         formula=equation(picture.modes, picture.inert, picture.form),
-        height=560,
+        height=470,
         notes=notes,
         barmode="relative",
         bargap=0.15,
@@ -89,7 +89,7 @@ def _weights(picture: PathPicture) -> tuple[list[Layout], list[Layout], Layout]:
         ("W<sub>0</sub>", "", "frozen", FROZEN, picture.w0),
         (f"W<sub>0</sub>{sign}A", "A", a, PATH_COLORS["A"], picture.w0a),
         ("B", "B", b, PATH_COLORS["B"], picture.b),
-        ("W<sub>eff</sub>", "", "the sum, same scale as W0", TEXT, picture.w_eff),
+        ("W<sub>eff</sub>", "", "their sum", TEXT, picture.w_eff),
     )
     finer = f", {whole / terms:.2g} times finer" if 0 < terms < whole else ""
     axes = {
@@ -137,10 +137,11 @@ def _scale(limit: float, left: float, right: float, of: str) -> Layout:
         "orientation": "h",
         "x": (left + right) / 2,
         "xanchor": "center",
-        "y": WEIGHTS[0] - 0.105,
+        "y": WEIGHTS[0] - 0.115,
         "yanchor": "top",
         "len": min(right - left, 0.25),
         "thickness": 8,
+        "ypad": 0,
         "outlinewidth": 0,
         "tickvals": [-limit, 0, limit],
         "ticktext": [f"−{limit:.2g}", "0", f"{limit:.2g}"],
@@ -162,7 +163,7 @@ def _biases(picture: PathPicture) -> list[Layout]:
         {
             "type": "bar",
             "y": values.astype(np.float32),
-            "name": f"{name} {_note(picture, path, bool(values.any()))}" if path else name,
+            "name": name if not path or values.any() else f"{name} {_note(picture, path, False)}",
             "visible": True if values.any() or not path else "legendonly",
             "marker": {"color": color, "line": {"width": 0}},
             "hovertemplate": f"o %{{x}}: %{{y:.4g}}<extra>{name}</extra>",

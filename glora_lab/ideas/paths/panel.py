@@ -63,7 +63,7 @@ class PathPanel(ExampleValuesPanel):
         self.form = choice("A form", FORMS, "How A meets the weight.", FORM_SAYS)
         self._offer_values(trained=bool(self._trained))
         self.modes = ModeControls(DEFAULT, self._change_settings)
-        self.figure = FigureSlot(height=560)
+        self.figure = FigureSlot(height=430)
         self.equation, self._note = widgets.HTML(), widgets.HTML()
         self._arrange()
         self._change_place()

@@ -11,7 +11,7 @@ from glora_lab.drawing.traces import BOX, Layout, heatmap, on
 from .record import Predictions
 
 MOST_IMAGES = 8  # per row
-ROW, CAPTION, TOP = 96, 54, 46  # pixels
+ROW, CAPTION, TOP = 68, 38, 46  # pixels
 GAP = 0.02  # share of the width between images
 STEP = (1 + GAP) / MOST_IMAGES
 
@@ -75,7 +75,7 @@ def _image(row: Predictions, place: int, axis: int) -> Layout:
 def _answer(row: Predictions, place: int) -> str:
     label, said = row.labels[place], row.predicted[place]
     sure = small(f"{row.confidence[place]:.0%} sure", 10)
-    return f"<b>{label} → says {said} {'✓' if label == said else '✗'}</b><br>{sure}"
+    return f"<b>{label} → {said} {'✓' if label == said else '✗'}</b><br>{sure}"
 
 
 def _frame(axis: int, across: tuple[float, float], domain: tuple[float, float], color: str) -> Layout:

@@ -114,10 +114,11 @@ class TrainPanel(SessionPanel):
     def _arrange(self) -> None:
         self.arrange(
             title=self._equation,
-            controls=[*self.controls.shown, self.buttons, self.cost, self.racing],
+            controls=[*self.controls.shown, self.buttons, self.cost],
             more=self.controls.folded,
+            then=[self.racing, self.live.where],
             picture=[self.live],
-            below=[self.table, self.keeping],
+            below=[self.racing.says, self.table, self.keeping],
         )
         for control in (self.controls.lr, self.controls.steps, self.controls.seed):
             control.observe(self._change_run, "value")

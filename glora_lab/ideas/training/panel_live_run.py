@@ -21,6 +21,7 @@ from glora_lab.drawing.run_colors import method_in
 from glora_lab.page.controls.widgets import IntProgress
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.following import status
+from glora_lab.page.stage import classed
 from glora_lab.training import Race, TrainSession, predict, write
 
 from .figure import draw_training
@@ -46,12 +47,13 @@ class LiveRun(widgets.VBox):
         self.predictions: Answers = {}
         self.progress = IntProgress(0, 0, 1, description="progress", says="How much of the run is done.")
         self.status = widgets.HTML()
-        self.answers, self.curves = FigureSlot(height=210), FigureSlot(height=320)
+        self.answers, self.curves = FigureSlot(height=240), FigureSlot(height=210)
         self._session: TrainSession | Race | None = None
         self._models: dict[str, nn.Module] = {}
         self._seen: tuple[str, int] | None = None
         self._drawn_at = self._ask_at = 0.0
-        super().__init__([widgets.HBox([self.progress, self.status]), self.answers, self.curves])
+        self.where = classed(widgets.HBox([self.progress, self.status]), "glora-where")  # placed by the owner
+        super().__init__([self.answers, self.curves])
 
     @property
     def lines(self) -> dict[str, Steps]:

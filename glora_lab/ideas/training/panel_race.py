@@ -12,7 +12,7 @@ from glora_lab.ideas.budget.measure import path_budget
 from glora_lab.ideas.budget.measure_equal_budget import rank_for_budget
 from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.page.controls.ticks import Ticks
-from glora_lab.page.controls.widgets import Button, row, tick
+from glora_lab.page.controls.widgets import Button, tick
 
 from .figure_race import describe_race
 from .panel_methods import Config, MethodControls
@@ -21,7 +21,7 @@ FAIR = "the same seed, batches and learning rate; a rate of its own might suit o
 
 
 class RaceControls(Ticks):
-    """A button, a box to tick for each method, and in words what the race is about."""
+    """A button and a box to tick for each method; `says` tells in words what the race is about."""
 
     def __init__(self, on_race: Callable[[], None], methods: Sequence[str], on_change: Callable[[], None]) -> None:
         super().__init__(on_change)
@@ -29,13 +29,13 @@ class RaceControls(Ticks):
             description="Race at equal parameters",
             icon="flag-checkered",
             says="Trains the ticked methods in turns, each with about as many parameters as the controls come to.",
-            layout={"width": "auto", "margin": "2px 18px 2px 2px"},
+            layout={"width": "auto"},
         )
         self._offer({method: tick(method, says=f"Whether {method} takes part in the race.") for method in methods})
-        self.words, self._says = "", widgets.HTML()
+        self.words, self.says = "", widgets.HTML()
         self.button.on_click(lambda _: on_race())
-        chosen = row(self.button, *self.boxes.values(), align_items="center")
-        self.children = [chosen, self._says]
+        self.children = [self.button, *self.boxes.values()]
+        self.add_class("glora-racing")
 
     @property
     def chosen(self) -> list[str]:
@@ -51,7 +51,7 @@ class RaceControls(Ticks):
 
     def _tell(self, words: str) -> None:
         self.words = words
-        self._says.value = f'<div style="line-height:1.4;margin:2px 0">{html.escape(words)}</div>'
+        self.says.value = f'<div style="line-height:1.4;margin:2px 0">{html.escape(words)}</div>'
 
 
 def entrants(base: nn.Module, methods: MethodControls, chosen: list[str], params: int) -> dict[str, Config]:

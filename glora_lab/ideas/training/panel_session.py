@@ -12,6 +12,7 @@ import ipywidgets as widgets
 from glora_lab.page.controls.widgets import Button
 from glora_lab.page.looking import look_again
 from glora_lab.page.panel import Panel, guarded
+from glora_lab.page.stage import classed
 from glora_lab.training import Race, TrainSession
 from glora_lab.training.in_turn import in_turn
 
@@ -38,7 +39,7 @@ class SessionPanel(Panel):
         self.train_button = Button(description="Train", icon="play", says=TRAIN, button_style="primary")
         self.pause_button = Button(description="Pause", icon="pause", says=PAUSE, disabled=True)
         self.stop_button = Button(description="Stop", icon="stop", says=STOP, disabled=True)
-        self.buttons = widgets.HBox([self.train_button, self.pause_button, self.stop_button])
+        self.buttons = classed(widgets.HBox([self.train_button, self.pause_button, self.stop_button]), "glora-buttons")
         self.train_button.on_click(lambda _: self.train())
         self.pause_button.on_click(lambda _: self.pause_or_resume())
         self.stop_button.on_click(lambda _: self.stop())

@@ -23,9 +23,9 @@ def test_right_and_wrong_are_told_by_colour_and_by_a_mark() -> None:
     figure = plot_predictions(predictions())
     said = [(note.text.split("<br>")[0], note.font.color) for note in figure.layout.annotations]
     assert said == [
-        ("<b>5 → says 5 ✓</b>", RIGHT),
-        ("<b>6 → says 2 ✗</b>", WRONG),
-        ("<b>7 → says 7 ✓</b>", RIGHT),
+        ("<b>5 → 5 ✓</b>", RIGHT),
+        ("<b>6 → 2 ✗</b>", WRONG),
+        ("<b>7 → 7 ✓</b>", RIGHT),
     ]
     assert [figure.layout[f"xaxis{n}"].linecolor for n in ("", 2, 3)] == [RIGHT, WRONG, RIGHT]
     assert "40% sure" in figure.layout.annotations[1].text
