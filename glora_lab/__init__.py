@@ -26,6 +26,8 @@ _HOME = {
     "outlier_layer": "models",
     "load_task": "data",
     "task_from": "data",
+    "SearchSpace": "search",
+    "search_paths": "search",
     "TrainSession": "training",
     "evaluate": "training",
     "fit": "training",

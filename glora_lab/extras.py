@@ -11,7 +11,7 @@ from importlib import import_module
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # what is imported by another name than it is installed by
 
 
-def needed(what: str, *packages: str) -> None:
+def needed(what: str, *packages: str, extra: str = "notebooks") -> None:
     """Import the packages that something needs.
 
     Raises:
@@ -21,7 +21,7 @@ def needed(what: str, *packages: str) -> None:
         try:
             import_module(package)
         except ImportError as error:
-            raise ImportError(f"{what} {lacks(package, 'notebooks')} ({error})", name=package) from error
+            raise ImportError(f"{what} {lacks(package, extra)} ({error})", name=package) from error
 
 
 def lacks(package: str, extra: str) -> str:

@@ -19,6 +19,8 @@ import torch
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+HEADS = frozenset({"lm_head", "classifier", "score", "pooler"})  # usually left as they are, or trained whole
+
 
 def _gpt2() -> PretrainedConfig:
     from transformers import GPT2Config

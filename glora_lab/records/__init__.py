@@ -19,6 +19,7 @@ from glora_lab.ideas.export.record import ExportReport, LayerExport
 from glora_lab.ideas.merging.record import LayerMerge, MergeReport
 from glora_lab.ideas.paths.record import PathActivity, PathPicture
 from glora_lab.ideas.reach.record import RankReach, Reach, WeightChange
+from glora_lab.ideas.search.record import Agreement, Trial, Verified
 from glora_lab.ideas.training.record import Predictions, Run, Step
 from glora_lab.ideas.training.record_writing import Writing
 from glora_lab.ideas.xray.record import XrayLayer, XrayReport
@@ -26,6 +27,7 @@ from glora_lab.ideas.xray.record_spectrum import Spectrum
 from glora_lab.record import Record
 
 __all__ = [
+    "Agreement",
     "BlockDetail",
     "BlockGrid",
     "Cost",
@@ -49,7 +51,9 @@ __all__ = [
     "Spectrum",
     "StableStep",
     "Step",
+    "Trial",
     "Verdict",
+    "Verified",
     "WeightChange",
     "Writing",
     "XrayLayer",

@@ -42,7 +42,7 @@ def is_zero(factor: Tensor) -> bool:
     A product of more rows, or in blocks, is rounded in another order. On a GPU, where the answer would have to be
     waited for, such products are not used (`linear_and_product` in plain_base.py, and scaled_weight.py).
     """
-    return factor.device.type == "cpu" and not (factor.view(-1)[0].item() or factor.count_nonzero())
+    return factor.device.type == "cpu" and not (factor.reshape(-1)[0].item() or factor.count_nonzero())
 
 
 def _followed(g: Tensor) -> bool:

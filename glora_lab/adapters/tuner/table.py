@@ -22,8 +22,8 @@ def own_tensors(layer: Any, adapter_name: str) -> dict[str, nn.Parameter]:
         if adapter_name not in held:
             continue
         item = held[adapter_name]
-        if isinstance(item, nn.Parameter):
-            found[container] = item
+        if isinstance(item, Tensor):
+            found[container] = item  # type: ignore[assignment]  # of a search, a part of a parameter
         else:
             tensors = item.named_parameters() if item._modules else item._parameters.items()
             found |= {f"{container}.{name}": tensor for name, tensor in tensors if tensor is not None}

@@ -10,13 +10,12 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from glora_lab.adapters.base.frozen import features
+from glora_lab.models.architectures import HEADS
 from glora_lab.page.closing import replace_children
 
 from .example import linear_layers
 from .ticks import Ticks
 from .widgets import row, tick
-
-HEADS = frozenset({"lm_head", "classifier", "score", "pooler"})  # usually left as they are, or trained whole
 
 
 def target_names(model: nn.Module) -> Counter[str]:

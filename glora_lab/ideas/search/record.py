@@ -1,0 +1,125 @@
+"""A search: its trials, how far its scores can be believed, and what became of the finalists."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from glora_lab.record import Record
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Trial(Record):
+    """One setting that a search has looked at.
+
+    `params` counts what it trains. `metric` is accuracy on the validation part, as the engine has it: of shared
+    weights it orders settings and is no result. `test` is accuracy on the test part after training anew, nan where
+    that has not been done. `choice` is the setting as the space writes it, `config` what `get_peft_model` takes, and
+    `name` the known method that it is, or "". `loss` is the validation loss, nan where the engine has none.
+    """
+
+    number: int
+    params: int
+    metric: float
+    loss: float
+    choice: str
+    engine: str
+    seconds: float
+    name: str = ""
+    test: float = NAN
+    config: Any = field(default=None, repr=False)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        names = ("number", "params", "metric", "loss", "test", "engine", "name", "choice")
+        return [{name: getattr(self, name) for name in names}]
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement(Record):
+    """How an engine's scores order settings that were trained for real, beside the bare count of parameters.
+
+    `trained`, `scored` and `params` have an entry for each setting. `tau` and `tau_params` are Kendall's τ-b against
+    `trained`, nan where all are alike.
+    """
+
+    engine: str
+    trained: tuple[float, ...]
+    scored: tuple[float, ...]
+    params: tuple[int, ...]
+    tau: float
+    tau_params: float
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the engine orders better than counting does."""
+        return self.tau > self.tau_params
+
+    @property
+    def in_words(self) -> str:
+        says = f"τ {self.tau:.2f} of {self.engine}, {self.tau_params:.2f} of the parameter count"
+        over = "the engine orders better" if self.is_better else "counting parameters orders as well or better"
+        return f"{says}, on {len(self.trained)} settings trained for real: {over}"
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        rows = zip(self.trained, self.scored, self.params, strict=True)
+        return [{"trained": t, "scored": s, "params": p} for t, s, p in rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Verified(Record):
+    """One finalist and LoRA of as many parameters, both trained anew with the same seeds; accuracies on test data.
+
+    `lora_params` is what LoRA has, the largest rank that is not above.
+    """
+
+    number: int
+    params: int
+    lora_params: int
+    test: tuple[float, ...]
+    lora: tuple[float, ...]
+    validation: tuple[float, ...]
+
+    @property
+    def difference(self) -> float:
+        """How much more of the test part it reads than LoRA does, in the mean."""
+        return _mean(self.test) - _mean(self.lora)
+
+    @property
+    def standard_error(self) -> float:
+        """Of the difference, over the seeds; nan of one seed."""
+        pairs = [t - of_lora for t, of_lora in zip(self.test, self.lora, strict=True)]
+        if len(pairs) < 2:
+            return NAN
+        spread = sum((pair - _mean(pairs)) ** 2 for pair in pairs) / (len(pairs) - 1)
+        return math.sqrt(spread / len(pairs))
+
+    @property
+    def in_words(self) -> str:
+        beyond = abs(self.difference) > 2 * self.standard_error
+        which = "better than" if self.difference > 0 else "worse than"
+        says = f"{which} LoRA" if beyond else "no better than LoRA"
+        return f"{says} of {self.lora_params:,} parameters ({self.difference:+.3f} ± {self.standard_error:.3f})"
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [
+            {"number": self.number, "params": self.params, "seed": seed, "test": test, "lora": lora}
+            for seed, (test, lora) in enumerate(zip(self.test, self.lora, strict=True))
+        ]
+
+
+def front(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """The trials that no other beats, by rising parameters: none has more accuracy at as many or fewer."""
+    best, kept = -math.inf, []
+    for trial in sorted(trials, key=lambda t: (t.params, -t.metric, t.number)):
+        if trial.metric > best:
+            best = trial.metric
+            kept.append(trial)
+    return tuple(kept)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
