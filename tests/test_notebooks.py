@@ -6,6 +6,8 @@ import ast
 import importlib.util
 import itertools
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from tests.source import NOTEBOOKS, cell_tree, code_cells
 
 MAX_LINES = 12
 DEFINES = "11_your_own_method"
+UNGUESSED = (DEFINES,)  # its first panel is one to play with, after the answers
 
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -76,6 +79,44 @@ def test_a_lesson_says_what_it_gives_and_how_long_it_takes(notebook: Path) -> No
     sitting = 30 if lesson.number != "12" else 60  # exercises take as many sittings as one likes
     assert lesson.title and 0 < lesson.minutes <= sitting
     assert len(QUESTION.findall(lesson.opening)) == 1 and lesson.question
+
+
+def calls(cell: dict, name: str) -> bool:
+    """Whether a cell calls a function or a method of this name, or of one that ends in it."""
+    nodes = (node for node in ast.walk(cell_tree(cell)) if isinstance(node, ast.Call))
+    return any(re.fullmatch(rf"(.+\.)?\w*{name}", ast.unparse(node.func)) for node in nodes)
+
+
+@each_notebook
+def test_a_lesson_asks_for_a_guess_before_its_main_panel(notebook: Path) -> None:
+    """Question, guess, picture: the first panel of a lesson is held back by a guess, and so is every answer."""
+    cells = code_cells(notebook)
+    asking = [n for n, cell in enumerate(cells) if calls(cell, "Guess")]
+    panels = [n for n, cell in enumerate(cells) if calls(cell, "Panel")]
+    assert asking and asking[0] < min(panels, default=len(cells))
+    if panels:
+        first = cells[panels[0]]
+        assert calls(first, "then") or notebook.stem in UNGUESSED, "".join(first["source"])
+    answered = {name for cell in cells for name in answers(cell)}
+    for n in asking:
+        guess = ast.unparse(cell_tree(cells[n]).body[-1])  # the cell ends with the guess, which asks
+        assert guess in answered, f"nobody answers {guess}"
+
+
+def answers(cell: dict) -> Iterator[str]:
+    """The guesses whose answer a cell gives: `x.then(…, answer=…)` or `x.answer = …`."""
+    for node in ast.walk(cell_tree(cell)):
+        if isinstance(node, ast.Call) and any(keyword.arg == "answer" for keyword in node.keywords):
+            yield ast.unparse(node.func).removesuffix(".then")
+        if isinstance(node, ast.Attribute) and node.attr == "answer" and isinstance(node.ctx, ast.Store):
+            yield ast.unparse(node.value)
+
+
+@each_notebook
+def test_no_lesson_has_its_reader_type_a_guess_into_a_cell(notebook: Path) -> None:
+    for cell in code_cells(notebook):
+        source = "".join(cell["source"])
+        assert "# your guess" not in source and "You guessed" not in source, source
 
 
 @each_notebook

@@ -37,6 +37,16 @@ class Part:
         """The examples at `index`, as a batch to call a model with."""
         return {name: tensor[index] for name, tensor in self.inputs.items()}
 
+    def one_of_each(self, most: int) -> Part:
+        """The first example of each label, in the order of the labels, and of so many labels at most."""
+        labels = self.labels.tolist()
+        return Part(
+            {
+                name: tensor[[labels.index(one) for one in sorted(set(labels))[:most]]]
+                for name, tensor in self.inputs.items()
+            }
+        )
+
     def to(self, device: torch.device | str) -> Part:
         return Part({name: tensor.to(device) for name, tensor in self.inputs.items()})
 

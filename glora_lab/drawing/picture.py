@@ -6,7 +6,7 @@ A record's picture is made by one function, `draw_X`, and whoever cannot see the
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -60,6 +60,17 @@ def draws(record: type) -> Callable[[Drawing], Drawing]:
         return drawing
 
     return known
+
+
+def picture_of(what: Any) -> Picture:
+    """The picture of a record, of several of a kind, or of several by name. ValueError where there is none."""
+    example = what
+    while isinstance(example, Mapping | list | tuple) and len(example):
+        example = next(iter(example.values() if isinstance(example, Mapping) else example))
+    if type(example) not in DRAWN_BY:
+        known = ", ".join(sorted(record.__name__ for record in DRAWN_BY))
+        raise ValueError(f"`what` (a {type(what).__name__}) has no picture; these have one: {known}")
+    return DRAWN_BY[type(example)](what)
 
 
 def apart(drawing: Callable[Given, Picture]) -> tuple[Callable[Given, go.Figure], Callable[Given, str]]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from IPython.display import HTML, display
+from IPython.display import display
 
 from glora_lab import figures  # noqa: F401, where every function that draws a record is named
-from glora_lab.drawing.picture import DRAWN_BY
-from glora_lab.page.figure_slot import picture_data, words
+from glora_lab.drawing.picture import picture_of
+from glora_lab.page.figure_slot import as_outputs
 from glora_lab.record import Record
 
 
@@ -29,18 +29,5 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
     Raises:
         ValueError: for something that has no picture.
     """
-    kind = type(_an_example(what))
-    if kind not in DRAWN_BY:
-        known = ", ".join(sorted(record.__name__ for record in DRAWN_BY))
-        raise ValueError(f"`what` (a {type(what).__name__}) has no picture; these have one: {known}")
-    picture = DRAWN_BY[kind](what)
-    if picture.formula:
-        display(HTML(picture.formula))
-    display(picture_data(picture), raw=True)
-    display(HTML(words(picture.words)))
-
-
-def _an_example(what: Any) -> Any:
-    while isinstance(what, Mapping | list | tuple) and len(what):
-        what = next(iter(what.values() if isinstance(what, Mapping) else what))
-    return what
+    for output in as_outputs(picture_of(what)):
+        display(output, raw=True)

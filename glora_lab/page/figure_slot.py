@@ -166,6 +166,12 @@ def finding(layout: dict[str, Any]) -> str:
     return f'<p class="glora-finding">{text}</p>'
 
 
+def as_outputs(picture: Picture) -> list[dict[str, Any]]:
+    """What a cell shows of a picture, one display after the other: its formula, the figure, the words."""
+    formula = [{"text/html": picture.formula}] if picture.formula else []
+    return [*formula, picture_data(picture), {"text/html": words(picture.words), "text/plain": picture.words}]
+
+
 def _fewer_digits(z: Any) -> Any:
     """A heatmap's values in single precision or three digits: a notebook is saved with its pictures, and no colour
     shows more. plotly 6 packs arrays, plotly 5 writes them out.

@@ -27,9 +27,9 @@ SCRIPT = "\n".join(f"{{\n{script}}}" for script in _read("stage.js", "explain.js
 
 
 class PageScript(widgets.Output):
-    """Shows nothing; runs the scripts in the page. In them `element` is the output itself, which lies in the panel."""
+    """Shows nothing; runs a script in the page, a panel's by default. In it `element` is the output itself."""
 
-    def __init__(self) -> None:
-        script = {"application/javascript": SCRIPT, "text/plain": ""}
-        outputs = ({"output_type": "display_data", "data": script, "metadata": {}},)
+    def __init__(self, script: str = SCRIPT) -> None:
+        data = {"application/javascript": script, "text/plain": ""}
+        outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
         super().__init__(outputs=outputs, layout=widgets.Layout(display="none"))

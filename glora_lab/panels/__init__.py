@@ -12,6 +12,7 @@ needed("a panel", "ipywidgets", "plotly", "anywidget")
 from glora_lab.ideas.blocks.panel import BlockPanel
 from glora_lab.ideas.budget.panel import BudgetPanel
 from glora_lab.ideas.entanglement.panel import EntanglementPanel
+from glora_lab.ideas.guess.panel import Guess
 from glora_lab.ideas.merging.panel import MergePanel
 from glora_lab.ideas.paths.panel import PathPanel
 from glora_lab.ideas.reach.panel import ReachPanel
@@ -29,6 +30,7 @@ __all__ = [
     "BlockPanel",
     "BudgetPanel",
     "EntanglementPanel",
+    "Guess",
     "MergePanel",
     "Panel",
     "PathPanel",

@@ -16,6 +16,7 @@ from glora_lab.ideas.descent.record import Descent, StableStep
 from glora_lab.ideas.entanglement.record import GradientReport
 from glora_lab.ideas.exercises.record import Verdict
 from glora_lab.ideas.export.record import ExportReport, LayerExport
+from glora_lab.ideas.guess.record import Guessed
 from glora_lab.ideas.merging.record import LayerMerge, MergeReport
 from glora_lab.ideas.paths.record import PathActivity, PathPicture
 from glora_lab.ideas.reach.record import RankReach, Reach, WeightChange
@@ -35,6 +36,7 @@ __all__ = [
     "Descent",
     "ExportReport",
     "GradientReport",
+    "Guessed",
     "LayerExport",
     "LayerMerge",
     "MergeReport",

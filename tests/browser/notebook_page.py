@@ -18,6 +18,7 @@ from tests.browser.lab_server import LabServer
 
 IN_PAGE = Path(__file__).with_name("page.js").read_text()
 PATIENCE = 300.0  # seconds that a state may take to come: none where it comes at once, on a busy machine many
+WIDGETS = "list(__import__('ipywidgets').widgets.widget._instances.values())"
 LOOK_EVERY = 100  # milliseconds: at each frame, Playwright's own way, takes time from the page that draws
 
 
@@ -51,21 +52,26 @@ class NotebookPage:
         self.page.reload()
         self._attach()
 
-    def run_all(self, seconds: float = PATIENCE) -> None:
-        """Run every cell and wait for the last; a cell that fails is an AssertionError with its traceback."""
+    def run_all(self, seconds: float = PATIENCE, *, waive: bool = True) -> None:
+        """Run every cell and wait for the last; a cell that fails is an AssertionError with its traceback.
+
+        Every guess is waived then, unless the test makes them itself.
+        """
         self.page.evaluate("lab.runAll()")
-        self.has_run(seconds)
+        self.has_run(seconds, waive=waive)
 
     def run_to(self, text: str, seconds: float = PATIENCE) -> None:
         """Run every cell down to the first code cell with this text, as `run_all` does."""
         self.page.evaluate("text => lab.runTo(text)", text)
         self.has_run(seconds)
 
-    def has_run(self, seconds: float = PATIENCE) -> None:
-        """Wait until what `lab.runAll()` began has run."""
+    def has_run(self, seconds: float = PATIENCE, *, waive: bool = True) -> None:
+        """Wait until what `lab.runAll()` began has run, and waive every guess."""
         self.until("lab.ran !== null", seconds)
         outcome = self.page.evaluate("lab.ran")
         assert outcome == "ok", "\n".join([outcome, *self.kernel_errors()])
+        if waive:
+            self.evaluate(f"[one.waive() for one in {WIDGETS} if type(one).__name__ == 'Guess']")
 
     def evaluate(self, expression: str, seconds: float = PATIENCE) -> Any:
         """The value of a Python expression in the kernel, through JSON."""

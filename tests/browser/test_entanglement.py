@@ -71,7 +71,7 @@ def the_picture_follows_the_slider(notebook: NotebookPage) -> None:
 
 
 def picture_of(notebook: NotebookPage, name: str) -> None:
-    panel = notebook.page.locator(".jp-CodeCell", has_text="panel = EntanglementPanel()").first
+    panel = notebook.page.locator(".jp-CodeCell", has_text="panel = EntanglementPanel(size").first
     panel.evaluate("element => element.scrollIntoView({ block: 'start' })")
     notebook.page.wait_for_timeout(300)
     notebook.screenshot(name)

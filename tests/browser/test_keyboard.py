@@ -1,4 +1,4 @@
-"""The first notebook with the keyboard alone: every cell run, a path changed, a run started and stopped."""
+"""The first notebook with the keyboard alone: cells run, a guess made, a path changed, a run started, stopped."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def test_the_first_notebook_is_gone_through_with_the_keyboard_alone(open_noteboo
     notebook.becomes("paths.config.config_A", "vector")
     tab_to(notebook, 'e.getAttribute("aria-label") === "rank" && e.matches(".noUi-handle")')
     notebook.evaluate("setattr(lab.controls.steps, 'value', 10_000)")  # so that it does not end before Stop is reached
+    go_to_cell(notebook, "Guess(")
+    tab_to(notebook, 'e.matches(".glora-guess .noUi-handle")')
+    for key in ("Home", "ArrowRight", "ArrowRight", "Enter"):
+        keys.press(key)
+    notebook.becomes("guess.value", 2)
     go_to_cell(notebook, "TrainPanel(", "ArrowDown")
     tab_to(notebook, 'e.matches("button.jupyter-button") && e.innerText.includes("Train")')
     keys.press("Enter")

@@ -1,7 +1,7 @@
 """The first notebook, as a newcomer goes through it: change a path, train, stop, and no error anywhere.
 
-`paths` and `lab` are the notebook's two panels, the second below the first. Set README_PICTURE to a file to have
-the picture of the README taken.
+`lab` and `paths` are the notebook's two panels, the second below the first; the guess is waived. Set README_PICTURE to
+a file to have the picture of the README taken.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def open_and_run(open_notebook: OpenNotebook) -> NotebookPage:
 def change_a_path(notebook: NotebookPage) -> None:
     params, seen = notebook.evaluate("paths.params"), notebook.pixels(heatmaps(notebook))
     notebook.sees(f"{params:,} trainable parameters in this layer")
-    notebook.choose("A", "vector")
+    notebook.choose("A", "vector", nth=1)  # the panel that trains has one, too
     notebook.until(f"document.body.innerText.includes('{params - SAVED:,} trainable parameters in this layer')")
     assert notebook.evaluate("paths.config.config_A") == "vector"
     assert notebook.evaluate("paths.params") == params - SAVED

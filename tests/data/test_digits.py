@@ -91,3 +91,12 @@ def test_rows_of_a_part_are_a_batch() -> None:
     batch = part.rows(torch.tensor([2, 0]))
     assert batch["pixel_values"].tolist() == [[2.0], [0.0]] and batch["labels"].tolist() == [7, 5]
     assert part.to("meta").labels.device.type == "meta"
+
+
+def test_one_of_each_label_is_the_first_that_there_is() -> None:
+    test = load_task("digits-turned").test
+    eight = test.one_of_each(8)
+    assert eight.labels.tolist() == list(range(8)) and len(test.one_of_each(99)) == 10
+    for row, label in enumerate(range(8)):
+        first = test.labels.tolist().index(label)
+        assert torch.equal(eight.inputs["pixel_values"][row], test.inputs["pixel_values"][first])

@@ -12,12 +12,11 @@ from contextlib import suppress
 from typing import Any
 
 import ipywidgets as widgets
-import torch
 from peft import PeftModel
 from torch import nn
 
 from glora_lab.adapters import DeltaConfig
-from glora_lab.data import Part, Task, load_task
+from glora_lab.data import Task, load_task
 from glora_lab.ideas.budget.measure import path_budget
 from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.models import load_model
@@ -147,7 +146,9 @@ class TrainPanel(SessionPanel):
         self._end()
         self.task = load_task(self.controls.task.value)
         self.table.begin(self.task)
-        self.live.ask_frozen(self._base, PROMPTS if self.task.kind == "text" else _one_of_each(self.task.test))
+        self.live.ask_frozen(
+            self._base, PROMPTS if self.task.kind == "text" else self.task.test.one_of_each(SHOWN_IMAGES)
+        )
 
     def _end(self) -> None:
         """End what is under way, and record it as a run of its own task."""
@@ -231,13 +232,6 @@ class TrainPanel(SessionPanel):
             self.keeping.suggest(max(metrics, key=lambda name: metrics[name]))
         self.errors.extend(failed.values())
         self.say("; ".join(f"{name} dropped out: {type(error).__name__}: {error}" for name, error in failed.items()))
-
-
-def _one_of_each(part: Part) -> Part:
-    """The first image of each label, for the first labels."""
-    labels = part.labels.tolist()
-    rows = torch.tensor([labels.index(label) for label in sorted(set(labels))[:SHOWN_IMAGES]])
-    return Part(part.rows(rows))
 
 
 def _session(models: Mapping[str, nn.Module], task: Task, numbers: Mapping[str, Any]) -> TrainSession | Race:

@@ -1,0 +1,1 @@
+"""A guess before the answer: asked, made or waived, and shown beside what is so."""
