@@ -23,6 +23,9 @@ from glora_lab.ideas.paths.figure import draw_path_picture
 from glora_lab.ideas.paths.figure_activity import draw_path_activity
 from glora_lab.ideas.reach.figure import draw_rank_reach
 from glora_lab.ideas.reach.figure_weight_changes import draw_weight_changes
+from glora_lab.ideas.search.figure import draw_search
+from glora_lab.ideas.search.figure_importance import draw_agreement, draw_importance
+from glora_lab.ideas.search.figure_path_map import draw_path_map
 from glora_lab.ideas.training.figure import draw_training
 from glora_lab.ideas.training.figure_predictions import draw_predictions
 from glora_lab.ideas.training.figure_race import describe_race
@@ -45,6 +48,10 @@ plot_path_picture, describe_path_picture = apart(draw_path_picture)
 plot_path_activity, describe_path_activity = apart(draw_path_activity)
 plot_rank_reach, describe_rank_reach = apart(draw_rank_reach)
 plot_weight_changes, describe_weight_changes = apart(draw_weight_changes)
+plot_search, describe_search = apart(draw_search)
+plot_path_map, describe_path_map = apart(draw_path_map)
+plot_importance, describe_importance = apart(draw_importance)
+plot_agreement, describe_agreement = apart(draw_agreement)
 plot_training, describe_training = apart(draw_training)
 plot_predictions, describe_predictions = apart(draw_predictions)
 plot_runs, describe_runs = apart(draw_runs)
@@ -55,6 +62,7 @@ plot_delta_spectrum, describe_delta_spectrum = apart(draw_delta_spectrum)
 
 __all__ = [
     "block_cells",
+    "describe_agreement",
     "describe_block_detail",
     "describe_block_grid",
     "describe_cost_report",
@@ -62,16 +70,19 @@ __all__ = [
     "describe_descent",
     "describe_equation",
     "describe_gradient_report",
+    "describe_importance",
     "describe_low_rank_equation",
     "describe_merge_report",
     "describe_path_activity",
     "describe_path_budget",
+    "describe_path_map",
     "describe_path_picture",
     "describe_predictions",
     "describe_race",
     "describe_rank_by_k",
     "describe_rank_reach",
     "describe_runs",
+    "describe_search",
     "describe_stable_step",
     "describe_training",
     "describe_weight_changes",
@@ -80,20 +91,24 @@ __all__ = [
     "describe_xray_layer",
     "equation",
     "low_rank_equation",
+    "plot_agreement",
     "plot_block_detail",
     "plot_block_grid",
     "plot_cost_report",
     "plot_delta_spectrum",
     "plot_descent",
     "plot_gradient_report",
+    "plot_importance",
     "plot_merge_report",
     "plot_path_activity",
     "plot_path_budget",
+    "plot_path_map",
     "plot_path_picture",
     "plot_predictions",
     "plot_rank_by_k",
     "plot_rank_reach",
     "plot_runs",
+    "plot_search",
     "plot_stable_step",
     "plot_training",
     "plot_weight_changes",

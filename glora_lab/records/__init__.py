@@ -20,7 +20,15 @@ from glora_lab.ideas.guess.record import Guessed
 from glora_lab.ideas.merging.record import LayerMerge, MergeReport
 from glora_lab.ideas.paths.record import PathActivity, PathPicture
 from glora_lab.ideas.reach.record import RankReach, Reach, WeightChange
-from glora_lab.ideas.search.record import Agreement, Trial, Verified
+from glora_lab.ideas.search.record import (
+    Agreement,
+    Importance,
+    PathChoice,
+    PathMap,
+    SearchResult,
+    Trial,
+    Verified,
+)
 from glora_lab.ideas.training.record import Predictions, Run, Step
 from glora_lab.ideas.training.record_writing import Writing
 from glora_lab.ideas.xray.record import XrayLayer, XrayReport
@@ -37,12 +45,15 @@ __all__ = [
     "ExportReport",
     "GradientReport",
     "Guessed",
+    "Importance",
     "LayerExport",
     "LayerMerge",
     "MergeReport",
     "PathActivity",
     "PathBudget",
+    "PathChoice",
     "PathCount",
+    "PathMap",
     "PathPicture",
     "Predictions",
     "RankAtK",
@@ -50,6 +61,7 @@ __all__ = [
     "Reach",
     "Record",
     "Run",
+    "SearchResult",
     "Spectrum",
     "StableStep",
     "Step",

@@ -16,6 +16,7 @@ from glora_lab.adapters.glora.config import GloraConfig
 from glora_lab.adapters.glora.path_modules import build_path
 from glora_lab.adapters.glora.paths import MODES, PATHS, LayerPlan, inert_reason
 from glora_lab.arguments import refuse
+from glora_lab.ideas.search.record import PathChoice
 
 from .methods import OfLab, Picked, Site, Tensors
 
@@ -62,6 +63,14 @@ class GloraPaths(OfLab):
         if site.name not in self._whole:
             self._whole[site.name] = super().plan(site, self.richest()[""])
         return replace(self._whole[site.name], r=r, scaling=self._scaling(site.name, r), asked=modes, modes=modes)
+
+    def paths(self, site: Site, picked: Picked) -> list[PathChoice]:
+        plan, modes = self.plan(site, picked), self._acting(site, picked)
+        named = list(self.modes or "B")
+        if plan is None:
+            return [PathChoice(site.name, path, "none", 0, 0) for path in named]
+        ranks = {path: plan.r if modes[path] == "lora" else 0 for path in named}
+        return [PathChoice(site.name, path, modes[path], ranks[path], plan.params(path)) for path in named]
 
     def _acting(self, site: Site, picked: Picked) -> dict[str, str]:
         """Path → mode; none for those that could do nothing on this layer."""

@@ -20,6 +20,7 @@ from glora_lab.adapters.own.config import DeltaConfig, DeltaPlan
 from glora_lab.adapters.own.method import DeltaMethod
 from glora_lab.adapters.tuner.config import LabConfig
 from glora_lab.arguments import refuse
+from glora_lab.ideas.search.record import PathChoice
 from glora_lab.wording import few
 
 Picked = Mapping[str, Any]  # what → the option that was picked: {"rank": 4, "A": "vector"}
@@ -70,6 +71,12 @@ class Searched:
     def plan(self, site: Site, picked: Picked) -> Any:
         """What the layer notes of the choice, beside its tensors; None where it is left as it is."""
         raise NotImplementedError
+
+    def paths(self, site: Site, picked: Picked) -> list[PathChoice]:
+        """What a choice puts on a layer, path by path; all of it is path B where the method has no others."""
+        params = self.params(site, picked)
+        rank, k = (picked["rank"], picked.get("k", 0)) if params else (0, 0)
+        return [PathChoice(site.name, "B", self.name if params else "none", rank, params, k)]
 
     def shapes(self, plan: Any) -> dict[str, tuple[int, ...]]:
         """Name of a trained tensor → shape."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from glora_lab.arguments import check_choice, refuse
 from glora_lab.extras import needed
+from glora_lab.ideas.search.record import Importance
 
 from .space import Choice, SearchSpace
 
@@ -119,6 +120,23 @@ class Proposals:
         self.study.add_trial(
             optuna.trial.create_trial(values=values, params=params, distributions=self._distributions, constraints=over)
         )
+
+    def importance(self, objective: str) -> Importance:
+        """By Optuna's fANOVA over the trials that were scored; those that could not be are left out."""
+        import optuna
+
+        check_choice("objective", objective, self.objectives)
+        place, done = (
+            self.objectives.index(objective),
+            len(self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))),
+        )
+        if done < 2:
+            raise refuse("objective", objective, f"is explained by two trials or more, and there are {done}")
+        fanova = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        found = optuna.importance.get_param_importances(
+            self.study, target=lambda trial: trial.values[place], evaluator=fanova
+        )
+        return Importance(objective, {name: float(share) for name, share in found.items()}, done)
 
     def _values(self, measured: Mapping[str, float]) -> list[float]:
         return [float(measured[name]) for name in self.objectives]

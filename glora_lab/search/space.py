@@ -21,6 +21,7 @@ from glora_lab.adapters.checkpoints.fit import bare_tuner
 from glora_lab.adapters.glora.config import GloraConfig
 from glora_lab.adapters.own.method import DeltaMethod
 from glora_lab.arguments import check_choice, check_positive_int, refuse
+from glora_lab.ideas.search.record import PathMap
 from glora_lab.models.architectures import HEADS
 
 from .glora_paths import GloraPaths
@@ -130,6 +131,11 @@ class SearchSpace:
         if not on:
             raise refuse("choice", self.written(choice), "leaves nothing to train")
         return self.method.config(on)
+
+    def path_map(self, choice: Choice) -> PathMap:
+        """Where the parameters of a choice are, for `plot_path_map`."""
+        picked = self.picked(choice)
+        return PathMap(tuple(row for site in self.layers for row in self.method.paths(site, picked[site.name])))
 
     def params(self, choice: Choice) -> int:
         """What it trains; 0 where it leaves nothing to train."""

@@ -20,7 +20,7 @@ from torch import nn
 
 from glora_lab.arguments import check_choice, check_count, check_positive_int, check_positive_number, refuse
 from glora_lab.data import Task
-from glora_lab.ideas.search.record import Agreement, Trial, Verified, front
+from glora_lab.ideas.search.record import Agreement, Importance, PathMap, SearchResult, Trial, Verified, front
 
 from .engines import ENGINES, Engine, Short, Trained, random_choice, trained
 from .gate import agreement
@@ -139,6 +139,23 @@ class Study:
         return tuple(
             replace(t, test=tests.get(t.number, t.test)) for t in front([t for t in self._trials if self._allows(t)])
         )
+
+    @property
+    def result(self) -> SearchResult:
+        """The search as it stands, for `plot_search`."""
+        return SearchResult(self.trials, self.limit, self.agreement, self.verified)
+
+    def path_map(self, trial: Trial) -> PathMap:
+        """Where the parameters of a trial are, for `plot_path_map`."""
+        return self.space.path_map(self.space.read(trial.choice))
+
+    def importance(self, objective: str = "accuracy") -> Importance:
+        """What each choice is worth, by the trials so far, for `plot_importance`.
+
+        Raises:
+            ValueError: for what was no objective of this search, and with fewer than two trials.
+        """
+        return self._proposals.importance(objective)
 
     def best(self, limit: int | None = None) -> Trial:
         """The most accurate trial with at most `limit` parameters; of equals the smallest.

@@ -44,7 +44,7 @@ def test_a_picture_is_taken_apart_under_the_public_names() -> None:
 def test_show_finds_the_picture_of_a_record_it_has_never_heard_of() -> None:
     with mock.patch.dict(DRAWN_BY), mock.patch("glora_lab.ideas.show.display") as display:
         with pytest.raises(
-            ValueError, match=r"`what` \(a Dots\) has no picture; these have one: BlockDetail, .*XrayReport"
+            ValueError, match=r"`what` \(a Dots\) has no picture; these have one: Agreement, BlockDetail, .*XrayReport"
         ):
             show(Dots(2))
         draws(Dots)(draw_dots)

@@ -176,3 +176,15 @@ def test_a_best_that_is_not_there_names_the_smallest() -> None:
     list(study)
     with pytest.raises(ValueError, match=r"`limit` \(=3\) leaves none: the smallest trial has"):
         study.best(limit=3)
+
+
+def test_what_is_drawn_is_what_the_study_has() -> None:
+    study = search(engine="inherited", trials=6)
+    list(study)
+    assert study.result.trials == study.trials and study.result.front == study.front
+    last = study.trials[-1]
+    assert study.path_map(last).total == last.params
+    worth = study.importance("parameters")
+    assert set(worth.shares) == {slot.name for slot in SPACE.slots} and sum(worth.shares.values()) == pytest.approx(1)
+    with pytest.raises(ValueError, match=r"`objective` \(='loss'\)"):
+        study.importance("loss")

@@ -123,3 +123,63 @@ def front(trials: Sequence[Trial]) -> tuple[Trial, ...]:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult(Record):
+    """A search as it stands: its trials in order, the most parameters that were allowed (None: any), what the gate
+    found, and which finalists have been trained anew."""
+
+    trials: tuple[Trial, ...]
+    limit: int | None = None
+    agreement: Agreement | None = None
+    verified: tuple[Verified, ...] = ()
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        return front(self.trials)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [row for trial in self.trials for row in trial.to_dicts()]
+
+
+@dataclass(frozen=True, eq=False)
+class PathChoice(Record):
+    """One path of one layer in a setting: its mode ("none" where it is off), rank (0 where it has none), parameters.
+
+    A method without GLoRA's paths is path B; `mode` is then its name, and of GraLoRA `k` the blocks per side.
+    """
+
+    layer: str
+    path: str
+    mode: str
+    rank: int
+    params: int
+    k: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class PathMap(Record):
+    """Where the parameters of one setting are: a row for each layer of the space and each path."""
+
+    rows: tuple[PathChoice, ...]
+
+    @property
+    def total(self) -> int:
+        return sum(row.params for row in self.rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Importance(Record):
+    """What each choice is worth: the share of an objective's variance over the trials that it explains, from 0 to 1.
+
+    `of` is the objective, `shares` name of the slot → share, the largest first. Source: fANOVA, Hutter et al. 2014, as
+    Optuna computes it.
+    """
+
+    of: str
+    shares: dict[str, float]
+    trials: int
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [{"choice": name, "share": share} for name, share in self.shares.items()]
