@@ -50,8 +50,8 @@ def test_show_finds_the_picture_of_a_record_it_has_never_heard_of() -> None:
         draws(Dots)(draw_dots)
         show(Dots(2))
     formula, drawn, words = (call.args[0] for call in display.call_args_list)
-    assert formula.data == "<i>n</i>" and drawn[PLOTLY]["layout"]["title"]["text"] == "2 dots"
-    assert drawn["text/plain"] == "There are 2 dots." and "There are 2 dots." in words.data
+    assert formula["text/html"] == "<i>n</i>" and drawn[PLOTLY]["layout"]["title"]["text"] == "2 dots"
+    assert drawn["text/plain"] == "There are 2 dots." and "There are 2 dots." in words["text/html"]
 
 
 def test_every_public_figure_is_half_of_a_picture_that_show_finds() -> None:
