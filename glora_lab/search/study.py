@@ -120,6 +120,11 @@ class Study:
         return self._most
 
     @property
+    def work(self) -> int:
+        """How many pieces of work that is at most, with those on the way to the first trial."""
+        return self._engine.total + self._gate + self._most
+
+    @property
     def engine(self) -> str:
         return self._engine.name
 

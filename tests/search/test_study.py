@@ -10,7 +10,7 @@ from peft import get_peft_model
 
 from glora_lab import load_model, load_task
 from glora_lab.ideas.search.record import Agreement, Trial, Verified, front
-from glora_lab.search import SearchSpace, Study, search_paths
+from glora_lab.search import SearchSession, SearchSpace, Study, search_paths
 from glora_lab.search.engines import ENGINES, Inherited, Paper
 from glora_lab.search.gate import agreement
 from glora_lab.search.score import score
@@ -188,3 +188,28 @@ def test_what_is_drawn_is_what_the_study_has() -> None:
     assert set(worth.shares) == {slot.name for slot in SPACE.slots} and sum(worth.shares.values()) == pytest.approx(1)
     with pytest.raises(ValueError, match=r"`objective` \(='loss'\)"):
         study.importance("loss")
+
+
+def test_a_search_runs_in_a_thread_to_its_end() -> None:
+    session = SearchSession(search(engine="inherited", gate=2, trials=3))
+    assert session.stage == "trial 0 of 3"
+    session.start()
+    pieces = session.wait()
+    assert session.state == "done" and [type(piece).__name__ for piece in pieces] == ["Progress"] * 6 + ["Trial"] * 3
+    assert session.study.trials == pieces[6:] and session.stage == "trial 3 of 3" and session.seconds_left == 0
+
+
+def test_a_search_that_runs_out_of_settings_is_done() -> None:
+    space = SearchSpace.of(MODEL, ranks=(1,), target_modules=["q_proj"])
+    session = SearchSession(search_paths(MODEL, TASK, space, trials=50, gate=0, engine="inherited"))
+    session.start()
+    assert len(session.wait()) == 5 and session.state == "done"
+
+
+def test_a_search_is_paused_and_stopped() -> None:
+    session = SearchSession(search(engine="inherited", trials=40))
+    session.start()
+    session.pause()
+    session.stop()
+    session.wait()
+    assert session.state == "stopped" and len(session.study.trials) < 40
