@@ -65,6 +65,7 @@ _HOME = {
     "plot_predictions": "figures",
     "plot_rank_by_k": "figures",
     "plot_rank_reach": "figures",
+    "plot_readings": "figures",
     "plot_runs": "figures",
     "plot_agreement": "figures",
     "plot_importance": "figures",

@@ -13,18 +13,24 @@ def check_fits(model: nn.Module, task: Task) -> None:
     It is asked for the number of its labels, or of the tokens it writes; for its vocabulary; and for the longest text
     that it takes. What no configuration tells, a forward pass has to.
     """
-    config = getattr(model, "config", None)
-    has = {True: "vocab_size", False: "num_labels"}[task.writes]
-    labels = getattr(config, has, task.num_classes)
+    config, inputs = getattr(model, "config", None), task.train.inputs
+    main = getattr(model, "main_input_name", None)
+    if task.kind != "rows" and main in ("input_ids", "pixel_values") and main not in inputs:
+        raise ValueError(
+            f"`task` (={task.name!r}) must have `{main}`, which {type(model).__name__} reads, "
+            f"and has {', '.join(inputs)}"
+        )
+    labels = getattr(config, "vocab_size" if task.writes else "num_labels", task.num_classes)
     if labels < task.num_classes:
         raise ValueError(
             f"`task` (={task.name!r}) must have no more classes than the model has labels; "
             f"it has {task.num_classes}, the model {labels}"
         )
-    if task.writes and hasattr(model, "can_generate") and (_encodes(config) or not model.can_generate()):  # type: ignore[operator]
+    if hasattr(model, "can_generate") and task.writes != _writes(model, config):
+        has, does = ("of its tokens (n, t)", "does not") if task.writes else ("of each text (n,)", "does")
         raise ValueError(
-            f"`task` (={task.name!r}) must have one label for each example, (n,): those of (n, t) are for a model that "
-            f"goes on writing, as LlamaForCausalLM does, and {type(model).__name__} does not"
+            f"`task` (={task.name!r}) has labels {has}: those of tokens are for a model that goes on writing, "
+            f"as LlamaForCausalLM does, and {type(model).__name__} {does}"
         )
     if task.kind != "text":
         return
@@ -49,6 +55,7 @@ def too_long(name: str, tokens: int, longest: int) -> ValueError:
     )
 
 
-def _encodes(config: object) -> bool:
-    """Whether what it writes is put into another model than what it reads: its labels are not its ids."""
-    return bool(getattr(config, "is_encoder_decoder", False))
+def _writes(model: nn.Module, config: object) -> bool:
+    """Whether it goes on from what it reads. An encoder and a decoder write something else than they read, and what
+    their labels are is their own."""
+    return bool(model.can_generate()) and not getattr(config, "is_encoder_decoder", False)  # type: ignore[operator]

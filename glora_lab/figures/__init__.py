@@ -29,6 +29,7 @@ from glora_lab.ideas.search.figure_path_map import draw_path_map
 from glora_lab.ideas.training.figure import draw_training
 from glora_lab.ideas.training.figure_predictions import draw_predictions
 from glora_lab.ideas.training.figure_race import describe_race
+from glora_lab.ideas.training.figure_readings import draw_readings
 from glora_lab.ideas.training.figure_runs import draw_runs
 from glora_lab.ideas.training.figure_writing import draw_writing
 from glora_lab.ideas.xray.figure import draw_xray
@@ -54,6 +55,7 @@ plot_importance, describe_importance = apart(draw_importance)
 plot_agreement, describe_agreement = apart(draw_agreement)
 plot_training, describe_training = apart(draw_training)
 plot_predictions, describe_predictions = apart(draw_predictions)
+plot_readings, describe_readings = apart(draw_readings)
 plot_runs, describe_runs = apart(draw_runs)
 plot_writing, describe_writing = apart(draw_writing)
 plot_xray, describe_xray = apart(draw_xray)
@@ -81,6 +83,7 @@ __all__ = [
     "describe_race",
     "describe_rank_by_k",
     "describe_rank_reach",
+    "describe_readings",
     "describe_runs",
     "describe_search",
     "describe_stable_step",
@@ -107,6 +110,7 @@ __all__ = [
     "plot_predictions",
     "plot_rank_by_k",
     "plot_rank_reach",
+    "plot_readings",
     "plot_runs",
     "plot_search",
     "plot_stable_step",

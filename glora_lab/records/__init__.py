@@ -30,6 +30,7 @@ from glora_lab.ideas.search.record import (
     Verified,
 )
 from glora_lab.ideas.training.record import Predictions, Run, Step
+from glora_lab.ideas.training.record_readings import Readings
 from glora_lab.ideas.training.record_writing import Writing
 from glora_lab.ideas.xray.record import XrayLayer, XrayReport
 from glora_lab.ideas.xray.record_spectrum import Spectrum
@@ -59,6 +60,7 @@ __all__ = [
     "RankAtK",
     "RankReach",
     "Reach",
+    "Readings",
     "Record",
     "Run",
     "SearchResult",

@@ -17,40 +17,64 @@ if TYPE_CHECKING:
 
 UNKNOWN = -1  # the label of an image that comes without one
 IGNORED = -100  # torch's label for what does not count
+MOST_LOGITS = 2**26  # at a time: a quarter of a gigabyte
+MOST_PIXELS = 32  # a side of an image that is shown
 
 
 def evaluate(model: nn.Module, part: Part, batch_size: int = 256) -> float:
     """The share of `part`'s examples (0 to 1) whose label the model finds most likely.
 
-    Of text every byte counts for itself, but for the first of each window, which nothing comes before. Labels of
+    Of text that is written on every token counts for itself, but for the first, which nothing comes before. Labels of
     -100 count nowhere. Runs in eval mode without gradients and gives every module its mode back. ValueError for an
     empty part or a batch size below 1.
     """
-    said, wanted = _ask(model, part.inputs, batch_size, lambda logits: logits.argmax(-1)), part.labels.cpu()
+    wanted = part.labels.cpu()
+    if wanted.ndim == 2:  # every token has an answer for each word of the vocabulary
+        words = getattr(getattr(model, "config", None), "vocab_size", 1)
+        batch_size = min(batch_size, max(1, MOST_LOGITS // (words * max(wanted.shape[1], 1))))
+    said = ask(model, part.inputs, batch_size, lambda logits: logits.argmax(-1))
     if wanted.ndim == 2:  # text (n, t): what is said at a byte is about the next one
         said, wanted = said[:, :-1], wanted[:, 1:]
     return (said == wanted)[wanted != IGNORED].double().mean().item()
 
 
-def predict(model: nn.Module, images: Part | Float[Tensor, "n c h w"], batch_size: int = 256) -> Predictions:
+def predict(
+    model: nn.Module,
+    images: Part | Float[Tensor, "n c h w"],
+    batch_size: int = 256,
+    *,
+    classes: tuple[str, ...] = (),
+) -> Predictions:
     """What the model says about each image of a part, or of bare `pixel_values` (n, c, h, w).
 
-    Images without labels get label -1, which no answer equals. Colour images are shown as the mean over
-    their channels. Errors as for `evaluate`.
+    Images without labels get label -1, which no answer equals. `classes` names the labels. Colour images are shown as
+    their darkness, a mean over the channels, and large ones with 32 pixels a side. Errors as for `evaluate`.
     """
     inputs = images.inputs if isinstance(images, Part) else {"pixel_values": images}
     pixels = inputs["pixel_values"]
     labels = inputs.get("labels", torch.full((len(pixels),), UNKNOWN))
-    confidence, predicted = _ask(model, inputs, batch_size, lambda logits: logits).softmax(-1).max(-1)
+    confidence, predicted = ask(model, inputs, batch_size, lambda logits: logits).softmax(-1).max(-1)
     return Predictions(
-        images=pixels.detach().float().mean(1).cpu().numpy(),
+        images=_shown(pixels.detach().float().cpu()).numpy(),
         labels=labels.cpu().numpy(),
         predicted=predicted.numpy(),
         confidence=confidence.numpy(),
+        classes=classes,
     )
 
 
-def _ask(
+def _shown(pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w"]:
+    """Ink: what has one channel is that already, in colours the lightest has none."""
+    images = pixels.mean(1)
+    if pixels.shape[1] > 1 and len(pixels):
+        images = images.max() - images
+    if max(images.shape[1:]) > MOST_PIXELS:
+        h, w = (min(side, MOST_PIXELS) for side in images.shape[1:])
+        images = torch.nn.functional.adaptive_avg_pool2d(images, (h, w))
+    return images
+
+
+def ask(
     model: nn.Module, inputs: Mapping[str, Tensor], batch_size: int, answer: Callable[[Tensor], Tensor]
 ) -> Shaped[Tensor, "n ..."]:
     """What `answer` makes of the model's logits in float32, asked for `batch_size` examples at a time; on the CPU."""

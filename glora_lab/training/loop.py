@@ -183,6 +183,15 @@ def _is(value: object, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
+def check_task(model: nn.Module, task: Task) -> None:
+    """ValueError where the model cannot learn the task, which a forward pass on two examples tells. Both are left as
+    they are, and so are random numbers."""
+    _check_task(model, task)
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        _try_out(model, task, task.train.to(device), TrainMode(model))
+
+
 def _check_task(model: nn.Module, task: Task) -> None:
     if not isinstance(task, Task):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Asking a model that writes bytes to go on from a prompt."""
+"""Asking a model that writes to go on from a prompt: in bytes, or in the tokens of its own tokenizer."""
 
 from __future__ import annotations
 
@@ -28,26 +28,30 @@ def write(
     length: int = 64,
     temperature: float = 0.5,
     seed: int = 0,
+    tokenizer: Any = None,
 ) -> Writing:
-    """What the model writes after each prompt, a byte at a time.
+    """What the model writes after each prompt, a byte at a time, or a token where it has a tokenizer.
 
     Runs in eval mode without gradients and gives every module its mode back, and the caller's random state is kept.
 
     Args:
-        model: a causal model over bytes, as `bytes-llama`, with an adapter or without.
+        model: a causal model over bytes, as `bytes-llama`, with an adapter or without; or over the tokens of
+            `tokenizer`.
         prompts: one or several; the draws of one depend on which others are asked with it.
-        length: bytes to write. Where that cuts a character of several bytes in two, the text ends in �.
+        length: bytes or tokens to write. Where that cuts a character of several bytes in two, the text ends in �.
         temperature: what the logits are divided by before a byte is drawn; 0 takes the most likely one, with which
             so small a model soon repeats itself.
         seed: of the draws; the same seed writes the same.
+        tokenizer: of `transformers`, where the model has one.
 
     Raises:
-        ValueError: for a model that does not write bytes, an empty prompt, none at all, or a number that cannot be.
+        ValueError: for a model that does not write, or not bytes, an empty prompt, none at all, or a number that cannot
+            be.
     """
     asked = (prompts,) if isinstance(prompts, str) else tuple(prompts)
-    _check(model, asked, length, temperature, seed)
+    _check(model, asked, length, temperature, seed, tokenizer)
     device = next(model.parameters()).device
-    ids, mask = _in_rows([encode(prompt) for prompt in asked])
+    ids, mask = _in_rows([encode(p) if tokenizer is None else torch.tensor(tokenizer(p)["input_ids"]) for p in asked])
     drawn: dict[str, Any] = {"temperature": float(temperature), "top_k": 0} if temperature else {}
     own_stream = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with eval_mode(model), torch.no_grad(), own_stream:
@@ -61,7 +65,8 @@ def write(
             pad_token_id=PADDING,
             eos_token_id=None,
         )
-    return Writing(asked, tuple(decode(row[ids.shape[1] :].tolist()) for row in written))
+    in_words = decode if tokenizer is None else tokenizer.decode
+    return Writing(asked, tuple(in_words(row[ids.shape[1] :].tolist()) for row in written))
 
 
 def _in_rows(prompts: Sequence[Int[Tensor, " t"]]) -> tuple[Int[Tensor, "n t"], Int[Tensor, "n t"]]:
@@ -74,7 +79,9 @@ def _in_rows(prompts: Sequence[Int[Tensor, " t"]]) -> tuple[Int[Tensor, "n t"], 
     return ids, mask
 
 
-def _check(model: nn.Module, prompts: Sequence[str], length: int, temperature: float, seed: int) -> None:
+def _check(
+    model: nn.Module, prompts: Sequence[str], length: int, temperature: float, seed: int, tokenizer: Any
+) -> None:
     if not prompts or not all(isinstance(prompt, str) and prompt for prompt in prompts):
         raise ValueError(f"`prompts` (={prompts!r}) must be one text or several, none of them empty")
     if isinstance(length, bool) or not isinstance(length, Integral) or length < 1:
@@ -84,5 +91,7 @@ def _check(model: nn.Module, prompts: Sequence[str], length: int, temperature: f
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
         raise ValueError(f"`seed` (={seed!r}) must be an integer from 0 to 2**63 - 1")
     vocabulary = getattr(getattr(model, "config", None), "vocab_size", None)
-    if vocabulary != BYTES or not hasattr(model, "generate"):
-        raise ValueError(f"`model` must write bytes, with a vocabulary of {BYTES}; this one has {vocabulary}")
+    if (tokenizer is None and vocabulary != BYTES) or not hasattr(model, "generate"):
+        raise ValueError(
+            f"`model` must write bytes, with a vocabulary of {BYTES}; this one has {vocabulary}, and no `tokenizer`"
+        )

@@ -75,9 +75,23 @@ def test_bare_images_have_no_label_and_no_right_answer() -> None:
     assert predictions.accuracy == 0
 
 
-def test_colour_images_are_shown_as_their_mean() -> None:
-    pixels = torch.stack([torch.zeros(1, 2), torch.ones(1, 2)])[None]  # one image, two channels, 1×2
-    np.testing.assert_array_equal(predict(Says(), pixels).images, [[[0.5, 0.5]]])
+def test_colour_images_are_shown_as_their_darkness_and_large_ones_small() -> None:
+    white, black = torch.ones(1, 2, 80, 40), torch.zeros(1, 2, 80, 40)
+    shown = predict(Says(), torch.cat([white, black])).images
+    assert shown.shape == (2, 32, 32) and shown[0].max() == 0 and shown[1].min() == 1
+
+
+def test_classes_have_names() -> None:
+    called = predict(Says(), SPOKEN, classes=("no", "yes")).first(2)
+    assert called.called(1) == "yes" and called.called(-1) == "-1" and len(called.labels) == 2
+
+
+def test_a_vocabulary_is_asked_in_batches_that_fit_into_memory() -> None:
+    model, sizes = Foretells(), []
+    model.config = SimpleNamespace(vocab_size=2**24)
+    model.register_forward_pre_hook(lambda _, __, given: sizes.append(len(given["input_ids"])), with_kwargs=True)
+    ids = torch.tensor([[1, 2, 3, 5]] * 3)
+    assert evaluate(model, Part({"input_ids": ids, "labels": ids})) == 2 / 3 and sizes == [1, 1, 1]
 
 
 @given(batch_size=st.integers(1, 30))

@@ -9,6 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from glora_lab.data import decode, encode
 from glora_lab.models import load_model
 from glora_lab.training import write
+from tests.data.own_data import llama, tokenizer
 from tests.training.reader import reader
 
 SIZES = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -94,3 +95,13 @@ def test_a_model_of_another_vocabulary_is_refused() -> None:
         write(reader(), "a")
     with pytest.raises(ValueError, match=r"`model` must write bytes"):
         write(load_model("digits-vit"), "a")
+
+
+def test_with_a_tokenizer_it_writes_its_tokens() -> None:
+    model, words = llama(), tokenizer()
+    written = write(model, ["the film", "so"], length=3, temperature=0, tokenizer=words)
+    ids = torch.tensor([words("the film")["input_ids"]])
+    with torch.no_grad():
+        for _ in range(3):
+            ids = torch.cat([ids, model(input_ids=ids).logits[:, -1].argmax(-1, keepdim=True)], dim=1)
+    assert written.texts[0] == words.decode(ids[0, 2:].tolist()) and len(written.texts) == 2

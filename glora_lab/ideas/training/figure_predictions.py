@@ -12,6 +12,7 @@ from .record import Predictions
 
 MOST_IMAGES = 8  # per row
 ROW, CAPTION, TOP = 68, 38, 46  # pixels
+LONGEST_NAME = 7  # letters, of a class
 GAP = 0.02  # share of the width between images
 STEP = (1 + GAP) / MOST_IMAGES
 
@@ -49,7 +50,7 @@ def draw_predictions(predictions: Predictions | Mapping[str, Predictions]) -> Pi
 def _describe(name: str, row: Predictions) -> str:
     """How many are right, and each image's label and answer."""
     answers = ", ".join(
-        f"{label} read as {said}" if label != said else f"{label} right"
+        f"{row.called(label)} read as {row.called(said)}" if label != said else f"{row.called(label)} right"
         for label, said in zip(row.labels[:MOST_IMAGES], row.predicted[:MOST_IMAGES], strict=True)
     )
     return f"{name + ': ' if name else ''}{_right(row)} of {len(row.labels)} right ({answers})."
@@ -67,15 +68,21 @@ def _title(rows: Mapping[str, Predictions]) -> str:
 
 
 def _image(row: Predictions, place: int, axis: int) -> Layout:
-    colors = {"zmin": 0, "zmax": float(row.images.max()) or 1.0, "colorscale": GREYS, "showscale": False}
-    name = f"{row.labels[place]} → says {row.predicted[place]}"
+    colors = {
+        "zmin": min(0.0, float(row.images.min())),
+        "zmax": float(row.images.max()) or 1.0,
+        "colorscale": GREYS,
+        "showscale": False,
+    }
+    name = plain(f"{row.called(row.labels[place])} → says {row.called(row.predicted[place])}")
     return heatmap(row.images[place], "row %{y}, column %{x}: %{z:.2f}", name=name, **colors, **on(axis))
 
 
 def _answer(row: Predictions, place: int) -> str:
     label, said = row.labels[place], row.predicted[place]
     sure = small(f"{row.confidence[place]:.0%} sure", 10)
-    return f"<b>{label} → {said} {'✓' if label == said else '✗'}</b><br>{sure}"
+    says = " → ".join(plain(row.called(answer)[:LONGEST_NAME]) for answer in (label, said))
+    return f"<b>{says} {'✓' if label == said else '✗'}</b><br>{sure}"
 
 
 def _frame(axis: int, across: tuple[float, float], domain: tuple[float, float], color: str) -> Layout:

@@ -17,10 +17,11 @@ ENDINGS = str.maketrans({"\n": "↵", "\r": "↵", "\t": "→", "\0": "·"})
 
 
 @draws(Writing)
-def draw_writing(writing: Writing | Mapping[str, Writing]) -> Picture:
+def draw_writing(writing: Writing | Mapping[str, Writing], *, capitals: bool = True) -> Picture:
     """Each prompt with what follows it; of several models (name → Writing) the lines stand in groups, by prompt.
 
-    All must have been given the same prompts. The end of a line that was written is shown as ↵.
+    All must have been given the same prompts. The end of a line that was written is shown as ↵. The title
+    counts capitals, unless they are not what was to be learnt.
     """
     rows = by_name(writing, Writing)
     prompts = next(iter(rows.values())).prompts if rows else ()
@@ -41,7 +42,8 @@ def draw_writing(writing: Writing | Mapping[str, Writing]) -> Picture:
         "xaxis": bare,
         "yaxis": bare,
     }
-    return draw([], _title(rows), _in_words(rows), height=TOP + BOTTOM + inner, notes=notes, **layout)
+    title = _title(rows) if capitals else "What is written after the same words"
+    return draw([], title, _in_words(rows), height=TOP + BOTTOM + inner, notes=notes, **layout)
 
 
 def _in_words(rows: Mapping[str, Writing]) -> str:

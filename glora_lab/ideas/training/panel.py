@@ -16,14 +16,15 @@ from peft import PeftModel
 from torch import nn
 
 from glora_lab.adapters import DeltaConfig
-from glora_lab.data import Task, load_task
+from glora_lab.data import Task
 from glora_lab.ideas.budget.measure import path_budget
 from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import adapt
 from glora_lab.page.panel import guarded_about
-from glora_lab.training import PROMPTS, Race, TrainSession
+from glora_lab.training import Race, TrainSession
 
+from .panel_answers import Asking
 from .panel_controls import TrainControls
 from .panel_keep import KeepControls
 from .panel_live_run import Answers, LiveRun
@@ -33,8 +34,6 @@ from .panel_run_table import RunTable
 from .panel_session import SessionPanel
 from .record import Run
 
-SHOWN_IMAGES = 8
-
 
 class TrainPanel(SessionPanel):
     """Controls of a training run, its live curves and answers, and a table of the runs so far.
@@ -42,7 +41,8 @@ class TrainPanel(SessionPanel):
     Args:
         model: a name for `load_model`, or a model; every run adapts a copy of it, all its linear layers but
             the head.
-        task: a key of `TASKS` that goes with the model, of text for one that writes bytes; None for the first of them.
+        task: a Task, as `task_from` makes one of your data; or a key of `TASKS` that goes with the model, of text for
+            one that writes bytes; None for the first of them.
         method: "LoRA" (PEFT's), "GLoRA", "GraLoRA" or one of `methods`.
         methods: name → configuration of methods of your own, `{"mine": Mine.config()}`; they take the rank that the
             control says, and part in a race.
@@ -64,7 +64,7 @@ class TrainPanel(SessionPanel):
     def __init__(
         self,
         model: str | nn.Module = "digits-vit",
-        task: str | None = None,
+        task: str | Task | None = None,
         *,
         method: str = "GLoRA",
         methods: Mapping[str, DeltaConfig] | None = None,
@@ -144,11 +144,9 @@ class TrainPanel(SessionPanel):
     def _change_task(self) -> None:
         self.say("", about="run")
         self._end()
-        self.task = load_task(self.controls.task.value)
+        self.task = self.controls.chosen_task()
         self.table.begin(self.task)
-        self.live.ask_frozen(
-            self._base, PROMPTS if self.task.kind == "text" else self.task.test.one_of_each(SHOWN_IMAGES)
-        )
+        self.live.ask_frozen(self._base, Asking(self._base, self.task))
 
     def _end(self) -> None:
         """End what is under way, and record it as a run of its own task."""

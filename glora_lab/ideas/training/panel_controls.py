@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from torch import nn
 
 from glora_lab.adapters import DeltaConfig
 from glora_lab.arguments import check_choice, check_positive_int, check_positive_number, refuse
-from glora_lab.data import BYTES, TASKS
+from glora_lab.data import BYTES, TASKS, Task, load_task
 from glora_lab.page.controls.modes import PRESETS
 from glora_lab.page.controls.widgets import BoundedIntText, Dropdown, FloatLogSlider
+from glora_lab.training import check_task
 
 from .panel_methods import METHODS, OWN, MethodControls
 
@@ -20,6 +21,7 @@ TASK = "What the model learns; another task begins a new part of the table."
 RATE = "How far a step goes along the gradient."
 STEPS = "How many batches a run trains on."
 SEED = "Draws the first values of the adapter and the order of the batches; the same seed gives the same run."
+SIDE = 8  # pixels of a digit
 
 
 class TrainControls:
@@ -36,21 +38,19 @@ class TrainControls:
         on_task: Callable[[], None],
         *,
         own: Mapping[str, DeltaConfig],
-        task: str | None,
-        method: str,
-        preset: str,
-        rank: int,
-        k: int,
+        task: str | Task | None,
         lr: float,
         steps: int,
         seed: int,
+        **of_method: Any,
     ) -> None:
-        fitting = _fitting_tasks(base)
-        task = fitting[0] if task is None else task
-        _check(fitting, own, task=task, method=method, preset=preset, rank=rank, k=k, lr=lr, steps=steps, seed=seed)
-        self.methods = MethodControls(base, on_method, own=own, method=method, preset=preset, rank=rank, k=k)
+        self._own_task = _checked(base, task) if not isinstance(task, str | None) else None
+        titles = _titles(base) if self._own_task is None else {self._own_task.name: self._own_task.title}
+        task = next(iter(titles)) if not isinstance(task, str) else task
+        _check(titles, own, task=task, lr=lr, steps=steps, seed=seed, **of_method)
+        self.methods = MethodControls(base, on_method, own=own, **of_method)
         self.preset, self.modes, self.rank = self.methods.preset, self.methods.modes, self.methods.rank
-        tasks = [(TASKS[name].title, name) for name in fitting]
+        tasks = [(title, name) for name, title in titles.items()]
         self.task = Dropdown(options=tasks, value=task, description="task", says=TASK, layout={"width": "320px"})
         lowest, highest = min(-4, math.floor(math.log10(lr))), max(-1, math.ceil(math.log10(lr)))
         self.lr = FloatLogSlider(
@@ -72,6 +72,9 @@ class TrainControls:
         blocks = {"k": own.k, "hybrid_r": own.hybrid, "alpha": own.alpha}
         return {"task": self.task, **method, **blocks, "lr": self.lr, "steps": self.steps, "seed": self.seed}
 
+    def chosen_task(self) -> Task:
+        return self._own_task or load_task(self.task.value)
+
     @property
     def run_name(self) -> str:
         return self.methods.run_name
@@ -82,14 +85,28 @@ class TrainControls:
         return {"steps": self.steps.value, "lr": self.lr.value, "seed": self.seed.value}
 
 
-def _fitting_tasks(base: nn.Module) -> list[str]:
-    """The tasks whose examples the model takes: text where it writes bytes, else images."""
-    kind = "text" if getattr(getattr(base, "config", None), "vocab_size", None) == BYTES else "images"
-    return [name for name, recipe in TASKS.items() if recipe.kind == kind]
+def _titles(base: nn.Module) -> dict[str, str]:
+    """The package's tasks that the model takes, by name: text where it writes bytes, digits where it reads such."""
+    config = getattr(base, "config", None)
+    writes, side = getattr(config, "vocab_size", None), getattr(config, "image_size", SIDE)
+    kind = "text" if writes == BYTES else "images" if writes is None and side == SIDE else ""
+    titles = {name: recipe.title for name, recipe in TASKS.items() if recipe.kind == kind}
+    if not titles:
+        raise refuse(
+            "task", None, f"must be a task of your own data, from task_from: none here suits {type(base).__name__}"
+        )
+    return titles
+
+
+def _checked(base: nn.Module, task: object) -> Task:
+    if not isinstance(task, Task):
+        raise refuse("task", task, f"must be a Task, as task_from makes one, or one of {', '.join(TASKS)}")
+    check_task(base, task)
+    return task
 
 
 def _check(
-    tasks: list[str],
+    tasks: Collection[str],
     own: Mapping[str, DeltaConfig],
     *,
     task: str,

@@ -10,30 +10,26 @@ draws each picture twice more after the page has answered: again, and as an imag
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import ipywidgets as widgets
 from torch import nn
 
-from glora_lab.data import Part
 from glora_lab.drawing.run_colors import method_in
 from glora_lab.page.controls.widgets import IntProgress
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.following import status
 from glora_lab.page.stage import classed
-from glora_lab.training import Race, TrainSession, predict, write
+from glora_lab.training import Race, TrainSession
 
 from .figure import draw_training
-from .figure_predictions import draw_predictions
-from .figure_writing import draw_writing
-from .record import Predictions, Step
-from .record_writing import Writing
+from .panel_answers import Answer, Asking
+from .record import Step
 
 BETWEEN_CURVES, BETWEEN_ANSWERS = 0.5, 2.0  # seconds
 REST = 4  # times as long as the asking took, or the drawing
 Steps = tuple[Step, ...]
-Answers = dict[str, Any]  # name → Predictions, or Writing where the model writes
+Answers = dict[str, Answer]  # by name
 
 
 class LiveRun(widgets.VBox):
@@ -61,10 +57,10 @@ class LiveRun(widgets.VBox):
             return self._session.lines
         return {name: self._session.steps for name in self._models if self._session}
 
-    def ask_frozen(self, model: nn.Module, about: Part | Sequence[str]) -> None:
-        """Begin anew with these images, or prompts, and what the model without an adapter says or writes."""
-        self._about = about
-        self.predictions = {"frozen": self._answer(model)}
+    def ask_frozen(self, model: nn.Module, asking: Asking) -> None:
+        """Begin anew with this question, and what the model without an adapter answers."""
+        self._asking = asking
+        self.predictions = {"frozen": asking(model)}
         self._session, self.progress.value, self.status.value = None, 0, ""
         self._draw_answers()
         self.curves.show(draw_training(()))
@@ -111,12 +107,8 @@ class LiveRun(widgets.VBox):
         failed = session.errors if isinstance(session, Race) else {}  # who could not be trained may not answer either
         with session.between_steps():
             for name in [name for name in self._models if name not in failed]:
-                self.predictions["adapted" if alone else method_in(name)] = self._answer(self._models[name])
+                self.predictions["adapted" if alone else method_in(name)] = self._asking(self._models[name])
         self._draw_answers()
 
-    def _answer(self, model: nn.Module) -> Predictions | Writing:
-        return predict(model, self._about) if isinstance(self._about, Part) else write(model, self._about)
-
     def _draw_answers(self) -> None:
-        drawing = draw_writing if isinstance(self.predictions["frozen"], Writing) else draw_predictions
-        self.answers.show(drawing(self.predictions))
+        self.answers.show(self._asking.draw(self.predictions))

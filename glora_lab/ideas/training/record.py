@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,12 +42,14 @@ class Run(Record):
 
 @dataclass(frozen=True, eq=False)
 class Predictions(Record):
-    """What a model says about some images: `confidence` is the probability of its own answer."""
+    """What a model says about some images: `confidence` is the probability of its own answer; `classes` names labels
+    and answers, from 0 on, where they have names."""
 
     images: Float[np.ndarray, "n h w"]
     labels: Int[np.ndarray, " n"]
     predicted: Int[np.ndarray, " n"]
     confidence: Float[np.ndarray, " n"]
+    classes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -55,4 +57,10 @@ class Predictions(Record):
 
     def first(self, n: int) -> Predictions:
         """The first `n` images and answers."""
-        return Predictions(self.images[:n], self.labels[:n], self.predicted[:n], self.confidence[:n])
+        return replace(
+            self, **{name: getattr(self, name)[:n] for name in ("images", "labels", "predicted", "confidence")}
+        )
+
+    def called(self, label: int) -> str:
+        """A label or an answer, by name where it has one."""
+        return self.classes[label] if 0 <= label < len(self.classes) else str(label)

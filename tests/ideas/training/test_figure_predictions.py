@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from glora_lab.drawing.theme import RIGHT, WRONG
@@ -49,3 +51,13 @@ def test_eight_are_shown_and_all_are_counted() -> None:
 def test_in_words() -> None:
     assert describe_predictions(predictions()) == "2 of 3 right (5 right, 6 read as 2, 7 right)."
     assert describe_predictions({"before": predictions()}).startswith("before: 2 of 3 right")
+
+
+def test_classes_are_called_by_their_names() -> None:
+    named = dataclasses.replace(
+        predictions(), images=predictions().images - 3, classes=(*"abcde", "cat", "<b>", "elephant")
+    )
+    figure = plot_predictions(named)
+    assert figure.layout.annotations[1].text.startswith("<b>&lt;b&gt; → c ✗</b>")
+    assert figure.layout.annotations[2].text.startswith("<b>elephan → elephan ✓</b>")
+    assert figure.data[0].zmin == -3 and "<b> read as c, elephant right" in describe_predictions(named)

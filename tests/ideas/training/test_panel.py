@@ -14,7 +14,7 @@ import torch
 
 from glora_lab.adapters import load_adapter
 from glora_lab.adapters.view import adapted_layers
-from glora_lab.ideas.training import panel_live_run as live_run
+from glora_lab.ideas.training import panel_answers
 from glora_lab.models import load_model
 from glora_lab.panels import TrainPanel
 from glora_lab.records import Predictions
@@ -84,11 +84,11 @@ def test_the_model_that_is_given_is_left_alone() -> None:
 def test_the_model_rests_while_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     panel, rested = TrainPanel(**FEW), []
 
-    def asked(*arguments: object) -> Predictions:
+    def asked(*arguments: object, **named: object) -> Predictions:
         rested.append(panel.session._model_in_use.locked())
-        return predict(*arguments)
+        return predict(*arguments, **named)
 
-    monkeypatch.setattr(live_run, "predict", asked)
+    monkeypatch.setattr(panel_answers, "predict", asked)
     panel.train()
     panel.wait()
     assert rested and all(rested)

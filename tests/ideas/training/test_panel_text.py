@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from glora_lab.figures import describe_writing, plot_writing
+from glora_lab.ideas.training import panel_answers
 from glora_lab.ideas.training import panel_live_run as live_run
 from glora_lab.models import load_model
 from glora_lab.panels import TrainPanel
@@ -63,7 +64,7 @@ def test_where_writing_takes_long_training_gets_its_time(monkeypatch: pytest.Mon
         clock.now += 0.5
         return Writing(tuple(prompts), tuple("b" for _ in prompts))
 
-    monkeypatch.setattr(live_run, "write", slowly)
+    monkeypatch.setattr(panel_answers, "write", slowly)
     monkeypatch.setattr(live_run, "time", clock)
     panel.train()
     for _ in range(30):  # looks, each after another step and a tenth of a second of this clock
