@@ -22,6 +22,7 @@ from glora_lab.adapters.base.frozen import features
 from glora_lab.adapters.checkpoints.fit import bare_tuner
 from glora_lab.adapters.glora.config import GloraConfig
 from glora_lab.adapters.glora.paths import PATHS
+from glora_lab.adapters.gralora.config import GraloraConfig
 from glora_lab.adapters.peft_layers import table_of
 from glora_lab.adapters.tuner.method_names import method_name
 from glora_lab.adapters.view import adapted_layers, adapter_parameters
@@ -56,12 +57,12 @@ def path_budget(model_or_config: nn.Module | PretrainedConfig, adapter_config: P
     return _carried(model)
 
 
-def budget_on(model: nn.Module, config: GloraConfig | LoraConfig) -> PathBudget:
+def budget_on(model: nn.Module, config: GloraConfig | GraloraConfig | LoraConfig) -> PathBudget:
     """As `path_budget`, from the plans that the layers would be built by: nothing is built, and `model` stays bare.
 
     Args:
         model: one without an adapter, and without weights too if they are not there for anything else.
-        config: of GLoRA, or a plain LoRA of one rank on named layers.
+        config: of GLoRA, or a plain LoRA or GraLoRA of one rank on named layers.
 
     Raises:
         ValueError: where the configuration does not fit the model.
@@ -71,10 +72,11 @@ def budget_on(model: nn.Module, config: GloraConfig | LoraConfig) -> PathBudget:
         plans = [config.plan_for(name, innermost) for name, innermost in layers.items()]
         rows = [PathCount(p.layer, x, p.asked[x], p.params(x), p.inert.get(x, "")) for p in plans for x in PATHS]
     else:
-        alike = GloraConfig.only(B="lora", r=config.r, target_modules=config.target_modules)
+        rank = config.r + getattr(config, "hybrid_r", 0)  # a grid of blocks has as many as the LoRA of its rank
+        alike = GloraConfig.only(B="lora", r=rank, target_modules=config.target_modules)
         tuner = bare_tuner(alike)
         layers = tuner.targets(model, alike) or tuner.check_targets(model, alike)  # which says that there are none
-        rows = [PathCount(name, "B", "lora", config.r * sum(features(innermost))) for name, innermost in layers.items()]
+        rows = [PathCount(name, "B", "lora", rank * sum(features(innermost))) for name, innermost in layers.items()]
     return PathBudget(
         rows=tuple(rows),
         method=method_name(config),

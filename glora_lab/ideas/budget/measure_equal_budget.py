@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Mapping
 
 from peft import PeftConfig
 from torch import nn
 from transformers import PretrainedConfig
 
+from glora_lab.adapters.base.frozen import features
+from glora_lab.adapters.checkpoints.fit import bare_tuner
+from glora_lab.adapters.own.config import DeltaConfig
+from glora_lab.adapters.own.examined import outlined
 from glora_lab.arguments import check_positive_int
 
-from .measure import path_budget
+from .measure import budget_on, path_budget
+from .record import EQUAL, apart
+
+MOST_RANKS = 64  # of a method, that an equal race is looked for among
 
 
 def rank_for_budget(model_or_config: nn.Module | PretrainedConfig, adapter_config: PeftConfig, params: int) -> int:
@@ -59,6 +67,64 @@ def rank_for_budget(model_or_config: nn.Module | PretrainedConfig, adapter_confi
     while count(rank + step) <= params:
         rank += step
     return rank
+
+
+def rank_table(model: nn.Module, adapter_config: PeftConfig, most: int) -> dict[int, int]:
+    """Rank → parameters, of the ranks that have at most `most`, at least the smallest; one where it changes nothing.
+
+    Args:
+        model: one without an adapter. Nothing is built, so this is quick.
+        adapter_config: of LoRA, GLoRA or GraLoRA on named layers, or of a method of one's own.
+    """
+    step, count = _smallest_rank(adapter_config), _counting(model, adapter_config)
+    table = {step: count(step)}
+    while table[step] != count(2 * step) and len(table) < MOST_RANKS and count(step * (len(table) + 1)) <= most:
+        rank = step * (len(table) + 1)
+        table[rank] = count(rank)
+    return table
+
+
+def equal_ranks(tables: Mapping[str, Mapping[int, int]], params: int) -> dict[str, int] | None:
+    """The ranks with which all methods have as many parameters, within 2% of the largest, and that is the nearest to
+    `params` of all such; None where there are none.
+
+    Args:
+        tables: method → rank → parameters, as `rank_table` gives them; of one that is to stay as it is, its own rank.
+    """
+    ends = {count for table in tables.values() for count in table.values()}
+    for end in sorted(ends, key=lambda end: (abs(end - params), end)):
+        ranks = {name: rank_within(table, end) for name, table in tables.items()}
+        found = {name: rank for name, rank in ranks.items() if rank is not None}
+        if len(found) == len(tables) and apart(tables[name][rank] for name, rank in found.items()) <= EQUAL:
+            return found
+    return None
+
+
+def rank_within(table: Mapping[int, int], params: int) -> int | None:
+    """The largest rank of at most so many parameters; None where the smallest has more."""
+    return max((rank for rank, count in table.items() if count <= params), default=None)
+
+
+def _counting(model: nn.Module, config: PeftConfig) -> Callable[[int], int]:
+    """Parameters by rank: of one's own method asked of it layer by layer, of others on a line through two."""
+    at, step = copy.deepcopy(config), _smallest_rank(config)
+    if isinstance(at, DeltaConfig):
+        layers = {name: features(innermost) for name, innermost in bare_tuner(at).check_targets(model, at).items()}
+
+        def count(rank: int) -> int:
+            shapes = (
+                outlined(at._kind, at.settings, out, into, at.on_layer(name, "rank_pattern", rank)).trained.values()
+                for name, (into, out) in layers.items()
+            )
+            return sum(math.prod(shape) for of_layer in shapes for shape in of_layer)
+
+        return count
+    points = []
+    for rank in (step, 2 * step):
+        at.r = rank  # type: ignore[attr-defined]
+        points.append(budget_on(model, at).total)  # type: ignore[arg-type]
+    first, second = points
+    return lambda rank: first + (second - first) * (rank // step - 1)
 
 
 def _smallest_rank(config: PeftConfig) -> int:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from glora_lab.record import Record
+
+EQUAL = 0.02  # numbers of parameters that are no further apart than this are called equal
+
+
+def apart(totals: Iterable[int]) -> float:
+    """How much less the smallest is than the largest, relative to the largest."""
+    counts = list(totals)
+    return (max(counts) - min(counts)) / max(*counts, 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,12 +19,13 @@ Steps = Sequence[Step]
 
 
 @draws(Step)
-def draw_training(steps: Steps | Mapping[str, Steps], *, total: int | None = None) -> Picture:
+def draw_training(steps: Steps | Mapping[str, Steps], *, total: int | None = None, about: str = "") -> Picture:
     """Loss (left) and validation accuracy (right) over steps, one colour per run.
 
     Args:
         steps: one run's steps, or name → steps.
         total: steps that the run will have, so that the axis does not move while it trains.
+        about: what the title ends with, where several runs are compared: "at equal parameters".
     """
     runs = _named(steps)
     colors = run_colors(runs)
@@ -34,7 +35,7 @@ def draw_training(steps: Steps | Mapping[str, Steps], *, total: int | None = Non
     accuracy = {"title": "validation accuracy", "range": (0, 1.03), "tickformat": ".0%"}
     return draw(
         traces,
-        _title(runs),
+        _title(runs, about),
         " ".join(_describe(name, line) for name, line in runs.items()),
         height=240,
         margin={"t": 76 if len(runs) > 1 else 52},
@@ -57,7 +58,7 @@ def _named(steps: Steps | Mapping[str, Steps]) -> dict[str, Steps]:
     return dict(steps) if isinstance(steps, Mapping) else {"this run": steps}
 
 
-def _title(runs: Mapping[str, Steps]) -> str:
+def _title(runs: Mapping[str, Steps], about: str) -> str:
     started = {name: line for name, line in runs.items() if line}
     if not started:
         return "No step yet"
@@ -69,7 +70,8 @@ def _title(runs: Mapping[str, Steps]) -> str:
         )
     best = max(line[-1].metric for line in started.values())
     leaders = [f"<b>{plain(name)}</b>" for name, line in started.items() if f"{line[-1].metric:.0%}" == f"{best:.0%}"]
-    return f"{listed(leaders)} {'leads' if len(leaders) == 1 else 'lead'} with {best:.0%} of the validation part"
+    lead = f"{listed(leaders)} {'leads' if len(leaders) == 1 else 'lead'} with {best:.0%} of the validation part"
+    return f"{lead}, {about}" if about else lead
 
 
 def _describe(name: str, line: Steps) -> str:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from glora_lab.ideas.budget.record import PathBudget
+from glora_lab.ideas.budget.record import EQUAL, PathBudget, apart
 
 
 def describe_race(budgets: Mapping[str, PathBudget]) -> str:
-    """ "LoRA, rank 12: 32,256 parameters; …" and, in per cent of the largest, how far apart they are.
+    """ "LoRA, rank 12: 32,256 parameters; …", and whether the race is one at equal parameters, which means within 2%.
 
     Args:
         budgets: racer → its budget, two or more.
     """
-    totals = {name: budget.total for name, budget in budgets.items()}
+    return race_in_words({name: budget.total for name, budget in budgets.items()})
+
+
+def race_in_words(totals: Mapping[str, int]) -> str:
+    """The same of numbers of parameters."""
     each = "; ".join(f"{name}: {total:,} parameters" for name, total in totals.items())
-    most, least = max(totals.values()), min(totals.values())
-    if most == least:
+    if not (gap := apart(totals.values())):
         return f"{each}. The same number to the last one."
     smallest = min(totals, key=lambda name: totals[name])
-    return f"{each}. They are not quite equal: {smallest} has {(most - least) / most:.1%} fewer than the largest."
+    kind = f"Equal within {EQUAL:.0%}" if gap <= EQUAL else "Not at equal parameters"
+    return f"{each}. {kind}: {smallest} has {gap:.1%} fewer than the largest."

@@ -29,7 +29,7 @@ from .panel_controls import TrainControls
 from .panel_keep import KeepControls
 from .panel_live_run import Answers, LiveRun
 from .panel_methods import Config
-from .panel_race import RaceControls, entrants
+from .panel_race import LineUp, RaceControls, line_up
 from .panel_run_table import RunTable
 from .panel_session import SessionPanel
 from .record import Run
@@ -89,7 +89,8 @@ class TrainPanel(SessionPanel):
         }
         self.controls = TrainControls(self._base, self._change_method, self._change_task, **start)
         self.live, self.keeping = LiveRun(), KeepControls(self.keep)
-        self.racing = RaceControls(self.race, self.controls.methods.names, self._change_run)
+        names = self.controls.methods.names
+        self.racing = RaceControls(self.race, self.make_equal, names, self._change_racers)
         self._equation, self.cost, self.table = widgets.HTML(), widgets.HTML(), RunTable()
         self._arrange()
         self._change_method()
@@ -138,7 +139,22 @@ class TrainPanel(SessionPanel):
         methods.show_params(self.budget)
         share = f", {self.budget.share:.1%} of the model's own" if self.budget.total else ""
         self.cost.value = f"<b>{self.budget.total:,}</b> parameters to train{share}"
-        self.racing.offer(self.budget.total)
+        self._offer_race()
+
+    def _racers(self) -> dict[str, Config]:
+        race = self._line_up()
+        if race.refusal is not None:
+            raise race.refusal
+        return race.configs
+
+    def _line_up(self) -> LineUp:
+        return line_up(self._base, self.controls.methods, self.racing.chosen, self.budget.total)
+
+    def _offer_race(self) -> None:
+        try:
+            self.racing.offer(self._line_up() if self.budget.total else None)
+        except ValueError as refusal:
+            self.racing.offer(refusal)
 
     @guarded_about("task")
     def _change_task(self) -> None:
@@ -161,6 +177,10 @@ class TrainPanel(SessionPanel):
     def _change_run(self, _: object = None) -> None:
         """Why a run could not begin does not stand any more, where what it was about is another."""
 
+    @guarded_about("run")
+    def _change_racers(self) -> None:
+        self._offer_race()
+
     @guarded_about("keeping")
     def _change_keeping(self, _: object) -> None:
         """Nor why an adapter could not be kept."""
@@ -173,8 +193,14 @@ class TrainPanel(SessionPanel):
     @guarded_about("run")
     def race(self) -> None:
         """Start a race of the chosen methods, within the parameters of what the controls say."""
-        methods, chosen = self.controls.methods, self.racing.chosen
-        self._begin(lambda: entrants(self._base, methods, chosen, self.budget.total))
+        self._begin(self._racers)
+
+    @guarded_about("run")
+    def make_equal(self) -> None:
+        """Take the rank with which the race is at equal parameters, the nearest to the controls' budget."""
+        nearest = self._line_up().nearest
+        if nearest is not None:
+            self.controls.methods.take_rank(nearest[self.controls.methods.method.value])
 
     def _begin(self, configurations: Callable[[], Mapping[str, Config]]) -> None:
         """Start a session of a model for each; where the controls ask for what cannot be, say so and change nothing."""
@@ -196,9 +222,8 @@ class TrainPanel(SessionPanel):
         self._models = models
         self.say("", about="an adapter to keep")
         self.keeping.offer(list(models))
-        if len(models) > 1:
-            self.racing.say({name: path_budget(model) for name, model in models.items()})
-        self.live.watch(session, models, {} if len(models) > 1 else self.table.earlier())
+        about = self.racing.say({n: path_budget(model) for n, model in models.items()}) if len(models) > 1 else ""
+        self.live.watch(session, models, {} if len(models) > 1 else self.table.earlier(), about)
         self._follow(session)
 
     @guarded_about("keeping")

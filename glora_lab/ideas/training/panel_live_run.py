@@ -66,9 +66,17 @@ class LiveRun(widgets.VBox):
         self.curves.show(draw_training(()))
 
     def watch(
-        self, session: TrainSession | Race, models: Mapping[str, nn.Module], earlier: Mapping[str, Steps]
+        self,
+        session: TrainSession | Race,
+        models: Mapping[str, nn.Module],
+        earlier: Mapping[str, Steps],
+        about: str = "",
     ) -> None:
-        """Show this session from now on, its curves beside those of earlier runs; a race's stand above the answers."""
+        """Show this session from now on, its curves beside those of earlier runs; a race's stand above the answers.
+
+        `about` ends the headline of a race.
+        """
+        self._about = about
         self._session, self._models, self._earlier = session, dict(models), dict(earlier)
         self._seen, self._drawn_at, self._ask_at = None, 0.0, 0.0
         self._each = session.total // len(models)
@@ -96,7 +104,7 @@ class LiveRun(widgets.VBox):
         if resting or now - self._drawn_at > max(BETWEEN_CURVES, REST * self.curves.took):
             self._drawn_at = now
             curves = {**self._earlier, **lines}
-            self.curves.show(draw_training(curves, total=self._each))
+            self.curves.show(draw_training(curves, total=self._each, about=self._about))
         if taken and (resting or now > self._ask_at):
             self._ask(session)
             took = time.monotonic() - now

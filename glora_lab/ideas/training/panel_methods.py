@@ -123,6 +123,11 @@ class MethodControls:
         hybrid = f", hybrid rank {self.hybrid.value}" if self.hybrid.value else ""
         return f"GraLoRA, rank {rank}, k {self.k.value}{hybrid}{scaling}"
 
+    def take_rank(self, rank: int) -> None:
+        """Set the rank, which may be above what the slider goes to."""
+        self.rank.max = max(self.rank.max, rank)
+        self.rank.value = rank
+
     def has_rank(self, method: str) -> bool:
         """Whether the method's parameters depend on the rank."""
         return method not in self._own or self._own[method].depends_on_rank(self._sizes[0], self._sizes[-1])

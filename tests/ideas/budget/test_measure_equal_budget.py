@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,8 @@ from peft import GraloraConfig as StockGraloraConfig
 from peft import IA3Config, LoraConfig, PeftConfig
 from torch import nn
 
-from glora_lab.adapters import GloraConfig, GraloraConfig
+from glora_lab.adapters import DeltaMethod, GloraConfig, GraloraConfig
+from glora_lab.ideas.budget.measure_equal_budget import equal_ranks, rank_table
 from glora_lab.measure import path_budget, rank_for_budget
 from glora_lab.models import architecture, load_model
 
@@ -88,3 +90,76 @@ def test_model_and_configuration_are_left_as_they_are() -> None:
 def test_what_cannot_be_is_refused(config: PeftConfig, params: int, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         rank_for_budget(Reader(), config, params)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKE if not {"pinned", "and", "stock"} & set(name.split())])
+def test_a_table_has_the_parameters_of_each_rank_without_building_any(name: str) -> None:
+    step, make = MAKE[name]
+    table = rank_table(Reader(), make(step), 1000)
+    assert table == {rank: path_budget(Reader(), make(rank)).total for rank in table}
+    assert list(table) == [step * n for n in range(1, len(table) + 1)] and max(table.values()) <= 1000
+    assert path_budget(Reader(), make(max(table) + step)).total > 1000
+
+
+def test_a_table_of_a_method_of_ones_own_and_of_what_has_no_rank() -> None:
+    class Core(DeltaMethod):
+        def shapes(self, out, in_, r):
+            return {"A": (r, in_), "B": (out, r * r)}
+
+        def delta(self, w0, A, B):
+            return B.reshape(len(B), *2 * [len(A)]).sum(1) @ A
+
+    table = rank_table(Reader(), Core.config(target_modules=BOTH), 1000)
+    assert table == {r: 36 * r + 36 * r * r for r in (1, 2, 3, 4)}
+    assert rank_table(Reader(), GloraConfig.only(E="vector", target_modules=BOTH), 1000) == {1: 24}
+    assert rank_table(Reader(), LoraConfig(target_modules=BOTH), 10) == {1: 72}  # the smallest, though it is too much
+
+
+TABLES = st.dictionaries(
+    st.text(max_size=3),
+    st.tuples(st.integers(1, 4), st.integers(0, 500), st.integers(1, 300), st.integers(1, 20)).map(
+        lambda line: {line[0] * n: line[1] + line[2] * n for n in range(1, line[3] + 1)}
+    ),
+    min_size=2,
+    max_size=4,
+)
+
+
+@given(tables=TABLES, params=st.integers(1, 5000))
+def test_what_is_called_equal_is_within_two_per_cent_and_the_nearest(tables, params) -> None:
+    ranks = equal_ranks(tables, params)
+    ends = {count for table in tables.values() for count in table.values()}
+    able = [e for e in ends if all(any(0.98 * e <= c <= e for c in table.values()) for table in tables.values())]
+    if ranks is None:
+        assert not able
+        return
+    counts = [tables[name][rank] for name, rank in ranks.items()]
+    assert ranks.keys() == tables.keys() and min(counts) >= 0.98 * max(counts)
+    assert abs(max(counts) - params) == min(abs(end - params) for end in able)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rank=st.integers(1, 12),
+    k=st.sampled_from([1, 2, 4]),
+    hybrid=st.integers(0, 3),
+    paths=st.sampled_from(["AB", "ABCDE", "AE", "BC"]),
+    targets=st.sampled_from([["first"], ["second"], BOTH]),
+)
+def test_equal_ranks_on_a_model_are_equal_as_peft_counts(rank, k, hybrid, paths, targets) -> None:
+    modes = {path: "vector" if path in "DE" else "lora" for path in paths}
+    configs = {
+        "LoRA": LoraConfig(r=1, target_modules=targets),
+        "GLoRA": GloraConfig.only(**modes, r=1, target_modules=targets),
+        "GraLoRA": GraloraConfig(r=k, gralora_k=k, hybrid_r=hybrid, target_modules=targets),
+    }
+    asked = 36 * rank * len(targets)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of paths that have no bias to work on
+        tables = {name: rank_table(Reader(), config, 8 * asked) for name, config in configs.items()}
+        ranks = equal_ranks(tables, asked)
+        totals = []
+        for name, r in (ranks or {}).items():
+            configs[name].r = r
+            totals.append(path_budget(Reader(), configs[name]).total)
+    assert not totals or min(totals) >= 0.98 * max(totals)

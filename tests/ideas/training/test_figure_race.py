@@ -26,7 +26,16 @@ def test_equal_parameters_are_called_equal() -> None:
 
 def test_how_far_they_are_apart_is_in_per_cent_of_the_largest() -> None:
     words = describe_race({"a": budget(950), "b": budget(1000), "c": budget(990)})
-    assert words.endswith("They are not quite equal: a has 5.0% fewer than the largest.")
+    assert words.endswith("Not at equal parameters: a has 5.0% fewer than the largest.")
+
+
+def test_two_per_cent_are_equal() -> None:
+    assert describe_race({"a": budget(980), "b": budget(1000)}).endswith(
+        "Equal within 2%: a has 2.0% fewer than the largest."
+    )
+    assert "Not at equal parameters" in describe_race({"a": budget(979), "b": budget(1000)})
+    title = plot_training({"a": STEPS, "b": STEPS}, about="at equal parameters").layout.title.text
+    assert title.endswith("of the validation part, at equal parameters")
 
 
 @pytest.mark.parametrize("method", ["LoRA", "GLoRA", "GraLoRA"])
@@ -66,4 +75,5 @@ def test_graloras_equation_and_its_hybrids() -> None:
 
 @pytest.mark.parametrize("method", ["LoRA", "GraLoRA"])
 def test_the_factors_have_the_methods_colour(method: str) -> None:
-    assert re.search(f'<b style="color:{METHOD_COLORS[method]}">', low_rank_equation(method, r=4, scaling=1))
+    color = METHOD_COLORS[method][1:].lower()  # a shade of it for each page
+    assert re.search(rf'<b style="color:var\(--glora-{color}, ', low_rank_equation(method, r=4, scaling=1))

@@ -68,17 +68,43 @@ def test_the_curves_stand_in_one_figure_in_their_methods_colours() -> None:
     assert "done: step 4 of 4 each" in panel.live.status.value
 
 
-def test_what_each_gets_is_said() -> None:
+def test_what_each_gets_is_said_before_the_race_and_after() -> None:
     panel = TrainPanel(**START)
-    assert "largest rank that 10,752 parameters allow" in panel.racing.words
+    assert panel.racing.words.startswith("LoRA, rank 4: 10,752 parameters; GLoRA A+B, rank 2: 10,752 parameters; ")
+    assert panel.racing.button.description == "Race at equal parameters" and panel.racing.take.layout.display == "none"
     panel.controls.methods.method.value = "GLoRA"
     panel.controls.preset.value = "all paths"
-    assert f"{panel.budget.total:,} parameters allow" in panel.racing.words
+    said = panel.racing.words
+    assert said.startswith("LoRA, rank 11: 29,568 parameters; GLoRA A+B+C+D+E, rank 4: 29,640 ")
+    assert "Not at equal parameters: GraLoRA, rank 8, k 4 has 27.4% fewer than the largest" in said
+    assert panel.racing.button.description == "Race, not at equal parameters"
     panel.race()
     panel.wait()
-    assert panel.racing.words.startswith("LoRA, rank 11: 29,568 parameters; GLoRA A+B+C+D+E, rank 4: 29,640 ")
-    assert "GraLoRA, rank 8, k 4 has 27.4% fewer than the largest" in panel.racing.words
     assert [run.params for run in panel.runs] == [29_568, 29_640, 21_504]
+    assert said.startswith(panel.racing.words.partition(" All have")[0])
+    assert panel.live.curves.figure.layout.title.text.endswith(", not at equal parameters")
+
+
+def test_one_press_takes_the_nearest_ranks_that_are_equal() -> None:
+    panel = TrainPanel(**{**START, "method": "GLoRA", "preset": "all paths", "k": 2, "rank": 1})
+    assert "LoRA, rank 3: 8,064 parameters; GLoRA A+B+C+D+E, rank 1: 9,426 parameters" in panel.racing.words
+    assert "is equal, at 16,164 parameters: LoRA rank 6, GLoRA rank 2, GraLoRA rank 6." in panel.racing.words
+    assert panel.racing.take.description == "Make it equal, at 16,164 parameters"
+    panel.racing.take.click()
+    assert panel.controls.rank.value == 2 and panel.racing.take.layout.display == "none"
+    assert "Equal within 2%" in panel.racing.words
+    panel.race()
+    panel.wait()
+    assert [run.params for run in panel.runs] == [16_128, 16_164, 16_128] and panel.errors == []
+    assert panel.live.curves.figure.layout.title.text.endswith(", at equal parameters")
+
+
+def test_a_box_that_is_ticked_changes_what_is_said() -> None:
+    panel = TrainPanel(**{**START, "method": "GLoRA", "preset": "all paths", "rank": 4})
+    panel.racing.boxes["GraLoRA"].value = False
+    assert "GraLoRA" not in panel.racing.words and "Equal within 2%" in panel.racing.words
+    panel.racing.boxes["LoRA"].value = False
+    assert "must name two methods or more" in panel.racing.words and panel.problem == ""
 
 
 @pytest.mark.parametrize("left_out", ["LoRA", "GLoRA", "GraLoRA"])
@@ -103,11 +129,25 @@ def test_a_race_that_cannot_be_is_refused_with_the_reason() -> None:
     assert "must name two methods or more" in refused(panel)
     bitfit = TrainPanel(preset="BitFit (E vector)")
     assert "LoRA cannot race with 1,344 parameters: `params` (=1,344) must be at least 2,688" in refused(bitfit)
-    assert "GLoRA cannot race" in refused(TrainPanel(**{**START, "preset": "BitFit (E vector)"}))
     assert "GraLoRA cannot race with 10,752 parameters: `k` (=3) must divide" in refused(
         TrainPanel(**{**START, "k": 3})
     )
     assert "`k` (=3) must divide" in refused(TrainPanel(**{**START, "method": "GraLoRA", "k": 3}))
+
+
+def test_one_without_a_rank_races_for_what_it_is() -> None:
+    panel = TrainPanel(**{**START, "preset": "BitFit (E vector)"})
+    assert "Not at equal parameters: GLoRA E has 87.5% fewer" in panel.racing.words
+    assert "No ranks near these make them equal" in panel.racing.words
+
+
+def test_a_budget_that_is_too_small_for_one_comes_with_the_nearest_for_all() -> None:
+    panel = TrainPanel(**{**START, "rank": 1})
+    assert "GLoRA cannot race with 2,688 parameters: `params` (=2,688) must be at least 5,376" in panel.racing.words
+    assert "at 10,752 parameters: LoRA rank 4, GLoRA rank 2, GraLoRA rank 4." in panel.racing.words
+    assert "GLoRA cannot race" in refused(panel)
+    panel.racing.take.click()
+    assert panel.controls.rank.value == 4 and panel.problem == "" and "The same number" in panel.racing.words
 
 
 def test_scaling_follows_the_rank_that_a_racer_gets() -> None:
