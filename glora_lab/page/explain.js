@@ -1,6 +1,7 @@
 // Whatever of a panel is pointed at, or reached with the keyboard, explains itself in one sentence: a title, of the thing
-// itself, of what it is in, or of the label beside it (where ipywidgets puts a control's). The browser would show it to a
-// pointer alone, and late. Within an equation the arrow keys lead from symbol to symbol.
+// itself, of what it is in, or of the label beside it (where ipywidgets puts a control's, or forgets it: then it is in
+// the name of a class, "says:…"). The browser would show it to a pointer alone, and late. Within an equation the arrow
+// keys lead from symbol to symbol.
 const PANEL = ".glora-panel, .glora-equation";
 const REST = 250, LINGER = 150; // milliseconds: before it is shown to a pointer, and until it is gone
 
@@ -11,39 +12,47 @@ const begin = () => {
   document.body.append(tip);
   let shown = null, waiting = 0, quiet = null;
 
-  const labelOf = (node) =>
-    node.matches(".jupyter-widgets") && node.querySelector(":scope > .widget-label[title], :scope > label[title]");
   const titleOf = (node) => {
     const words = node?.getAttribute("title") ?? "";
     return words === "null" || words === "undefined" ? "" : words;
   };
-  // What explains the node: [the element that it is about, those whose titles say it].
+  // The words that the node has for itself, and whose title they are.
+  const saidBy = (node) => {
+    const own = [...node.classList].find((name) => name.startsWith("says:"));
+    if (own) return [own.slice(5).replaceAll("\u00a0", " "), null];
+    const label = node.matches(".jupyter-widgets") && node.querySelector(":scope > .widget-label");
+    const titled = [label, node].find((one) => one && titleOf(one));
+    return titled && [titleOf(titled), titled];
+  };
+  // What the node is about, and all that explains it: an option has the words of its group before its own.
   const explained = (node) => {
-    const option = node.closest(".widget-toggle-button[title]");
+    const option = node.closest(".widget-toggle-buttons button");
+    let about = null;
+    const said = [];
     for (let at = node; at && !at.matches(PANEL); at = at.parentElement) {
-      const label = labelOf(at);
-      if (label && titleOf(label)) return [option ?? at, option ? [label, option] : [label]];
-      if (titleOf(at) && at !== option) return [at, [at]];
+      const words = saidBy(at);
+      if (!words) continue;
+      about ??= option ?? at;
+      said.unshift(words);
+      if (!option || at.matches(".widget-toggle-buttons")) break;
     }
-    return option ? [option, [option]] : null;
+    return about && [about, said];
   };
 
   const hide = () => {
     clearTimeout(waiting);
     if (!shown) return;
-    for (const [node, words] of shown.titles) if (!node.hasAttribute("title")) node.setAttribute("title", words);
+    for (const [words, node] of shown.said) if (node && !node.hasAttribute("title")) node.setAttribute("title", words);
     shown.focused?.removeAttribute("aria-describedby");
     shown = null;
     if (tip.matches(":popover-open")) tip.hidePopover();
     tip.hidden = true;
   };
-  const show = (about, sources, focused) => {
+  const show = (about, said, focused) => {
     hide();
-    const titles = sources.map((node) => [node, titleOf(node)]);
-    tip.textContent = about.dataset.gloraKeys ?? titles.map(([, words]) => words).join(" ");
-    if (!tip.textContent) return;
-    for (const [node] of titles) node.removeAttribute("title"); // or the browser shows it a second time
-    shown = { about, titles, focused };
+    tip.textContent = said.map(([words]) => words).join(" ");
+    for (const [, node] of said) node?.removeAttribute("title"); // or the browser shows it a second time
+    shown = { about, said, focused };
     focused?.setAttribute("aria-describedby", tip.id);
     tip.hidden = false;
     tip.showPopover?.();
@@ -70,7 +79,7 @@ const begin = () => {
   }, true);
   document.addEventListener("focusin", ({ target }) => {
     const seen = target.closest?.(PANEL) && target.matches(":focus-visible");
-    const found = seen && (target.dataset.gloraKeys ? [target, []] : explained(target)); // a picture says its keys
+    const found = seen && (target.dataset.gloraKeys ? [target, [[target.dataset.gloraKeys, null]]] : explained(target));
     if (found) show(...found, target);
     else if (shown?.focused) hide();
   });

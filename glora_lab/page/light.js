@@ -139,7 +139,10 @@ const begin = () => {
   });
   document.addEventListener("keydown", (event) => {
     const graph = event.target.matches?.(".glora-panel .js-plotly-plot") && event.target;
-    if (event.key === "Escape") light(lit.panel, NOTHING);
+    if (event.key === "Escape") {
+      if (graph && lit.what !== NOTHING) event.stopPropagation(); // or JupyterLab leaves the picture at once
+      light(lit.panel, NOTHING);
+    }
     if (!graph || !KEYS[event.key] || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     event.stopPropagation();

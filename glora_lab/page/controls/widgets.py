@@ -20,6 +20,8 @@ from traitlets import Int, TraitError, validate
 
 from glora_lab.page.actions import one_action
 
+FORGETFUL = (widgets.Checkbox, widgets.Dropdown, widgets.Text)  # ipywidgets 8 keeps their tooltips from the page
+SAYS = "says:"  # so that theirs is in a class's name, which no-break spaces leave one name
 WIDE = {"description_width": "initial"}  # a control's label as wide as its words
 
 
@@ -33,6 +35,8 @@ class Explained(widgets.Widget):
 
     def __init__(self, *args: Any, says: str = "", **settings: Any) -> None:
         super().__init__(*args, **settings, **({_tooltip(type(self)): says} if says else {}))
+        if says and isinstance(self, FORGETFUL):
+            self.add_class(SAYS + says.replace(" ", "\N{NO-BREAK SPACE}"))
 
     @property
     def says(self) -> str:
