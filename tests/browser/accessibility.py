@@ -36,3 +36,10 @@ def serious_violations(notebook: NotebookPage, selector: str) -> list[str]:
         for node in rule["nodes"]
         if rule["impact"] in SERIOUS
     ]
+
+
+def faint_texts(notebook: NotebookPage, selector: str) -> list[str]:
+    """The texts of figures, which axe-core passes over, with less than 4.5:1 to the page."""
+    seen = notebook.page.evaluate("selector => lab.faint(selector)", selector)
+    assert seen["looked"] > 50
+    return [f"faint in a figure: {text}" for text in seen["faint"]]

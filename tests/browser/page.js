@@ -110,6 +110,26 @@ window.lab = {
     }
   },
 
+  // Texts of figures with less than 4.5:1 to the page, and how many were looked at. Over cells and bars lies no page.
+  faint(selector) {
+    const luminance = (color) => {
+      const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+      const [r, g, b] = color.match(/[\d.]+/g).map((part) => linear(part / 255));
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+    };
+    const page = luminance(getComputedStyle(document.querySelector(".jp-Notebook")).backgroundColor);
+    const written = (one) => [...one.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+    const texts = [...document.querySelectorAll(`${selector} .js-plotly-plot :is(text, tspan)`)].filter(
+      (one) => written(one) && one.getClientRects().length && !one.closest(".heatmap-label, .hoverlayer, .bartext-inside")
+    );
+    const contrasts = texts.map((one) => {
+      const ink = luminance(getComputedStyle(one).fill);
+      return [one.textContent, Math.max(ink, page) / Math.min(ink, page)];
+    });
+    const faint = contrasts.filter(([, contrast]) => contrast < 4.5).map(([text, contrast]) => `${text}: ${contrast.toFixed(2)}`);
+    return { looked: texts.length, faint: [...new Set(faint)] };
+  },
+
   // A PNG, smaller, and in 32 levels of each colour: a heatmap's grain is most of its bytes.
   async shrunk(png, scale) {
     const image = new Image();

@@ -14,11 +14,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from glora_lab import panels
-from tests.browser.accessibility import serious_violations
+from tests.browser.accessibility import faint_texts, serious_violations
 from tests.browser.all_panels import PANELS, all_panels
 from tests.browser.conftest import OpenNotebook
 from tests.browser.notebook_page import NotebookPage
 
+WIDTHS = (600, 700, 853, 1280, 1920)
 DARK = 'window.jupyterapp.commands.execute("apputils:change-theme", { theme: "JupyterLab Dark" })'
 
 
@@ -56,13 +57,19 @@ def test_the_page_asks_nobody_else_keeps_nobody_out_and_bears_ten_panels(
 
 
 def keeps_nobody_out(notebook: NotebookPage) -> None:
-    take_pictures(notebook, "light")
-    found = {"light": serious_violations(notebook, ".glora-panel")}
-    notebook.page.evaluate(f"() => {{ {DARK} }}")
-    notebook.until("document.body.dataset.jpThemeName === 'JupyterLab Dark'")
-    found["dark"] = serious_violations(notebook, ".glora-panel")
-    take_pictures(notebook, "dark")
-    assert found == {"light": [], "dark": []}, "\n".join(sorted({*found["light"], *found["dark"]}))
+    """At every width, light and dark: axe-core finds nothing serious, and the figures' texts can be read."""
+    found: dict[str, list[str]] = {}
+    for theme in ("light", "dark"):
+        if theme == "dark":
+            notebook.page.evaluate(f"() => {{ {DARK} }}")
+            notebook.until("document.body.dataset.jpThemeName === 'JupyterLab Dark'")
+        for width in WIDTHS:
+            notebook.page.set_viewport_size({"width": width, "height": 1100})
+            notebook.page.wait_for_timeout(300)
+            for problem in [*serious_violations(notebook, ".glora-panel"), *faint_texts(notebook, ".glora-panel")]:
+                found.setdefault(problem, []).append(f"{theme} {width}")
+        take_pictures(notebook, theme)
+    assert found == {}, "\n".join(f"{problem} ({', '.join(where)})" for problem, where in found.items())
 
 
 def answers_and_leaves_nothing(notebook: NotebookPage) -> None:
@@ -76,12 +83,13 @@ def answers_and_leaves_nothing(notebook: NotebookPage) -> None:
 
 
 def take_pictures(notebook: NotebookPage, theme: str) -> None:
-    """One of each panel in test-results/; the light ones for the README too, where it wants them."""
+    """One of each panel in test-results/; for the README too, where it wants them, each for pages of its theme."""
     notebook.page.set_viewport_size({"width": 1280, "height": 1500})  # so that the tallest panel is seen whole
     for name in PANELS:
         panel = notebook.page.locator(".jp-CodeCell", has_text=f"{name} = ").locator(".glora-panel")
         panel.scroll_into_view_if_needed()
         notebook.page.wait_for_timeout(300)
         picture = notebook.screenshot(f"{theme}_{name}", panel)
-        if theme == "light" and (wanted := os.environ.get("PANEL_PICTURES")):
-            (Path(wanted) / f"{name}.png").write_bytes(notebook.shrunk(picture.read_bytes(), 0.6))
+        if wanted := os.environ.get("PANEL_PICTURES"):
+            file = f"{name}.png" if theme == "light" else f"{name}_dark.png"
+            (Path(wanted) / file).write_bytes(notebook.shrunk(picture.read_bytes(), 0.6))

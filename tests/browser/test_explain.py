@@ -14,7 +14,7 @@ BEGIN = "from glora_lab import panels"
 TIP = "(tip => tip && !tip.hidden ? tip.textContent : '')(document.getElementById('glora-tip'))"
 MARKED = "document.querySelectorAll('.glora-mark').length"
 DRAWN = "document.querySelectorAll('.glora-figure .js-plotly-plot[tabindex]').length"
-# The text and the class of what is lit, and the names of the traces that are not dimmed where some are.
+# What is lit, and how many paths step back.
 LIT = """[...document.querySelectorAll('.glora-lit')].map(node =>
   (node.dataset.path ?? node.className.match(/glora-path-(.)/)[1]) + ' ' + (node.dataset.path ? 'term' : 'row'))"""
 DIMMED = "new Set([...document.querySelectorAll('.glora-dim')].map(node => node.__data__[0].trace.meta.path)).size"
@@ -36,12 +36,12 @@ def test_a_path_explains_itself_and_lights_up_as_a_whole(open_notebook: OpenNote
     assert notebook.page.evaluate(MARKED) == 1  # around its heatmap
 
     notebook.page.locator(".glora-path-E .widget-html").hover()  # its parameters; it has no heatmap, but bars
-    notebook.until(f"{LIT.strip()}[0] === 'E term'")
+    notebook.until(f"{LIT}[0] === 'E term'")
     assert notebook.page.evaluate(LIT) == ["E term", "E row"]
     assert notebook.page.evaluate(f"[{MARKED}, {DIMMED}]") == [0, 2]  # C and D step back
 
     notebook.page.mouse.move(*middle_of(notebook.page.locator(".nsewdrag").nth(2)))
-    notebook.until(f"{LIT.strip()}[0] === 'B term'")  # from the heatmap of B
+    notebook.until(f"{LIT}[0] === 'B term'")  # from the heatmap of B
     assert notebook.page.evaluate(MARKED) > 8  # its frame; the row and the column in four maps; the channel's bar
 
     walk_through_the_equation(notebook)
@@ -68,8 +68,9 @@ def walk_through_the_equation(notebook: NotebookPage) -> None:
 
 
 def walk_through_the_controls(notebook: NotebookPage) -> None:
-    """Every stop of Tab within the panel has words that begin to explain it."""
-    asks = "[...document.querySelectorAll('.glora-side :is(button, select, .noUi-handle)')].filter(one => one.offsetParent)"
+    """Each that can be reached has its words."""
+    controls = ".glora-side :is(button, select, .noUi-handle)"
+    asks = f"[...document.querySelectorAll('{controls}')].filter(one => one.offsetParent)"
     count = notebook.page.evaluate(f"{asks}.length")
     silent = []
     for n in range(count):
@@ -96,7 +97,10 @@ def test_a_channel_is_marked_in_every_map(open_notebook: OpenNotebook, tmp_path:
         notebook.page.keyboard.press("ArrowLeft")
     marks_channel(notebook, 7)
     notebook.page.keyboard.press("Escape")
-    assert notebook.page.evaluate(f"[{MARKED}, document.activeElement.className.includes('js-plotly-plot')]") == [0, True]
+    assert notebook.page.evaluate(f"[{MARKED}, document.activeElement.className.includes('js-plotly-plot')]") == [
+        0,
+        True,
+    ]
 
     notebook.page.locator(".glora-fold").click()
     notebook.page.locator(".glora-channel-i .noUi-handle").focus()

@@ -17,12 +17,13 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from glora_lab.drawing.inks import INKS, still_class
 from glora_lab.drawing.picture import draw
 from glora_lab.drawing.still import KINDS, still
 from glora_lab.drawing.still.axes import Axis
 from glora_lab.drawing.still.values import number, values
 from glora_lab.drawing.still.words import written
-from glora_lab.drawing.theme import note, plain
+from glora_lab.drawing.theme import METHOD_COLORS, note, plain
 from tests.source import PACKAGE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -176,3 +177,19 @@ def test_the_same_figure_is_the_same_picture() -> None:
         for _ in range(2)
     )
     assert first.startswith("<svg") and first == second
+
+
+def test_text_has_a_shade_for_light_pages_and_one_for_dark_and_a_mark_the_same_for_both() -> None:
+    color, (light, dark) = METHOD_COLORS["GraLoRA"], INKS[METHOD_COLORS["GraLoRA"]]
+    said = f"<b>both</b> <span style='color:{color}'>one</span>"
+    bar = {"type": "bar", "x": [1], "y": [1], "marker": {"color": color}}
+    root = picture(bar, title=said, notes=[note(0, 1, "here", color)])
+    name = still_class(color)
+    styled = [one for one in root.iter() if one.get("class") == name]
+    assert {one.get("fill") for one in styled} == {light} and len(styled) == 2
+    assert len(rectangles(root, color)) == 1
+    style = root.findtext(f"{SVG}style") or ""
+    alone, _, nested = style.partition("@media (prefers-color-scheme:dark){")[2].partition("}}")
+    assert f".{name}{{fill:{light}}}" in style and f"svg:root .{name}{{fill:{dark}" in alone
+    assert "data-jp-theme-light='false'" in nested and f") .{name}{{fill:{dark}}}" in nested
+    assert still_class(METHOD_COLORS["LoRA"]) not in style  # what is not drawn
