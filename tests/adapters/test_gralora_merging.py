@@ -1,10 +1,9 @@
-"""Merging GraLoRA: merged equals unmerged, in any order, over other adapters, and the exact bits come back."""
+"""Merging GraLoRA, beside test_merging.py: every k, low precision, over other adapters, and as a LoRA."""
 
 from __future__ import annotations
 
 import copy
 import itertools
-import pickle
 
 import peft
 import pytest
@@ -14,30 +13,12 @@ from torch import Tensor, nn
 
 from glora_lab.adapters import GloraConfig, GraloraLinear
 
-from .block_models import BASES, KS, BlockNet, add, config, encoder, gralora_layer, gralora_model, stock_model
-from .small_models import MERGED_ALREADY, SECOND_TUNER, bits, expecting, largest_difference, same_bits
+from .block_models import BASES, KS, BlockNet, config, encoder, gralora_layer, gralora_model, stock_model
+from .small_models import SECOND_TUNER, bits, expecting, largest_difference, same_bits
+from .test_merging import base_bits, same_base
 
-NAMES = ("default", "second", "third")
 X = torch.randn(4, 24, dtype=torch.double, generator=torch.Generator().manual_seed(2))
 TWICE = "You are trying to modify a model with PEFT for a second time"
-
-
-def three_adapters(dtype: torch.dtype = torch.float64) -> peft.PeftModel:
-    model = gralora_model(BlockNet().to(dtype))
-    add(model, "second", gralora_k=2, hybrid_r=3)
-    add(model, "third", gralora_k=3, target_modules=["decoder"])
-    return model
-
-
-def base_bits(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in bits(model).items() if "gralora_" not in name}
-
-
-def same_base(model: nn.Module, before: dict[str, Tensor]) -> bool:
-    now = base_bits(model)
-    return now.keys() == before.keys() and all(
-        torch.equal(now[n], before[n]) and now[n].dtype == before[n].dtype for n in before
-    )
 
 
 @pytest.mark.parametrize("hybrid_r", [0, 3])
@@ -53,25 +34,6 @@ def test_merged_equals_unmerged(k, kind, hybrid_r):
     assert torch.equal(layer.get_delta_weight("default"), delta)
     layer.unmerge()
     assert same_base(layer, before) and torch.equal(layer(X), expected)
-
-
-@pytest.mark.parametrize("order", list(itertools.permutations(NAMES)))
-def test_any_order_of_merging_gives_the_same_bits(order):
-    model = three_adapters()
-    model.base_model.set_adapter(list(NAMES))
-    before, expected = base_bits(model), model(X)
-    model.merge_adapter()
-    together = base_bits(model)
-    model.unmerge_adapter()
-    for name in order:
-        with expecting(MERGED_ALREADY):
-            model.merge_adapter([name])
-    assert same_base(model, together) and largest_difference(model(X), expected) < 1e-12
-    decoder = model.base_model.model.decoder
-    decoder.unmerge([order[0]])
-    assert sorted(decoder.merged_adapters) == sorted(order[1:])
-    model.unmerge_adapter()
-    assert same_base(model, before)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
@@ -140,69 +102,6 @@ def test_the_pass_is_no_less_exact_than_loras(dtype):
     fixed(ours.gralora_A["default"], ours.gralora_B["default"], lambda: ours.get_delta_weight("default"))
     errors = [(m(x).double() - copy.deepcopy(m).double()(x.double())).pow(2).mean().sqrt() for m in (ours, lora)]
     assert errors[0] < 1.1 * errors[1]
-
-
-@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-@pytest.mark.parametrize("how", ["merge_adapter", "merge_and_unload"])
-def test_safe_merge_leaves_all_layers_untouched_and_names_the_bad_one(how, broken):
-    model = gralora_model(BlockNet())
-    model.base_model.model.decoder.gralora_B["default"].data[1, 2, 3] = broken
-    before = base_bits(model)
-    with pytest.raises(ValueError, match="decoder") as caught:
-        getattr(model, how)(safe_merge=True)
-    assert "encoder" not in str(caught.value) and same_base(model, before)
-    assert not encoder(model).merged and not model.base_model.model.decoder.merged
-
-
-@pytest.mark.parametrize("how", ["deepcopy", "pickle"])
-def test_a_merged_model_can_be_copied(how):
-    model = three_adapters()
-    model.base_model.set_adapter(["default", "second"])
-    before, expected = base_bits(model), model(X)
-    model.merge_adapter()
-    twin = copy.deepcopy(model) if how == "deepcopy" else pickle.loads(pickle.dumps(model))
-    assert torch.equal(twin(X), model(X))
-    twin.unmerge_adapter()
-    assert same_base(twin, before) and torch.equal(twin(X), expected)
-    assert encoder(model).merged and not same_base(model, before)
-
-
-@pytest.mark.parametrize("merged", [False, True])
-def test_setting_disabling_and_deleting_adapters(merged):
-    net = BlockNet().double()
-    base_out = net(X)
-    model = gralora_model(net, hybrid_r=3)
-    add(model, "second", gralora_k=2)
-    before, one = base_bits(model), model(X)
-    model.set_adapter("second")
-    two = model(X)
-    model.set_adapter("default")
-    if merged:
-        model.merge_adapter()
-        with pytest.warns(UserWarning, match="Unmerging the model first"):
-            model.set_adapter("second")
-        assert same_base(model, before)
-        model.merge_adapter()
-    else:
-        model.set_adapter("second")
-    assert largest_difference(model(X), two) < 1e-12 and not torch.allclose(one, two)
-    with model.disable_adapter():
-        assert torch.equal(model(X), base_out)
-    assert same_base(model, before)
-    with pytest.warns(UserWarning, match="second was active which is now deleted"):
-        model.delete_adapter("second")
-    assert torch.equal(model(X), one)
-
-
-@pytest.mark.parametrize("how", ["merge_and_unload", "unload"])
-def test_a_plain_model_remains(how):
-    net = BlockNet().double()
-    before, base_out = bits(net), net(X)
-    model = gralora_model(net)
-    expected = model(X) if how == "merge_and_unload" else base_out
-    plain = getattr(model, how)()
-    assert type(plain.encoder) is nn.Linear and bits(plain).keys() == before.keys()
-    assert largest_difference(plain(X), expected) < 1e-12
 
 
 def over_lora(**lora) -> GraloraLinear:

@@ -1,16 +1,21 @@
-"""merging.py: merged equals unmerged, in any order, and the base's exact bits come back."""
+"""merging.py: merged equals unmerged, in any order, and the base's exact bits come back; of both methods."""
 
 from __future__ import annotations
 
 import copy
 import itertools
 import pickle
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import peft
 import pytest
 import torch
 from torch import nn
 
+from .block_models import BlockNet, gralora_model
+from .block_models import add as add_blocks
 from .small_models import (
     CHOICES,
     GAINED_BIAS,
@@ -32,15 +37,45 @@ EVERY_PATH = {"A": "lora", "B": "lora", "C": "lora", "D": "vector", "E": "vector
 NAMES = ("default", "second", "third")
 
 
-def three_adapters(dtype: torch.dtype = torch.float64) -> peft.PeftModel:
+def of_paths(dtype: torch.dtype = torch.float64) -> peft.PeftModel:
     model = glora_model(Net().to(dtype))
     add(model, "second", config_A_B="vector", config_C="none")
     add(model, "third", config_A_B="none", A_form="product", config_D_E="vector", target_modules=["decoder"])
     return model
 
 
+def of_blocks(dtype: torch.dtype = torch.float64) -> peft.PeftModel:
+    model = gralora_model(BlockNet().to(dtype))
+    add_blocks(model, "second", gralora_k=2, hybrid_r=3)
+    add_blocks(model, "third", gralora_k=3, target_modules=["decoder"])
+    return model
+
+
+class Method(NamedTuple):
+    """A model and what it is given, an adapter with random values in it, a second, and three of them at once."""
+
+    net: type[nn.Module]
+    x: torch.Tensor
+    make: Callable[[nn.Module], peft.PeftModel]
+    second: Callable[[peft.PeftModel, str], None]
+    three: Callable[[], peft.PeftModel]
+
+
+METHODS = {
+    "GLoRA": Method(Net, torch.randn(4, 6, dtype=torch.double), glora_model, add, of_paths),
+    "GraLoRA": Method(
+        BlockNet,
+        torch.randn(4, 24, dtype=torch.double),
+        partial(gralora_model, hybrid_r=3),
+        partial(add_blocks, gralora_k=2),
+        of_blocks,
+    ),
+}
+both = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+
+
 def base_bits(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: tensor for name, tensor in bits(model).items() if "glora_" not in name}
+    return {name: tensor for name, tensor in bits(model).items() if "lora_" not in name}
 
 
 def same_base(model: nn.Module, before: dict[str, torch.Tensor]) -> bool:
@@ -65,9 +100,10 @@ def test_merged_equals_unmerged_for_every_choice(bias, bias_free, form):
         assert same_base(layer, before) and torch.equal(layer(x), expected), named(choice)
 
 
+@both
 @pytest.mark.parametrize("order", list(itertools.permutations(NAMES)))
-def test_any_order_of_merging_gives_the_same_bits(order):
-    model, x = three_adapters(), torch.randn(4, 6, dtype=torch.double)
+def test_any_order_of_merging_gives_the_same_bits(order, method):
+    model, x = method.three(), method.x
     model.base_model.set_adapter(list(NAMES))
     before, expected = base_bits(model), model(x)
     model.merge_adapter()
@@ -76,15 +112,105 @@ def test_any_order_of_merging_gives_the_same_bits(order):
     for name in order:
         with expecting(MERGED_ALREADY):
             model.merge_adapter([name])
-    assert same_base(model, together)
-    assert largest_difference(model(x), expected) < 1e-12
+    assert same_base(model, together) and largest_difference(model(x), expected) < 1e-12
+    decoder = model.base_model.model.decoder
+    decoder.unmerge([order[0]])
+    assert sorted(decoder.merged_adapters) == sorted(order[1:])
     model.unmerge_adapter()
     assert same_base(model, before)
 
 
+def broken_path(path: str, value: float) -> peft.PeftModel:
+    model = glora_model(Net(), config_A_B="vector", config_D_E="vector")
+    getattr(model.base_model.model.decoder, f"glora_{path}")["default"].X.data[2] = value
+    return model
+
+
+def broken_block(value: float) -> peft.PeftModel:
+    model = gralora_model(BlockNet())
+    model.base_model.model.decoder.gralora_B["default"].data[1, 2, 3] = value
+    return model
+
+
+BREAKS = {"B": partial(broken_path, "B"), "E": partial(broken_path, "E"), "block": broken_block}
+
+
+@pytest.mark.parametrize("how", ["merge_adapter", "merge_and_unload"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("broken", BREAKS.values(), ids=BREAKS)
+def test_safe_merge_leaves_all_layers_untouched_and_names_the_bad_one(broken, value, how):
+    model = broken(value)
+    before, types = base_bits(model), [type(module) for module in model.modules()]
+    with pytest.raises(ValueError, match="decoder") as caught:
+        getattr(model, how)(safe_merge=True)
+    assert "encoder" not in str(caught.value)
+    assert same_base(model, before) and [type(module) for module in model.modules()] == types
+    assert not model.base_model.model.encoder.merged_adapters and not model.base_model.model.decoder.merged_adapters
+
+
+@both
+@pytest.mark.parametrize("how", ["deepcopy", "pickle"])
+def test_a_merged_model_can_be_copied(how, method):
+    model, x = method.three(), method.x
+    model.base_model.set_adapter(["default", "second"])
+    before, expected = base_bits(model), model(x)
+    model.merge_adapter()
+    twin = copy.deepcopy(model) if how == "deepcopy" else pickle.loads(pickle.dumps(model))
+    assert torch.equal(twin(x), model(x))
+    twin.unmerge_adapter()
+    assert same_base(twin, before) and torch.equal(twin(x), expected)
+    assert model.base_model.model.encoder.merged and not same_base(model, before)
+
+
+@both
+@pytest.mark.parametrize("merged", [False, True])
+def test_setting_disabling_and_deleting_adapters(merged, method):
+    net, x = method.net().double(), method.x
+    base_out = net(x)
+    model = method.make(net)
+    method.second(model, "second")
+    before, one = base_bits(model), model(x)
+    model.set_adapter("second")
+    two = model(x)
+    model.set_adapter("default")
+    if merged:
+        model.merge_adapter()
+        with pytest.warns(UserWarning, match="Unmerging the model first"):
+            model.set_adapter("second")
+        assert same_base(model, before)
+        model.merge_adapter()
+    else:
+        model.set_adapter("second")
+    assert largest_difference(model(x), two) < 1e-12 and not torch.allclose(one, two)
+    with model.disable_adapter():
+        assert torch.equal(model(x), base_out)
+    assert same_base(model, before)  # a disabled forward takes the adapter out, as PEFT's does
+    with pytest.warns(UserWarning, match="second was active which is now deleted"):
+        model.delete_adapter("second")
+    assert torch.equal(model(x), one)
+    if merged:
+        model.merge_adapter()
+    assert largest_difference(model(x), one) < 1e-12
+
+
+@both
+@pytest.mark.parametrize("how, merged", [("merge_and_unload", False), ("unload", False), ("unload", True)])
+def test_a_plain_model_remains(how, merged, method):
+    net, x = method.net().double(), method.x
+    before, base_out = bits(net), net(x)
+    model = method.make(net)
+    expected = model(x) if how == "merge_and_unload" else base_out
+    if merged:
+        model.merge_adapter()
+    plain = getattr(model, how)()
+    assert type(plain.encoder) is nn.Linear and bits(plain).keys() == before.keys()
+    assert largest_difference(plain(x), expected) < 1e-12
+    assert same_bits(plain, before) == (how == "unload")
+
+
 @pytest.mark.parametrize("gone", [("default",), ("third", "default"), NAMES, ("not there",)])
 def test_a_subset_can_be_unmerged(gone):
-    model, x = three_adapters(), torch.randn(4, 6, dtype=torch.double)
+    model, x = of_paths(), METHODS["GLoRA"].x
     layer = model.base_model.model.decoder
     hidden = torch.tanh(model.base_model.model.encoder.base_layer(x))
     before = base_bits(layer)
@@ -134,23 +260,8 @@ def test_peft_drifts_over_a_hundred_cycles():
     assert not torch.equal(layer.base_layer.weight, base.weight)
 
 
-@pytest.mark.parametrize("how", ["merge_adapter", "merge_and_unload"])
-@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-@pytest.mark.parametrize("path", ["B", "E"])
-def test_safe_merge_leaves_all_layers_untouched_and_names_the_bad_one(path, broken, how):
-    model = glora_model(Net(), config_A_B="vector", config_D_E="vector")
-    layers = model.base_model.model.encoder, model.base_model.model.decoder
-    getattr(layers[1], f"glora_{path}")["default"].X.data[2] = broken
-    before, types = base_bits(model), [type(module) for module in model.modules()]
-    with pytest.raises(ValueError, match="decoder") as caught:
-        getattr(model, how)(safe_merge=True)
-    assert "encoder" not in str(caught.value)
-    assert same_base(model, before) and [type(module) for module in model.modules()] == types
-    assert not layers[0].merged_adapters and not layers[1].merged_adapters
-
-
 def test_safe_merge_that_fails_keeps_what_was_merged_before():
-    model, x = three_adapters(), torch.randn(4, 6, dtype=torch.double)
+    model, x = of_paths(), METHODS["GLoRA"].x
     model.merge_adapter(["default"])
     merged, expected = base_bits(model), model(x)
     model.base_model.model.decoder.glora_B["second"].X.data.fill_(float("nan"))
@@ -167,19 +278,6 @@ def test_merging_twice_warns_and_changes_nothing():
     with pytest.warns(UserWarning, match="All adapters are already merged"):
         model.merge_adapter()
     assert same_base(model, merged)
-
-
-@pytest.mark.parametrize("how", ["deepcopy", "pickle"])
-def test_a_merged_model_can_be_copied(how):
-    model, x = three_adapters(), torch.randn(4, 6, dtype=torch.double)
-    model.base_model.set_adapter(["default", "second"])
-    before, expected = base_bits(model), model(x)
-    model.merge_adapter()
-    twin = copy.deepcopy(model) if how == "deepcopy" else pickle.loads(pickle.dumps(model))
-    assert torch.equal(twin(x), model(x))
-    twin.unmerge_adapter()
-    assert same_base(twin, before) and torch.equal(twin(x), expected)
-    assert model.base_model.model.encoder.merged and not same_base(model, before)
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -253,59 +351,12 @@ def test_a_bias_in_another_precision_than_the_weight_keeps_it():
     assert base.bias.dtype == torch.float32
 
 
-@pytest.mark.parametrize("merged", [False, True])
-def test_setting_disabling_and_deleting_adapters(merged):
-    net, x = Net().double(), torch.randn(4, 6, dtype=torch.double)
-    base_out = net(x)
-    model = glora_model(net)
-    add(model, "second")
-    before, one = base_bits(model), model(x)
-    model.set_adapter("second")
-    two = model(x)
-    model.set_adapter("default")
-    if merged:
-        model.merge_adapter()
-        with pytest.warns(UserWarning, match="Unmerging the model first"):
-            model.set_adapter("second")
-        assert same_base(model, before)
-        model.merge_adapter()
-    else:
-        model.set_adapter("second")
-    assert largest_difference(model(x), two) < 1e-12
-    with model.disable_adapter():
-        assert torch.equal(model(x), base_out)
-    assert same_base(model, before)  # a disabled forward takes the adapter out, as PEFT's does
-    with pytest.warns(UserWarning, match="second was active which is now deleted"):
-        model.delete_adapter("second")
-    assert torch.equal(model(x), one)
-    if merged:
-        model.merge_adapter()
-    assert largest_difference(model(x), one) < 1e-12
-
-
 def test_a_merged_adapter_that_is_deleted_from_its_layer_leaves_the_base():
     layer = glora_layer(nn.Linear(6, 5), EVERY_PATH)
     before = base_bits(layer)
     layer.merge()
     layer.delete_adapter("default")
     assert same_base(layer, before) and not layer.merged
-
-
-def test_merge_and_unload_gives_a_plain_model():
-    model, x = glora_model(Net().double()), torch.randn(4, 6, dtype=torch.double)
-    expected = model(x)
-    plain = model.merge_and_unload()
-    assert type(plain.encoder) is nn.Linear and largest_difference(plain(x), expected) < 1e-12
-
-
-@pytest.mark.parametrize("merged", [False, True])
-def test_unload_gives_the_base_back(merged):
-    net = Net()
-    before = bits(net)
-    model = glora_model(net)
-    if merged:
-        model.merge_adapter()
-    assert same_bits(model.unload(), before)
 
 
 def test_merging_a_bias_free_layer_says_that_it_gained_a_bias():

@@ -1,8 +1,9 @@
-"""GLoRA under accelerate's cpu_offload: every path in every mode, merged and not, alone and over a LoRA."""
+"""Under accelerate's cpu_offload: every path in every mode, and blocks, merged and not, alone and over a LoRA."""
 
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import peft
 import pytest
@@ -32,29 +33,44 @@ def on_meta(model: nn.Module) -> bool:
     return {p.device.type for p in model.parameters()} == {"meta"}
 
 
-@pytest.mark.parametrize("form", ["elementwise", "product"])
-@pytest.mark.parametrize("choice", CASES, ids=named)
-def test_every_path_survives_offloading(choice, form):
-    model = single(choice, A_form=form)
+def blocks(hybrid_r: int, second: bool) -> peft.PeftModel:
+    model = gralora_model(BlockNet(), hybrid_r=hybrid_r)
+    if second:
+        add_blocks(model, "second", gralora_k=2, hybrid_r=3)
+        model.base_model.set_adapter(["default", "second"])
+    return model
+
+
+FORMS = ("elementwise", "product")
+BOTH = {f"{named(choice)}, {form}": (partial(single, choice, A_form=form), X) for choice in CASES for form in FORMS} | {
+    f"blocks, hybrid {hybrid_r}, {1 + second}": (partial(blocks, hybrid_r, second), torch.randn(4, 24))
+    for hybrid_r in (0, 3)
+    for second in (False, True)
+}
+
+
+@pytest.mark.parametrize("make, x", BOTH.values(), ids=BOTH)
+def test_every_adapter_survives_offloading(make, x):
+    model = make()
     layer = model.base_model.model.encoder
     with model.disable_adapter():
-        base = model(X)
-    expected, delta = model(X), layer.get_delta_weight("default")
+        base = model(x)
+    expected, delta = model(x), layer.get_delta_weight("default")
     offload(model)
-    assert torch.equal(model(X), expected) and not torch.equal(expected, base)
+    assert torch.equal(model(x), expected) and not torch.equal(expected, base)
     with model.disable_adapter():
-        assert torch.equal(model(X), base)
+        assert torch.equal(model(x), base)
     assert torch.equal(layer.get_delta_weight("default"), delta) and on_meta(model)
     model.merge_adapter()
-    assert difference(model(X), expected) < 1e-5 and layer.merged and on_meta(model)
+    assert difference(model(x), expected) < 1e-5 and layer.merged and on_meta(model)
     assert torch.equal(layer.get_delta_weight("default"), delta)
     model.unmerge_adapter()
-    assert torch.equal(model(X), expected) and on_meta(model)
+    assert torch.equal(model(x), expected) and on_meta(model)
     layer.merge(safe_merge=True)  # one layer alone, without PEFT's own care for offloaded models
-    assert difference(model(X), expected) < 1e-5 and on_meta(model)
+    assert difference(model(x), expected) < 1e-5 and on_meta(model)
     with model.disable_adapter():
-        assert torch.equal(model(X), base)
-    assert torch.equal(model(X), expected)
+        assert torch.equal(model(x), base)
+    assert torch.equal(model(x), expected)
 
 
 def test_a_gained_bias_in_an_offloaded_model():
