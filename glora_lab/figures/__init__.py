@@ -11,14 +11,17 @@ from glora_lab.drawing.equation import describe_equation, equation
 from glora_lab.drawing.low_rank_equation import describe_low_rank_equation, low_rank_equation
 from glora_lab.drawing.picture import apart
 from glora_lab.ideas.blocks.figure import draw_block_grid
-from glora_lab.ideas.blocks.figure_block_cells import block_cells
+from glora_lab.ideas.blocks.figure_block_cut import draw_block_cut
 from glora_lab.ideas.blocks.figure_block_detail import draw_block_detail
+from glora_lab.ideas.blocks.figure_cut_cells import cut_cells
 from glora_lab.ideas.blocks.figure_rank_by_k import draw_rank_by_k
 from glora_lab.ideas.budget.figure import draw_path_budget
 from glora_lab.ideas.cost.figure import draw_cost_report
 from glora_lab.ideas.descent.figure import draw_descent, draw_stable_step
 from glora_lab.ideas.entanglement.figure import draw_gradient_report
 from glora_lab.ideas.merging.figure import draw_merge_report
+from glora_lab.ideas.merging.figure_order import draw_merge_order
+from glora_lab.ideas.merging.figure_output import draw_merge_errors
 from glora_lab.ideas.paths.figure import draw_path_picture
 from glora_lab.ideas.paths.figure_activity import draw_path_activity
 from glora_lab.ideas.reach.figure import draw_rank_reach
@@ -37,6 +40,7 @@ from glora_lab.ideas.xray.figure_layer import draw_xray_layer
 from glora_lab.ideas.xray.figure_spectrum import draw_delta_spectrum
 
 plot_block_grid, describe_block_grid = apart(draw_block_grid)
+plot_block_cut, describe_block_cut = apart(draw_block_cut)
 plot_block_detail, describe_block_detail = apart(draw_block_detail)
 plot_rank_by_k, describe_rank_by_k = apart(draw_rank_by_k)
 plot_path_budget, describe_path_budget = apart(draw_path_budget)
@@ -45,6 +49,8 @@ plot_descent, describe_descent = apart(draw_descent)
 plot_stable_step, describe_stable_step = apart(draw_stable_step)
 plot_gradient_report, describe_gradient_report = apart(draw_gradient_report)
 plot_merge_report, describe_merge_report = apart(draw_merge_report)
+plot_merge_errors, describe_merge_errors = apart(draw_merge_errors)
+plot_merge_order, describe_merge_order = apart(draw_merge_order)
 plot_path_picture, describe_path_picture = apart(draw_path_picture)
 plot_path_activity, describe_path_activity = apart(draw_path_activity)
 plot_rank_reach, describe_rank_reach = apart(draw_rank_reach)
@@ -63,8 +69,9 @@ plot_xray_layer, describe_xray_layer = apart(draw_xray_layer)
 plot_delta_spectrum, describe_delta_spectrum = apart(draw_delta_spectrum)
 
 __all__ = [
-    "block_cells",
+    "cut_cells",
     "describe_agreement",
+    "describe_block_cut",
     "describe_block_detail",
     "describe_block_grid",
     "describe_cost_report",
@@ -74,6 +81,8 @@ __all__ = [
     "describe_gradient_report",
     "describe_importance",
     "describe_low_rank_equation",
+    "describe_merge_errors",
+    "describe_merge_order",
     "describe_merge_report",
     "describe_path_activity",
     "describe_path_budget",
@@ -95,6 +104,7 @@ __all__ = [
     "equation",
     "low_rank_equation",
     "plot_agreement",
+    "plot_block_cut",
     "plot_block_detail",
     "plot_block_grid",
     "plot_cost_report",
@@ -102,6 +112,8 @@ __all__ = [
     "plot_descent",
     "plot_gradient_report",
     "plot_importance",
+    "plot_merge_errors",
+    "plot_merge_order",
     "plot_merge_report",
     "plot_path_activity",
     "plot_path_budget",

@@ -6,18 +6,18 @@ cannot see it; this sends the same output as the panels do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from IPython.display import display
 
 from glora_lab import figures  # noqa: F401, where every function that draws a record is named
-from glora_lab.drawing.picture import picture_of
+from glora_lab.drawing.picture import Picture, picture_of
 from glora_lab.page.figure_slot import as_outputs
 from glora_lab.record import Record
 
 
-def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
+def show(what: Record | Sequence[Record] | Mapping[str, Any], draw: Callable[..., Picture] | None = None) -> None:
     """Draw a record, several of a kind, or several by name, in the cell that calls it.
 
     Args:
@@ -25,9 +25,10 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any]) -> None:
             `plot_weight_changes` one or several; `plot_predictions`, `plot_writing`, `plot_training`,
             `plot_gradient_report`, `plot_merge_report`, `plot_descent` and `plot_stable_step` one or a dict by name;
             `plot_runs` and `plot_rank_by_k` a list.
+        draw: where a record has several pictures, the function of another than its first: `draw_merge_errors`.
 
     Raises:
         ValueError: for something that has no picture.
     """
-    for output in as_outputs(picture_of(what)):
+    for output in as_outputs(picture_of(what) if draw is None else draw(what)):
         display(output, raw=True)

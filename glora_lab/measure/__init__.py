@@ -1,6 +1,7 @@
 """Computation → records: what an adapter is, costs and does, as plain numbers."""
 
 from glora_lab.ideas.blocks.measure import block_grid
+from glora_lab.ideas.blocks.measure_block_cut import block_cut
 from glora_lab.ideas.blocks.measure_block_detail import block_detail
 from glora_lab.ideas.blocks.measure_rank_by_k import rank_by_k
 from glora_lab.ideas.budget.measure import path_budget
@@ -9,6 +10,7 @@ from glora_lab.ideas.cost.measure import cost_report
 from glora_lab.ideas.descent.measure import descent, stable_step
 from glora_lab.ideas.entanglement.measure import gradient_report, sensible_limit
 from glora_lab.ideas.merging.measure import merge_report
+from glora_lab.ideas.merging.measure_order import merge_order
 from glora_lab.ideas.paths.measure import path_picture
 from glora_lab.ideas.paths.measure_activity import path_activity
 from glora_lab.ideas.reach.measure import best_change, best_changes, best_error, rank_reach
@@ -21,12 +23,14 @@ __all__ = [
     "best_change",
     "best_changes",
     "best_error",
+    "block_cut",
     "block_detail",
     "block_grid",
     "cost_report",
     "delta_spectrum",
     "descent",
     "gradient_report",
+    "merge_order",
     "merge_report",
     "path_activity",
     "path_budget",

@@ -88,10 +88,17 @@ class FigureSlot(widgets.VBox):
             else:
                 self.flush()
 
+    def clear(self) -> None:
+        """Show nothing, and take no place."""
+        with self._lock:
+            self.picture, self._waiting = None, False
+            self._output.outputs, self._finding.value, self._words.value = (), "", ""
+            self.layout.display = "none"
+
     def flush(self) -> None:
         """Draw what was shown last, at once."""
         with self._lock:
-            self._waiting = False
+            self._waiting, self.layout.display = False, None
             if self.picture is None or self.comm is None:  # closed meanwhile
                 return
             if not is_static():  # there the panel's own cell holds the picture, and this would be saved beside it

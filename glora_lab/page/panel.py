@@ -19,11 +19,12 @@ from typing import Any, TypeVar
 
 from IPython.display import HTML, display
 
+from glora_lab.drawing.picture import Picture
 from glora_lab.training.in_turn import TURN, in_turn
 
 from .actions import one_action
 from .closing import tree
-from .figure_slot import FigureSlot, is_static, picture_data, words
+from .figure_slot import is_static, picture_data, words
 from .state import Settable
 
 SAYS_STATIC = (
@@ -102,9 +103,10 @@ class Panel(Settable):
         """The pictures as they are now, in words too, and why nothing can be pressed."""
         display(HTML(words(SAYS_STATIC)))
         for widget in tree(self):
-            if isinstance(widget, FigureSlot) and widget.picture is not None:
-                display(picture_data(widget.picture), raw=True)
-                display(HTML(words(widget.summary)))
+            picture = getattr(widget, "picture", None)  # of a figure's place, or of one that moves in the page
+            if isinstance(picture, Picture):
+                display(picture_data(picture), raw=True)
+                display(HTML(words(picture.words)))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(where you read this, the page shows no widgets: see `glora-lab doctor`)"

@@ -9,7 +9,7 @@ Axes carry one letter everywhere: o output channel, i input channel, n image, h 
 grid of k×k blocks m counts the output blocks and n the input blocks, both typed "k k".
 """
 
-from glora_lab.ideas.blocks.record import BlockDetail, BlockGrid, RankAtK
+from glora_lab.ideas.blocks.record import BlockCut, BlockDetail, BlockGrid, RankAtK
 from glora_lab.ideas.budget.record import PathBudget, PathCount
 from glora_lab.ideas.cost.record import Cost, CostReport
 from glora_lab.ideas.descent.record import Descent, StableStep
@@ -17,7 +17,7 @@ from glora_lab.ideas.entanglement.record import GradientReport
 from glora_lab.ideas.exercises.record import Verdict
 from glora_lab.ideas.export.record import ExportReport, LayerExport
 from glora_lab.ideas.guess.record import Guessed
-from glora_lab.ideas.merging.record import LayerMerge, MergeReport
+from glora_lab.ideas.merging.record import LayerMerge, MergeOrder, MergeReport
 from glora_lab.ideas.paths.record import PathActivity, PathPicture
 from glora_lab.ideas.reach.record import RankReach, Reach, WeightChange
 from glora_lab.ideas.search.record import (
@@ -38,6 +38,7 @@ from glora_lab.record import Record
 
 __all__ = [
     "Agreement",
+    "BlockCut",
     "BlockDetail",
     "BlockGrid",
     "Cost",
@@ -49,6 +50,7 @@ __all__ = [
     "Importance",
     "LayerExport",
     "LayerMerge",
+    "MergeOrder",
     "MergeReport",
     "PathActivity",
     "PathBudget",

@@ -368,6 +368,7 @@ def test_merging_a_bias_free_layer_says_that_it_gained_a_bias():
         model.merge_adapter()
     said = [str(warning.message) for warning in caught]
     assert len(said) == 2 and "'encoder' a bias" in said[0] and "'decoder' a bias" in said[1]
+    assert "bias_free" not in said[0]  # a method of one's own has no such setting
     assert model.base_model.model.encoder.base_layer.bias is not None
     model.unmerge_adapter()
     assert same_base(model, before) and model.base_model.model.encoder.base_layer.bias is None

@@ -227,4 +227,4 @@ def test_each_adapter_of_a_model_is_called_by_its_own_method():
     model = own_model(OuterProduct)
     model.add_adapter("other", OwnLora.config(r=2, target_modules=["encoder"]))
     assert xray(model).method == "OuterProduct" and xray(model, adapter_name="other").method == "OwnLora"
-    assert table_of(model.base_model.model.encoder).modes("other") == {"B": "ownlora"}
+    assert table_of(model.base_model.model.encoder).modes("other") == {"B": "OwnLora"}

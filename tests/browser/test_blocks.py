@@ -1,4 +1,4 @@
-"""Notebook 05 as a reader goes through it: click a block, move with the keys, try a k that does not fit.
+"""Notebook 05 as a reader goes through it: cut with the slider, click a block, move with the keys, try what cannot be.
 
 `panel` is the notebook's first BlockPanel, on a layer of 128 by 128; a `live` one and one `from_disk` stand below.
 The time from a slider to its picture is printed when all tests have run.
@@ -13,7 +13,14 @@ from tests.browser.conftest import OpenNotebook
 from tests.browser.notebook_page import NotebookPage
 from tests.source import ROOT
 
-FIRST = ".glora-blocks"
+FIRST = ".glora-cut"
+CUT = f"document.querySelector('{FIRST}').dataset.cut"
+# Every frame that the picture draws, by what it says of the cut: "moving" on the way, k at its end.
+WATCH = f"""() => {{
+    window.drawn = [];
+    const root = document.querySelector('{FIRST}');
+    new MutationObserver(() => drawn.push(root.dataset.cut)).observe(root, {{ attributeFilter: ["data-cut"] }});
+}}"""
 MOVES = 6
 
 
@@ -23,6 +30,7 @@ def test_a_block_is_clicked_and_its_detail_changes(open_notebook: OpenNotebook) 
     to_the_first_panel(notebook)
     notebook.screenshot("gralora_blocks")
 
+    cut_it(notebook)
     click_a_block(notebook)
     move_with_the_keys(notebook)
     try_what_does_not_fit(notebook)
@@ -50,14 +58,57 @@ def is_chosen(notebook: NotebookPage, m: int, n: int) -> None:
     assert notebook.evaluate("[panel.selected, (panel.detail.m, panel.detail.n)]") == [[m, n], [m, n]]
 
 
+def cut_it(notebook: NotebookPage) -> None:
+    """The slider moves the pieces from one cut to the next, a bar does; where motion is unwanted they stand there."""
+    page = notebook.page
+    first = page.locator(FIRST).first
+    expect(first.locator("[role=gridcell]")).to_have_count(16)
+    notebook.until(f"{CUT} === '4'")
+    before = notebook.pixels(first.locator("canvas"))
+    page.evaluate(WATCH)
+    press(notebook, "k", "ArrowRight")  # the tab asks for less motion
+    notebook.until(f"{CUT} === '8'")
+    expect(first.locator("[role=gridcell]")).to_have_count(64)
+    expect(first).to_contain_text("8×8 pairs of rank 2: ΔW has rank 128")
+    expect(first).to_contain_text("4,096 parameters at every k")
+    assert set(page.evaluate("drawn")) == {"8"}
+    cut = notebook.changed(first.locator("canvas"), before, 0.05)
+
+    page.emulate_media(reduced_motion="no-preference")
+    page.evaluate("drawn.length = 0")
+    first.get_by_role("button", name="k = 1:").click()
+    notebook.until(f"{CUT} === '1'")
+    frames = page.evaluate("drawn")
+    assert frames[0] == "moving" and frames[-1] == "1" and frames.count("moving") > 1
+    notebook.becomes("(panel.controls.k.value, panel.grid.rank)", [1, 16])
+    expect(first.get_by_role("button", name="k = 1:")).to_have_attribute("aria-pressed", "true")
+    expect(first).to_contain_text("rank of ΔW: 16")
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight"):  # while the pieces are still on their way
+        press(notebook, "k", key)
+    notebook.until(f"{CUT} === '8'")
+    assert "moving" in page.evaluate("drawn")
+    assert (np.abs(notebook.pixels(first.locator("canvas")).astype(int) - cut) > 16).mean() < 0.01  # the right grid
+    page.emulate_media(reduced_motion="reduce")
+    press(notebook, "k", "ArrowLeft")
+    notebook.until(f"{CUT} === '4'")
+
+
+def press(notebook: NotebookPage, label: str, key: str) -> None:
+    handle = notebook.control(label).first.locator(".noUi-handle").first
+    handle.focus()
+    notebook.page.keyboard.press(key)
+
+
 def click_a_block(notebook: NotebookPage) -> None:
+    assert notebook.page.locator(".glora-panel").first.locator(".js-plotly-plot").count() == 0  # nobody has asked
+    block(notebook, 0, 0).click()
     is_chosen(notebook, 0, 0)
-    before = notebook.pixels(notebook.page.locator(".js-plotly-plot", has_text="block m 0, n 0").first)
+    before = notebook.pixels(notebook.page.locator(".glora-slot", has_text="Block m 0, n 0").first)
     plain = notebook.pixels(block(notebook, 2, 1))
     block(notebook, 2, 1).click()
     notebook.sees("block m 2, n 1: reads input channels 32 to 63, writes output channels 64 to 95")
     is_chosen(notebook, 2, 1)
-    picture = notebook.page.locator(".js-plotly-plot", has_text="block m 2, n 1").first
+    picture = notebook.page.locator(".glora-slot", has_text="Block m 2, n 1").first
     picture.wait_for()
     after = notebook.pixels(picture)
     assert after.shape == before.shape and (np.abs(after.astype(int) - before) > 16).mean() > 0.05
@@ -86,23 +137,25 @@ def move_with_the_keys(notebook: NotebookPage) -> None:
 def try_what_does_not_fit(notebook: NotebookPage) -> None:
     board = notebook.page.locator(FIRST).first.locator("[role=grid]")
     kept = board.inner_html()
-    notebook.slide("k", 3)
-    notebook.sees("`gralora_k` (=3) must divide the features and the rank of a layer")
-    notebook.sees("k that fit: 1, 2, 4, 8, 16")
+    press(notebook, "r", "ArrowLeft")
+    notebook.sees("`gralora_k` (=4) must divide the features and the rank of a layer")  # rank 12 it divides
+    notebook.sees("k that fit: 1, 2")
     assert board.inner_html() == kept and notebook.evaluate("panel.grid.k") == 4
-    notebook.slide("k", 8)
+    press(notebook, "r", "ArrowRight")
+    press(notebook, "k", "ArrowRight")
     expect(board.locator("[role=gridcell]")).to_have_count(64)
     assert notebook.evaluate("[panel.grid.k, panel.grid.rank, panel.problem, len(panel.errors)]") == [8, 128, "", 0]
 
 
 def time_the_sliders(notebook: NotebookPage) -> None:
     """No time is asserted: a loaded machine would fail a good panel."""
-    notebook.slide("k", 2)
+    for _ in range(2):
+        press(notebook, "k", "ArrowLeft")
     expect(notebook.page.locator(FIRST).first.locator("[role=gridcell]")).to_have_count(4)
     there_and_back = ["ArrowLeft", "ArrowRight"] * (MOVES // 2)
     board, seconds = f"{FIRST} [role=grid]", {}
     seconds["k to the blocks"] = notebook.seconds_to_change("k", board, there_and_back)
-    seconds["k to the block's detail"] = notebook.seconds_to_picture("k", "square, block m", there_and_back)
+    seconds["k to the block's detail"] = notebook.seconds_to_picture("k", "Block m", there_and_back)
     seconds["r to the blocks"] = notebook.seconds_to_change("r", board, there_and_back)
     seconds["hybrid rank to the blocks"] = notebook.seconds_to_change("hybrid rank", board, there_and_back[::-1])
     for name, took in seconds.items():
@@ -115,12 +168,13 @@ def watch_it_train(notebook: NotebookPage) -> None:
     cell = notebook.page.locator('.jp-CodeCell:has-text("live = BlockPanel(")').last
     cell.evaluate("e => e.scrollIntoView()")
     board = cell.locator("[role=grid]")
-    seen = [board.inner_text()]
+    seen = [board.inner_html()]  # the norms, in the names of the blocks
     again = "glora_lab.TrainSession(learner, task, steps=5000, lr=1e-2, seed=1)"
     notebook.evaluate(f"[live.follow(again := {again}), again.start()]")
     while len(seen) < 4:
-        expect(board).not_to_have_text(seen[-1], use_inner_text=True)
-        seen.append(board.inner_text())
+        while (now := board.inner_html()) == seen[-1]:
+            notebook.page.wait_for_timeout(100)
+        seen.append(now)
     assert notebook.evaluate("[again.stop(), again.state in ('stopping', 'stopped')]")[1]
     expect(cell).to_contain_text("stopped: step")
     assert notebook.evaluate("live.grid == block_grid(learner, live.grid.layer)")
@@ -129,13 +183,13 @@ def watch_it_train(notebook: NotebookPage) -> None:
 
 def come_back(notebook: NotebookPage) -> None:
     """A reader who loads the page again finds the grid as it was, and it still answers."""
-    notebook.slide("k", 4)
+    press(notebook, "k", "ArrowRight")
     expect(notebook.page.locator(FIRST).first.locator("[role=gridcell]")).to_have_count(16)
     grid = notebook.page.locator(FIRST).first.locator("[role=grid]")
-    shown = grid.inner_text()
+    shown = grid.inner_html()
     notebook.reload()
     to_the_first_panel(notebook)
-    assert grid.inner_text() == shown
+    assert grid.inner_html() == shown
     block(notebook, 3, 1).click()
     notebook.sees("square, block m 3, n 1: reads input channels 32 to 63")
     is_chosen(notebook, 3, 1)

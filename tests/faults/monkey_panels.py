@@ -50,7 +50,8 @@ def shows_blocks(panel: panels.BlockPanel) -> bool:
     says = panel.grid.layer, panel.grid.k, panel.config.r, (panel.detail.m, panel.detail.n)
     controls = panel.controls
     asked = panel.layer_choice.value, controls.k.value, controls.r.value, panel.selected
-    return says == asked and panel.detail_figure.summary == describe_block_detail(panel.detail)
+    detail = describe_block_detail(panel.detail) if panel.map.apart.value else ""
+    return says == asked and panel.detail_figure.summary == detail
 
 
 def shows_entanglement(panel: panels.EntanglementPanel) -> bool:

@@ -8,8 +8,8 @@ import ipywidgets as widgets
 import pytest
 
 from glora_lab import panels
+from glora_lab.drawing.picture import Picture
 from glora_lab.page.closing import tree
-from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.panels import Panel
 from tests.browser.all_panels import BEGIN, PANELS
 from tests.page.instances import INSTANCES
@@ -40,8 +40,8 @@ def test_controls_and_figures_have_words_and_nothing_is_left(before_and_panel: t
     assert controls and [control for control in controls if not getattr(control, "description", "")] == []
     says = {control.description: explained(control) for control in controls}
     assert {name: words for name, words in says.items() if not words.endswith((".", "?")) or words == name} == {}
-    slots = [widget for widget in inside if isinstance(widget, FigureSlot) and widget.figure is not None]
-    assert slots and all(slot.summary.endswith(".") for slot in slots)
+    pictures = [found for widget in inside if isinstance(found := getattr(widget, "picture", None), Picture)]
+    assert pictures and all(picture.words.endswith(".") for picture in pictures)
     assert len(set(INSTANCES) - before) > 20
     panel.close()
     assert set(INSTANCES) - before == set()

@@ -236,7 +236,7 @@ def _own(merged: Tensor, base: nn.Parameter | None) -> nn.Parameter:
 
 def warn_gained_bias(layer_name: str) -> None:
     warnings.warn(
-        f"Merging gives layer {layer_name!r} a bias that it did not have (bias_free='add'). A checkpoint of the merged "
-        "model holds a tensor more than its architecture declares; unmerging takes the bias away again.",
+        f"Merging gives layer {layer_name!r} a bias that it did not have. A checkpoint of the merged model holds a "
+        "tensor more than its architecture declares; unmerging takes the bias away again.",
         stacklevel=3,
     )

@@ -67,7 +67,8 @@ class MethodTable:
 
     def modes(self, adapter_name: str) -> dict[str, str]:
         """Path → mode, as the configuration asks for it."""
-        return {"B": self.method_of(adapter_name).lower()}
+        method = self.method_of(adapter_name)
+        return {"B": "lora" if method == "LoRA" else method}
 
     def inert(self, adapter_name: str) -> dict[str, str]:
         """Path → why it can do nothing here."""

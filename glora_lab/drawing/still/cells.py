@@ -96,7 +96,7 @@ def _limits(scale: dict[str, Any], z: np.ndarray) -> tuple[float, float]:
 
 def _levels(z: np.ndarray, scale: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Each cell's number in a palette (colours + 1, 3) of bytes; the last number is of what has no value."""
-    count = COLORS if z.size <= MANY else FEWER_COLORS
+    count = max(COLORS if z.size <= MANY else FEWER_COLORS, len(scale["colorscale"]))  # a palette is kept whole
     low, high = _limits(scale, z)
     share = np.clip((z - low) / ((high - low) or 1.0), 0, 1)
     stops = [at for at, _ in scale["colorscale"]]

@@ -28,11 +28,11 @@ def draw_block_grid(grid: BlockGrid, selected: tuple[int, int] | None = None) ->
     look: dict[str, Any] = {"customdata": np.stack([grid.ranks, grid.energy], axis=-1)}
     look |= {"text": _lines_in_cells(grid), "texttemplate": "%{text}"} if grid.k <= MOST_WRITTEN else {}
     bar = {"title": {"text": LEGEND, "side": "right"}}
-    below = [note(0.0, -0.19, hybrid(grid), anchor=("left", "top"), size=12)] if grid.hybrid_r else []
+    below = [note(0.0, -0.19, _hybrid(grid), anchor=("left", "top"), size=12)] if grid.hybrid_r else []
     return draw(
-        [cells(grid.norms.astype(np.float32), largest_norm(grid), _hover(grid), bar=bar, **look)],
+        [cells(grid.norms.astype(np.float32), _largest_norm(grid), _hover(grid), bar=bar, **look)],
         _title(grid),
-        in_words(grid),
+        _in_words(grid),
         height=SIDE + 120,
         width=SIDE + 220,
         notes=below,
@@ -42,22 +42,22 @@ def draw_block_grid(grid: BlockGrid, selected: tuple[int, int] | None = None) ->
     )
 
 
-def in_words(grid: BlockGrid) -> str:
+def _in_words(grid: BlockGrid) -> str:
     """The figure in words."""
     m, n = np.unravel_index(int(grid.norms.argmax()), grid.norms.shape)
     if not grid.norms.any():
         return f"Layer {grid.layer}: {_blocks(grid)}, all zero: nothing has changed yet."
     largest = f"the largest is m {m}, n {n} with {grid.energy[m, n]:.0%} of the energy; " if grid.k > 1 else ""
-    under = f" {hybrid(grid)}." if grid.hybrid_r else ""
-    compared = f" {beside(grid)}." if grid.k > 1 else ""
+    under = f" {_hybrid(grid)}." if grid.hybrid_r else ""
+    compared = f" {_beside(grid)}." if grid.k > 1 else ""
     return f"Layer {grid.layer}, {_shape(grid)}: {_blocks(grid)}; {largest}{_whole(grid)}.{compared}{under}"
 
 
 def _title(grid: BlockGrid) -> str:
-    return f"<b>{plain(grid.layer)}</b>: {finding(grid)}{f'<br>{small(beside(grid), 12)}' if grid.k > 1 else ''}"
+    return f"<b>{plain(grid.layer)}</b>: {_finding(grid)}{f'<br>{small(_beside(grid), 12)}' if grid.k > 1 else ''}"
 
 
-def finding(grid: BlockGrid) -> str:
+def _finding(grid: BlockGrid) -> str:
     """What the title says of the layer."""
     return f"{_blocks(grid)}; {_whole(grid)}" if grid.norms.any() else "ΔW is zero, nothing has changed yet"
 
@@ -75,12 +75,12 @@ def _whole(grid: BlockGrid) -> str:
     return "ΔW's rank was not asked, the layer is too large" if grid.rank is None else f"ΔW has rank {grid.rank}"
 
 
-def beside(grid: BlockGrid) -> str:
+def _beside(grid: BlockGrid) -> str:
     """What the grid is compared with."""
     return f"LoRA with as many parameters has rank {grid.r + grid.hybrid_r} at most"
 
 
-def hybrid(grid: BlockGrid) -> str:
+def _hybrid(grid: BlockGrid) -> str:
     """What lies under all blocks."""
     return f"A plain LoRA of rank {grid.hybrid_r} lies under all blocks and is counted in each"
 
@@ -90,19 +90,19 @@ def _shape(grid: BlockGrid) -> str:
     return f"{out} output and {into} input channels"
 
 
-def largest_norm(grid: BlockGrid) -> float:
+def _largest_norm(grid: BlockGrid) -> float:
     """Where the scale of colours ends; 1 where all norms are zero."""
     return float(grid.norms.max()) or 1.0
 
 
-def words_in_cell(norm: float, rank: int) -> list[str]:
+def _words_in_cell(norm: float, rank: int) -> list[str]:
     """A cell's lines: its norm, and its rank where that was asked."""
     return [f"{norm:.2g}", *([f"rank {rank}"] if rank >= 0 else [])]
 
 
 def _lines_in_cells(grid: BlockGrid) -> list[list[str]]:
     rows = zip(grid.norms, grid.ranks, strict=True)
-    return [["<br>".join(words_in_cell(*cell)) for cell in zip(*row, strict=True)] for row in rows]
+    return [["<br>".join(_words_in_cell(*cell)) for cell in zip(*row, strict=True)] for row in rows]
 
 
 def _outline(m: int, n: int) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import DIVERGING, FROZEN, IN_AXIS, METHOD_COLORS, OUT_AXIS, note, plain, small
+from glora_lab.drawing.theme import DIVERGING, FROZEN, IN_AXIS, METHOD_COLORS, OUT_AXIS, ending, note, plain, small
 from glora_lab.drawing.traces import BOX, Layout, heatmap, largest, on
 
 from .record import BlockDetail
@@ -19,6 +19,7 @@ MOST_CELLS = 256  # per side; a larger block is thinned out, and says so
 COLUMNS = {"B": (0.0, 0.13), "block": (0.21, 0.62), "spectrum": (0.74, 1.0)}
 ROWS = {"A": (0.78, 1.0), "block": (0.0, 0.62)}
 SPECTRUM_ROW = (0.0, 0.92)
+LETTERS = 26  # of a layer's name
 
 
 @draws(BlockDetail)
@@ -26,7 +27,7 @@ def draw_block_detail(detail: BlockDetail) -> Picture:
     """B_mn (o, s), A_mnᵀ (s, i), their product (o, i) with the channels' own numbers, and the singular values."""
     panels = _panels(detail)
     axes: Layout = {
-        "xaxis4": {"domain": COLUMNS["spectrum"], "anchor": "y4", "title": "singular values, in order", "dtick": 1},
+        "xaxis4": {"domain": COLUMNS["spectrum"], "anchor": "y4", "title": _in_order(detail), "dtick": 1},
         "yaxis4": {"domain": SPECTRUM_ROW, "anchor": "x4", "rangemode": "tozero"},
     }
     for axis, panel in enumerate(panels, start=1):
@@ -35,11 +36,11 @@ def draw_block_detail(detail: BlockDetail) -> Picture:
         [*(_heatmap(axis, panel) for axis, panel in enumerate(panels, start=1)), _spectrum(detail)],
         _title(detail),
         _in_words(detail),
-        height=380,
+        height=420 if detail.hybrid_r else 396,
         notes=_notes(detail, panels),
         shapes=_general_line(detail),
         showlegend=False,
-        margin={"t": 78, "b": 44, "r": 20},
+        margin={"t": 78, "b": 84 if detail.hybrid_r else 60, "r": 20},
         **axes,
     )
 
@@ -118,9 +119,15 @@ def _notes(detail: BlockDetail, panels: list[Layout]) -> list[Layout]:
         notes.append(note(column[0], row[1], text, anchor=("left", "bottom")))
         if not limit:
             notes.append(note(sum(column) / 2, sum(row) / 2, "zero", anchor=("center", "middle")))
-    few = f"<b>spectrum</b> {small(_others(detail))}"
-    notes.append(note(COLUMNS["spectrum"][0], SPECTRUM_ROW[1], few, anchor=("left", "bottom")))
+    if detail.hybrid_r:
+        notes.append(note(0.0, -0.2, _beyond(detail), anchor=("left", "top"), size=12))
+    notes.append(note(COLUMNS["spectrum"][0], SPECTRUM_ROW[1], "<b>spectrum</b>", anchor=("left", "bottom")))
     return notes
+
+
+def _in_order(detail: BlockDetail) -> str:
+    others = _others(detail)
+    return f"singular values, in order{f'<br>({others})' if others else ''}"
 
 
 def _general_line(detail: BlockDetail) -> list[Layout]:
@@ -135,9 +142,8 @@ def _general_line(detail: BlockDetail) -> list[Layout]:
 
 def _title(detail: BlockDetail) -> str:
     size = _size(detail) if detail.norm else "zero, nothing has changed yet"
-    general = f"; {_general(detail)}" if detail.hybrid_r else ""
-    below = small(f"{_channels(detail)}{general}", 12)
-    return f"<b>{plain(detail.layer)}</b>, block m {detail.m}, n {detail.n}: {size}<br>{below}"
+    below = f"{plain(ending(detail.layer, LETTERS))}: reads inputs {_from_to(detail.reads)}, writes outputs "
+    return f"Block m {detail.m}, n {detail.n}: {size}<br>{small(below + _from_to(detail.writes), 12)}"
 
 
 def _size(detail: BlockDetail) -> str:
@@ -150,6 +156,10 @@ def _channels(detail: BlockDetail) -> str:
 
 def _general(detail: BlockDetail) -> str:
     return f"the last {detail.hybrid_r} columns of B and A are the plain LoRA's, which lies under all blocks"
+
+
+def _beyond(detail: BlockDetail) -> str:
+    return f"Beyond the dotted lines: the plain LoRA of rank {detail.hybrid_r}, which lies under all blocks"
 
 
 def _from_to(channels: range) -> str:

@@ -43,7 +43,12 @@ def block_grid(model: nn.Module, layer: str, adapter_name: str | None = None) ->
     adapter = found.active_adapters[0] if adapter_name is None else adapter_name
     with torch.no_grad():
         delta = delta_matrix(found, adapter).cpu().numpy()
-        product = table_of(found).blocks_of(adapter)
+    return grid_of(name, found, adapter, delta)
+
+
+def grid_of(name: str, found: Any, adapter: str, delta: np.ndarray) -> BlockGrid:
+    """The grid of this layer's ΔW (out, in), which was found before."""
+    product = table_of(found).blocks_of(adapter)
     k, hybrid_r = (1, 0) if product is None else (product.k, product.hybrid_r)
     blocks = cut(delta, k)
     ranks = _ranks(blocks, product and product.B.shape[-1])

@@ -40,8 +40,19 @@ def rank_by_k(layer: nn.Module, config: GraloraConfig, *, seed: int = 0) -> list
     return rows
 
 
+@torch.no_grad()
 def with_blocks(layer: nn.Module, config: GraloraConfig, *, seed: int) -> nn.ModuleDict:
-    """A model of one GraLoRA layer named `LAYER` over `layer`, which is left as it is; seeded initial values."""
+    """A model of one GraLoRA layer named `LAYER` over `layer`, which is left as it is; seeded initial values.
+
+    Random ones are the same numbers at every k: those of LoRA's two factors, cut where k says.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nn.ModuleDict({LAYER: GraloraLinear(layer, "default", config, layer_name=LAYER)})
+        adapted = nn.ModuleDict({LAYER: GraloraLinear(layer, "default", config, layer_name=LAYER)})
+    if not config.init_weights and config.gralora_k > 1:
+        whole: Any = with_blocks(layer, replace(config, gralora_k=1), seed=seed)[LAYER]
+        found: Any = adapted[LAYER]
+        a, b = found.gralora_A["default"], found.gralora_B["default"]  # (k, i, r), (k, r, o)
+        a.copy_(whole.gralora_A["default"].view_as(a))
+        b.copy_(whole.gralora_B["default"].view(b.shape[1], len(b), -1).transpose(0, 1))
+    return adapted

@@ -1,4 +1,4 @@
-"""BlockPanel: cut one layer's ΔW into k×k blocks, click one, and see its factors and what k does to the rank."""
+"""BlockPanel: cut LoRA's two factors into k×k pairs, watch the rank climb, click a block and take it apart."""
 
 from __future__ import annotations
 
@@ -13,27 +13,28 @@ from torch import nn
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.base.frozen import features
 from glora_lab.adapters.view import adapted_layers, adapter_parameters, factor_pairs, has_factors
-from glora_lab.models import load_model
 from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
-from glora_lab.page.controls.widgets import layer_menu, row
+from glora_lab.page.controls.widgets import layer_menu
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.following import FollowingPanel
+from glora_lab.page.given import check_is, given_model
 from glora_lab.page.panel import guarded_about
 from glora_lab.training import TrainSession
 
+from .figure import draw_block_grid
 from .figure_block_detail import draw_block_detail
-from .figure_rank_by_k import draw_rank_by_k
-from .measure import block_grid
+from .measure_block_cut import block_cut
 from .measure_block_detail import block_detail
 from .measure_rank_by_k import LAYER, rank_by_k, with_blocks
 from .panel_block_map import BlockMap
 from .panel_controls import BlockControls
-from .record import BlockDetail, BlockGrid, RankAtK
+from .record import BlockCut, BlockDetail, BlockGrid, RankAtK
 
 
 class BlockPanel(ExampleValuesPanel, FollowingPanel):
-    """k, r and hybrid rank over one layer; the grid of its blocks, one of them in detail, and the rank over k.
+    """k, r and hybrid rank over one layer; the pieces of its factors around their blocks and the rank over k, and of a
+    block that is chosen its detail and its place among the norms of all.
 
     Args:
         model: the model whose layer is shown, left as it is; digits-vit by default. With a GraLoRA or LoRA on it,
@@ -42,15 +43,17 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
         k, r, hybrid_r: where the controls start, unless the model carries an adapter.
         session: a TrainSession of this model, to be followed while it trains; see `follow`.
 
-    State: `config` (the GraloraConfig of the last k, r and hybrid rank that fitted), `grid` (BlockGrid), `selected`
-    (the chosen block m, n), `detail` (its BlockDetail), `ranks` (a RankAtK for each k that fits), `params`.
+    State: `config` (the GraloraConfig of the last k, r and hybrid rank that fitted), `cut` (BlockCut), `grid` (its
+    BlockGrid), `selected` (the chosen block m, n), `detail` (its BlockDetail), `ranks` (a RankAtK for each k that
+    fits), `params`.
 
     Raises:
-        ValueError: for an unknown layer, a k that does not fit it, or a session of a model without blocks.
+        ValueError: for an unknown layer, a k that does not fit it, a session of a model without blocks, or an argument
+            that cannot be.
     """
 
     config: GraloraConfig
-    grid: BlockGrid
+    cut: BlockCut
     detail: BlockDetail
     ranks: list[RankAtK]
     params: int
@@ -66,16 +69,17 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
         session: TrainSession | None = None,
     ) -> None:
         super().__init__()
-        self._model = load_model("digits-vit") if model is None else model
+        check_is("session", session, TrainSession, "must be a TrainSession")
+        self._model = given_model(model)
         found = adapted_layers(self._model).items()
         self._carried = {n: m for n, m in found if m.active_adapters and has_factors(m, m.active_adapters[0])}
         names = list(self._carried) or linear_layers(self._model)
         self._ranks_of = ("", 0, 0)
-        self.controls = BlockControls(self._change_settings, k=k, r=r, hybrid_r=hybrid_r)
         self.layer_choice = layer_menu(names, named_layer(names, layer), width=320)
+        self.controls = BlockControls(self._change_settings, k=k, r=r, hybrid_r=hybrid_r)
         self._offer_values(trained=bool(self._carried))
-        self.map = BlockMap(self._select)
-        self.rank_figure, self.detail_figure = FigureSlot(height=400), FigureSlot(height=380)
+        self.map = BlockMap(self._select, self._ask_for_k)
+        self.detail_figure, self.norms_figure = FigureSlot(height=380), FigureSlot(height=500)
         self._note = widgets.HTML()
         self._arrange()
         if not self._carried:
@@ -84,6 +88,11 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
             self._change_place()
         else:
             self.follow(session)
+
+    @property
+    def grid(self) -> BlockGrid:
+        """Norms and ranks of the blocks, and the rank of the whole."""
+        return self.cut.grid
 
     @property
     def selected(self) -> tuple[int, int]:
@@ -114,17 +123,22 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
     def _settings(self) -> dict[str, Any]:
         numbers = {"k": self.controls.k, "r": self.controls.r, "hybrid_r": self.controls.hybrid_r}
         place = {"m": self.map.m, "n": self.map.n}
-        return {"layer": self.layer_choice, **numbers, "seed": self.again, "values": self.values, **place}
+        return {
+            "layer": self.layer_choice,
+            **numbers,
+            "seed": self.again,
+            "values": self.values,
+            **place,
+            "apart": self.map.apart,
+        }
 
     def _arrange(self) -> None:
-        self.map.layout.width, self.rank_figure.layout.flex = "450px", "1 1 340px"
-        self.rank_figure.layout.width = "auto"
         self.arrange(
-            title="ΔW in k × k blocks, each a product of its own: the same parameters, k times the rank",
-            controls=[*self.controls.children, self.layer_choice],
-            more=[self.values, self.again],
-            picture=[row(self.map, self.rank_figure, width="100%")],
-            below=[self._note, self._status, self.detail_figure],
+            title="The same numbers, cut: k × k pairs of factors, k times the rank",
+            controls=[self.controls.k, self.controls.r, self.layer_choice],
+            more=[self.controls.hybrid_r, self.values, self.again, *self.map.numbers, self.map.apart],
+            picture=[self.map],
+            below=[self._note, self._status, self.detail_figure, self.norms_figure],
         )
         self.layer_choice.observe(self._change_place, "value")
         self.values.observe(self._change_place, "value")
@@ -132,6 +146,7 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
     @guarded_about("settings")
     def _change_place(self, _: object = None) -> None:
         """Another layer or other values: the controls follow the adapter that the model carries."""
+        self.controls.offer(*features(self._base()))
         if self.values.value == TRAINED:
             found, adapter = self._adapter()
             blocks = factor_pairs(found, adapter)
@@ -148,11 +163,15 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
             return
         self._show_example()
 
+    def _ask_for_k(self, k: int) -> None:
+        """A bar of the picture was pressed."""
+        self.controls.k.value = k
+
     def _select(self) -> None:
         with self.guard():  # what is said about a setting stays said
             with self._measuring():
                 self._measure_detail()
-            self._show_detail()
+            self._show_chosen()
 
     def _update(self) -> None:
         try:
@@ -174,23 +193,29 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
         asked = (layer, self.config.r, self.config.hybrid_r)
         if asked != self._ranks_of:
             self.ranks, self._ranks_of = rank_by_k(self._base(), self.config), asked
-        self._note.value = f"<b>{self.params:,}</b> trainable parameters in this layer. {SAYS[values]}"
+        self._note.value = SAYS[values]
         self._show()
 
     def _show(self) -> None:
         """Measure and draw the blocks of the layer as it is now."""
         with self._measuring():
-            self.grid = self._named(block_grid(self._source, self._source_layer))
-            self.map.show(self.grid)
+            self.cut = block_cut(self._source, self._source_layer)
+            self.cut = replace(self.cut, grid=self._named(self.cut.grid))
+            self.map.show(self.cut, self.ranks)
             self._measure_detail()
-        self._show_detail()
-        self.rank_figure.show(draw_rank_by_k(self.ranks, self.grid))
+        self._show_chosen()
 
     def _measure_detail(self) -> None:
         self.detail = self._named(block_detail(self._source, self._source_layer, *self.selected))
 
-    def _show_detail(self) -> None:
-        self.detail_figure.show(draw_block_detail(self.detail))
+    def _show_chosen(self) -> None:
+        """The block that was chosen, by itself and among the others; nothing before one is."""
+        if self.map.apart.value:
+            self.detail_figure.show(draw_block_detail(self.detail))
+            self.norms_figure.show(draw_block_grid(self.grid, self.selected))
+        else:
+            self.detail_figure.clear()
+            self.norms_figure.clear()
 
     def _measuring(self) -> AbstractContextManager[None]:
         """An example rests by itself; the model does between two steps of its session."""

@@ -1,13 +1,11 @@
-"""What a GraLoRA layer is made of: k, r and the hybrid's rank, an impossible k among them."""
+"""What a GraLoRA layer is made of: k, of those that divide its features, r, and the hybrid's rank."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import ipywidgets as widgets
-
 from glora_lab.adapters import GraloraConfig
-from glora_lab.adapters.gralora.blocks import BlockPlan, check_fit
+from glora_lab.adapters.gralora.blocks import BlockPlan, check_fit, fitting_k
 from glora_lab.arguments import check_count, check_positive_int
 from glora_lab.page.controls.widgets import IntSlider, SelectionSlider
 from glora_lab.training.in_turn import in_turn
@@ -20,33 +18,40 @@ RANK = "The rank of LoRA with as many parameters; each block has r/k of it."
 HYBRID = "The rank of a LoRA beside the blocks, over the whole matrix; 0 for none."
 
 
-class BlockControls(widgets.HBox):
-    """Sliders for k (every number, whether it fits or not), r and hybrid rank; `on_change` is told of each move."""
+class BlockControls:
+    """Sliders for k, r and hybrid rank; `on_change` is told of each move. `offer` says which k a layer's features have;
+    whether k divides r too `config` asks."""
 
     def __init__(self, on_change: Callable[[], None], *, k: int, r: int, hybrid_r: int) -> None:
         check_positive_int("k", k)
         check_positive_int("r", r)
         check_count("hybrid_r", hybrid_r)
         self._on_change, self._setting = on_change, False
-        self.k = IntSlider(1, 1, MOST_K, description="k", says=BLOCKS, continuous_update=False)
+        self.k = SelectionSlider(options=[k], value=k, description="k", says=BLOCKS)
         self.r = SelectionSlider(options=RANKS, value=1, description="r", says=RANK, continuous_update=False)
         self.hybrid_r = IntSlider(0, 0, MOST_HYBRID, description="hybrid rank", says=HYBRID, continuous_update=False)
-        super().__init__([self.k, self.r, self.hybrid_r], layout={"flex_flow": "row wrap"})
-        for slider in self.children:
-            slider.layout.width = "255px"
+        for slider in (self.k, self.r, self.hybrid_r):
             slider.observe(self._changed, "value")
         self.set(k=k, r=r, hybrid_r=hybrid_r)
+
+    @in_turn
+    def offer(self, *features: int) -> None:
+        """The k to choose from on a layer with these features, and the present one; calls nobody back."""
+        self._setting = True
+        kept = self.k.value
+        self.k.options = sorted({kept, *(k for k in fitting_k(*features) if k <= MOST_K)})
+        self.k.value = kept
+        self._setting = False
 
     @in_turn
     def set(self, *, k: int, r: int, hybrid_r: int) -> None:
         """Move the sliders, whose ends give way, and call nobody back."""
         self._setting = True
-        for slider, value in ((self.k, k), (self.hybrid_r, hybrid_r)):
-            slider.max = max(slider.max, value)
+        self.hybrid_r.max = max(self.hybrid_r.max, hybrid_r)
+        self.hybrid_r.value = hybrid_r
+        for slider, value in ((self.k, k), (self.r, r)):
+            slider.options = sorted({*slider.options, value})
             slider.value = value
-        if r not in self.r.options:
-            self.r.options = tuple(sorted({*self.r.options, r}))
-        self.r.value = r
         self._setting = False
 
     def config(self, layer: str, *, in_features: int, out_features: int) -> GraloraConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,26 @@ class BlockGrid(Record):
     @property
     def k(self) -> int:
         return len(self.norms)
+
+
+@dataclass(frozen=True, eq=False)
+class BlockCut(Record):
+    """The two factors as LoRA has them, B (out, r) and A (r, in). GraLoRA cuts both into k×k pieces: piece (m, n) of B
+    times piece (m, n) of A, and the scaling, is block (m, n) of ΔW.
+
+    Of a layer with many channels a sample is kept, as many of each block (`B`, `A` and `delta` have those alone).
+    A hybrid's plain LoRA is in `delta` and in neither factor. `params` are all that train, `grid` has the rest.
+    """
+
+    grid: BlockGrid
+    B: Float[np.ndarray, "o r"]
+    A: Float[np.ndarray, "r i"]
+    delta: Float[np.ndarray, "o i"]
+    params: int
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        own = {"B": f"array {self.B.shape}", "A": f"array {self.A.shape}", "delta": f"array {self.delta.shape}"}
+        return [{**self.grid.to_dicts()[0], **own, "params": self.params}]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,12 +14,14 @@ from torch import nn
 
 from glora_lab.adapters import GloraConfig
 from glora_lab.adapters.stock.snippet import LIBRARIES, config_snippet
+from glora_lab.arguments import check_choice
 from glora_lab.drawing.equation import equation
 from glora_lab.models import ARCHITECTURES, architecture, load_model, meta_model
 from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice
 from glora_lab.page.controls.targets import TargetControls
 from glora_lab.page.controls.widgets import Dropdown, IntSlider
 from glora_lab.page.figure_slot import FigureSlot
+from glora_lab.page.given import check_model
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
 from .figure import draw_path_budget
@@ -42,7 +44,11 @@ class BudgetPanel(Panel):
     """Model, target modules, rank and modes → parameters per path and layer, beside LoRA of the same rank.
 
     Args:
-        model: a model to count on, beside digits-vit and the well-known architectures; it is left as it is.
+        model: a model to count on, beside digits-vit and the well-known architectures, which is left as it is; or the
+            name of one of these, to start there.
+
+    Raises:
+        ValueError: for an unknown name, or what is no model.
 
     State: `config` (the GloraConfig), `budget` and `lora` (PathBudgets; without rows where nothing can be
     trained), `snippet` (the configuration as code).
@@ -53,13 +59,18 @@ class BudgetPanel(Panel):
     lora: PathBudget
     snippet: str
 
-    def __init__(self, model: nn.Module | None = None) -> None:
+    def __init__(self, model: nn.Module | str | None = None) -> None:
         super().__init__()
-        self._given = model
+        if isinstance(model, str):
+            check_choice("model", model, (SHIPPED, *ARCHITECTURES))
+        else:
+            check_model("model", model)
+        self._given = None if isinstance(model, str) else model
         self._loras: dict[tuple[object, ...], PathBudget] = {}  # LoRA's count does not change with the modes
-        names = ([] if model is None else [GIVEN]) + [SHIPPED, *ARCHITECTURES]
+        names = ([] if self._given is None else [GIVEN]) + [SHIPPED, *ARCHITECTURES]
+        start = model if isinstance(model, str) else names[0]
         self.model_choice = Dropdown(
-            options=names, description="model", says="The model whose layers are counted; none is loaded."
+            options=names, value=start, description="model", says="The model whose layers are counted; none is loaded."
         )
         self.rank = IntSlider(8, 1, 64, description="rank", says=RANK, continuous_update=False)
         self.bias_free = choice(

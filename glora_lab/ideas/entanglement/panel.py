@@ -11,14 +11,14 @@ from torch import nn
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.gralora.blocks import fitting_k
 from glora_lab.anatomy.batch import Batch, Loss
-from glora_lab.arguments import check_count, check_positive_int
-from glora_lab.data import load_task
+from glora_lab.arguments import check_choice, check_count, check_positive_int, refuse
+from glora_lab.data import TASKS, load_task
 from glora_lab.drawing.theme import listed
-from glora_lab.models import load_model
 from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.modes import choice
 from glora_lab.page.controls.widgets import Dropdown, FloatLogSlider, IntSlider, again
 from glora_lab.page.figure_slot import FigureSlot, sentence
+from glora_lab.page.given import check_is, given_model
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
 from .figure import draw_gradient_report
@@ -85,8 +85,12 @@ class EntanglementPanel(Panel):
         for name, value in (("size", size), ("rank", rank), ("k", k)):
             check_positive_int(name, value)
         check_count("seed", seed)
+        check_choice("task", task, TASKS)
+        check_is("batch", batch, (dict, tuple), "must be a dict of the model's arguments or a tuple (inputs, targets)")
+        if loss is not None and not callable(loss):
+            raise refuse("loss", loss, "must be a function of outputs and targets")
         self.configs, self.reports, self.limit = {}, {}, LIMIT
-        self._model = own_copy(load_model("digits-vit") if model is None else model)
+        self._model = own_copy(given_model(model))
         self._batch, self._batch_says = (batch, "the batch that was given") if batch is not None else _images(task)
         self._loss, self._size, self._following = loss, size, False
         names = linear_layers(self._model)

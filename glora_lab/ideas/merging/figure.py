@@ -1,20 +1,20 @@
-"""What merging leaves: the drift of the base over cycles of merging and unmerging, and the error of the output.
+"""What merging leaves of the base: its drift over cycles of merging and unmerging.
 
-The drift's axis is logarithmic and its lowest tick is zero: a line that lies there has every bit of the base. A cross
-marks the cycle after which a weight is no number any more.
+The axis is logarithmic and its lowest tick is zero: a line that lies there has every bit of the base. A cross marks the
+cycle after which a weight is no number any more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil, floor, isfinite, log10
+from math import ceil, floor, log10
 from typing import TypeAlias
 
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import FROZEN, METHOD_COLORS, RUN_COLORS, WRONG, by_name, listed, plain
-from glora_lab.drawing.traces import Layout, bars, line, marked, on
+from glora_lab.drawing.theme import FROZEN, METHOD_COLORS, RUN_COLORS, WRONG, by_name, ending, listed, plain, small
+from glora_lab.drawing.traces import Layout, line, marked
 
 from .record import OURS, STOCK, MergeReport
 
@@ -22,13 +22,13 @@ COLORS = {OURS: METHOD_COLORS["GLoRA"], STOCK: METHOD_COLORS["full fine-tuning"]
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "pentagon")
 WHOLE = 1e-9  # where zero is drawn when nothing drifts; else one power of ten below what does
 MOST_MARKED = 12  # cycles
-LEFT, RIGHT_SIDE = (0.0, 0.6), (0.72, 1.0)
+WHOSE = {OURS: "Our", STOCK: "Stock PEFT's"}  # base, in a title
 Reports: TypeAlias = MergeReport | Mapping[str, MergeReport]
 
 
 @draws(MergeReport)
 def draw_merge_report(reports: Reports) -> Picture:
-    """Left the drift of the layer that is farthest off, right the output's error unmerged and merged.
+    """The drift of the layer that is farthest off, over the cycles.
 
     Args:
         reports: one, or several by name: precisions, or adapters that differ.
@@ -36,28 +36,25 @@ def draw_merge_report(reports: Reports) -> Picture:
     Raises:
         ValueError: where there is none.
     """
-    named = _named(reports)
+    named = named_reports(reports)
     low = _floor(named)
-    colors = _colors(named)
+    colors = colors_of(named)
     lines = [_line(named, name, by, low, n, colors) for n, (name, by) in enumerate(colors)]
     lost = [(name, by) for name, by in colors if named[name].lost_at(by) is not None]
     crosses = [_cross(named, name, by, n) for n, (name, by) in enumerate(lost)]
     return draw(
-        [*_one_legend_for_exact(named, lines, colors), *crosses, *(_bars(named, *pair, colors) for pair in colors)],
-        _title(named),
+        [*_one_legend_for_exact(named, lines, colors), *crosses],
+        f"{_finding(named)}<br>{small(_where(named), 12)}",
         _in_words(named),
         height=400,
-        margin={"t": 104 if len(named) > 1 else 80, "b": 56},
+        margin={"t": 108, "b": 52},
         legend={"y": 1.02},
-        xaxis={"domain": LEFT, "title": "cycles of merging and unmerging", "rangemode": "tozero"},
+        xaxis={"title": "cycles of merging and unmerging", "rangemode": "tozero"},
         yaxis=_drift_axis(named, low, len(lost)),
-        xaxis2={"domain": RIGHT_SIDE, "anchor": "y2", "showgrid": False},
-        yaxis2={"anchor": "x2", "rangemode": "tozero", "title": "output error ÷ adapter's effect"},
-        barmode="group",
     )
 
 
-def _colors(named: Mapping[str, MergeReport]) -> dict[tuple[str, str], str]:
+def colors_of(named: Mapping[str, MergeReport]) -> dict[tuple[str, str], str]:
     """(name, library) → colour: by library where there is one report, else by name."""
     pairs = [(name, by) for name, report in named.items() for by in report.libraries]
     if len(named) == 1:
@@ -66,7 +63,8 @@ def _colors(named: Mapping[str, MergeReport]) -> dict[tuple[str, str], str]:
     return {pair: own[pair[0]] for pair in pairs}
 
 
-def _label(named: Mapping[str, MergeReport], name: str, by: str) -> str:
+def label(named: Mapping[str, MergeReport], name: str, by: str) -> str:
+    """What a line or bar is called."""
     return by if len(named) == 1 else f"{plain(name)}, {by}"
 
 
@@ -107,7 +105,7 @@ def _line(
     """The drift over the cycles, as far as it is a number."""
     drift, cycles = named[name].drift(by)[: named[name].lost_at(by)], "after %{x} cycles: %{customdata:.3g}"
     own: Layout = {"dash": "solid", "width": 4} if by == OURS else {"dash": "dot", "width": 2}
-    hover = f"{cycles}<extra>{_label(named, name, by)}</extra>"
+    hover = f"{cycles}<extra>{label(named, name, by)}</extra>"
     drawn = line(np.arange(len(drift)), np.maximum(drift, low), "", colors[name, by], hover, **own)
     look = {"marker": {"symbol": SYMBOLS[n % len(SYMBOLS)], "size": 7}, "cliponaxis": False, "customdata": drift}
     return drawn | look | marked(drift, MOST_MARKED) | _grouped(named, name, by)
@@ -115,7 +113,7 @@ def _line(
 
 def _grouped(named: Mapping[str, MergeReport], name: str, by: str) -> Layout:
     """What goes on and off together at a click on the legend."""
-    return {"name": _label(named, name, by), "legendgroup": f"{name} {by}"}
+    return {"name": label(named, name, by), "legendgroup": f"{name} {by}"}
 
 
 def _one_legend_for_exact(
@@ -141,7 +139,7 @@ def _cross(named: Mapping[str, MergeReport], name: str, by: str, n: int) -> Layo
         "y": [_cross_at(n)],
         "mode": "markers+text",
         "marker": {"symbol": "x", "size": 10, "color": WRONG},
-        "hovertemplate": f"{_label(named, name, by)}: {says}<extra></extra>",
+        "hovertemplate": f"{label(named, name, by)}: {says}<extra></extra>",
         **text,
         **_grouped(named, name, by),
         "name": says,
@@ -149,28 +147,27 @@ def _cross(named: Mapping[str, MergeReport], name: str, by: str, n: int) -> Layo
     }
 
 
-def _bars(named: Mapping[str, MergeReport], name: str, by: str, colors: Mapping[tuple[str, str], str]) -> Layout:
-    states, report = ["unmerged", "merged"], named[name]
-    errors = [report.error(by, state) for state in states]
-    heights = [error if isfinite(error) else 0.0 for error in errors]
-    text = [f"{error:.2g}" if isfinite(error) else "none" for error in errors] if len(named) == 1 else None
-    look = {"textfont": {"size": 10}, "legendgroup": f"{name} {by}", "showlegend": False, **on(2)}
-    pattern = {"pattern": {"shape": "" if by == OURS else "/"}}
-    hover = f"%{{x}}: %{{y:.3g}}<extra>{_label(named, name, by)}</extra>"
-    return bars(states, heights, colors[name, by], hover, marker=pattern, text=text, **look)
-
-
-def _title(named: Mapping[str, MergeReport]) -> str:
+def _finding(named: Mapping[str, MergeReport]) -> str:
+    """The base that is farthest off, and whose is back; in a line of a narrow page."""
     name, report = max(named.items(), key=lambda pair: _worst(pair[1]))
-    by = max(report.libraries, key=lambda by: _last_drift(report, by))
-    where = f" ({plain(name)})" if len(named) > 1 else f" in {report.dtype}"
-    whole = listed([other for other in _libraries(named) if not any(r.changed(other) for r in _with(named, other))])
-    kept = "" if whole == "nothing" else f"; {whole} gives every bit back"
     if not _worst(report):
-        return f"After {_cycles(report.cycles)}{where if len(named) == 1 else ''} every bit is back"
-    off = _last_drift(report, by)
-    finding = _off(report, by) if isfinite(off) else "holds no numbers any more"
-    return f"After {_cycles(report.cycles)}{where} the base of {by} {finding}{kept}"
+        return f"After {_cycles(report.cycles)} every bit of the base is back"
+    by = max(report.libraries, key=lambda by: _last_drift(report, by))
+    lost, off = report.lost_at(by), _last_drift(report, by)
+    share = f"{off:.1%}" if off >= 1e-3 else f"{off:.2g}"
+    is_off = f"is lost after {_cycles(lost)}" if lost is not None else f"is off by {share}"
+    which = f" at {ending(plain(name), 16)}" if len(named) > 1 else ""
+    whole = [other for other in _libraries(named) if not any(r.changed(other) for r in _with(named, other))]
+    back = "" if not whole else "; ours is back, every bit" if OURS in whole else f"; {whole[0]}'s is back, every bit"
+    return f"{WHOSE[by]} base {is_off}{which}{back}"
+
+
+def _where(named: Mapping[str, MergeReport]) -> str:
+    report, *others = named.values()
+    times = f"after {_cycles(report.cycles)}"
+    if others:
+        return f"{report.method}, {times}"
+    return f"{ending(plain(report.rows[0].layer), 34)} in {report.dtype}, {times}"
 
 
 def _with(named: Mapping[str, MergeReport], by: str) -> list[MergeReport]:
@@ -185,11 +182,11 @@ def _in_words(named: Mapping[str, MergeReport]) -> str:
     if len(named) == 1:
         return _says(*named.values())
     methods = listed(dict.fromkeys(report.method for report in named.values()))
-    each = [f"{_bases(named, by)}; {_errors(named, by)}" for by in _libraries(named)]
+    each = [_bases(named, by) for by in _libraries(named)]
     return f"{methods} merged and unmerged, time and again. {' '.join(f'With {clause}.' for clause in each)}"
 
 
-def _named(reports: Reports) -> dict[str, MergeReport]:
+def named_reports(reports: Reports) -> dict[str, MergeReport]:
     """Those that have a layer, by name; ValueError where none has."""
     named = by_name(reports, MergeReport)
     if not any(report.rows for report in named.values()):
@@ -218,9 +215,7 @@ def _says(report: MergeReport) -> str:
         drift = _off(report, by)
         if report.lost_at(by) is None and report.changed(by):
             drift += f", with {report.changed(by):.0%} of its numbers changed"
-        unmerged, merged = (report.error(by, state) for state in ("unmerged", "merged"))
-        does = f"the output is off by {unmerged:.2g} of what the adapter does unmerged, by {merged:.2g} merged"
-        each.append(f"with {by} the base {drift}, and {does if isfinite(unmerged) else 'the adapter does nothing yet'}")
+        each.append(f"with {by} the base {drift}")
     missing = f" Left out: {listed(report.left_out)}." if report.left_out else ""
     times = "1 time" if report.cycles == 1 else f"{report.cycles} times"
     head = f"{report.method} merged and unmerged {times} in {report.dtype}"
@@ -243,9 +238,3 @@ def _bases(named: Mapping[str, MergeReport], by: str) -> str:
     if not any(report.changed(by) for report in its.values()):
         return f"{by} every base has every bit back"
     return f"{by} " + listed(f"the base of {name} {_off(report, by)}" for name, report in its.items())
-
-
-def _errors(named: Mapping[str, MergeReport], by: str) -> str:
-    its = {name: report.error(by, "merged") for name, report in named.items() if by in report.libraries}
-    errors = listed(f"{error:.2g} ({name})" for name, error in its.items())
-    return f"the merged output is off by {errors} of what the adapter does"

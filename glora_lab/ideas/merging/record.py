@@ -86,3 +86,15 @@ class MergeReport(Record):
         errors = [getattr(row, state) for row in self.of(by)]
         known = [error for error in errors if not np.isnan(error)]
         return float(np.mean(known)) if known else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class MergeOrder(Record):
+    """Two adapters of one layer, merged together and one after the other: how far weight and bias are from the sum of
+    both changes, relative to it (Frobenius). `in_turn`: the first before the second, then the other way round."""
+
+    layer: str
+    names: tuple[str, str]
+    together: float
+    in_turn: tuple[float, float]
+    method: str = ""

@@ -11,28 +11,31 @@ import torch
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
+from glora_lab.adapters.base.frozen import features
 from glora_lab.adapters.glora.layer import GloraLinear
 from glora_lab.adapters.glora.path_modules import init_path
 from glora_lab.adapters.glora.paths import FORMS, PATHS
 from glora_lab.adapters.view import adapted_layers, has_paths
-from glora_lab.models import load_model
+from glora_lab.arguments import check_positive_int, refuse
 from glora_lab.page.controls.example import LAYER, linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice
 from glora_lab.page.controls.widgets import IntSlider, layer_menu
 from glora_lab.page.figure_slot import FigureSlot
+from glora_lab.page.given import given_model
 from glora_lab.page.panel import guarded_about
 
 from .figure import draw_path_picture
 from .measure import path_picture
 from .record import PathPicture
 
-RANK = "How wide the two thin matrices of a lora path are: the most that the term's rank can be."
+RANK_SAYS = "How wide the two thin matrices of a lora path are: the most that the term's rank can be."
 FORM_SAYS = {
     "elementwise": "elementwise: W0⊙A, each entry of W0 times its own of A.",
     "product": "product: W0·A, the matrix product.",
 }
 
+RANK = 8
 # Which layers a configuration is for; a rank or a mode that a pattern has for the layer is in the controls.
 ELSEWHERE = ("exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters", "modules_to_save")
 
@@ -44,6 +47,10 @@ class PathPanel(ExampleValuesPanel):
         model: the model whose layer is shown, left as it is; digits-vit by default. With a GLoRA adapter on
             it the panel starts on that adapter's own values.
         layer: a layer's name or an unambiguous end of one; the first adapted, else the first linear one.
+        rank: where that slider starts, unless the model carries an adapter; at most the layer's smaller side.
+
+    Raises:
+        ValueError: for an unknown layer or an argument that cannot be.
 
     State: `config` (the GloraConfig that the controls say), `picture` (PathPicture), `params` (its total).
     """
@@ -51,15 +58,19 @@ class PathPanel(ExampleValuesPanel):
     config: GloraConfig
     picture: PathPicture
 
-    def __init__(self, model: nn.Module | None = None, layer: str | None = None) -> None:
+    def __init__(self, model: nn.Module | None = None, layer: str | None = None, *, rank: int = RANK) -> None:
         super().__init__()
-        self._model = load_model("digits-vit") if model is None else model
+        check_positive_int("rank", rank)
+        self._model = given_model(model)
         self._following = False
         found = adapted_layers(self._model).items()
         self._trained = {name: module for name, module in found if has_paths(module)}
         names = list(self._trained) or linear_layers(self._model)
         self.layer_choice = layer_menu(names, named_layer(names, layer))
-        self.rank = IntSlider(8, 1, 32, description="rank", says=RANK, continuous_update=False)
+        most = min(features(self._base(self.layer_choice.value)))
+        if rank > most and rank != RANK:
+            raise refuse("rank", rank, f"must be at most {most}, the smaller side of {self.layer_choice.value}")
+        self.rank = IntSlider(rank, 1, max(32, rank), description="rank", says=RANK_SAYS, continuous_update=False)
         self.form = choice("A form", FORMS, "How A meets the weight.", FORM_SAYS)
         self._offer_values(trained=bool(self._trained))
         self.modes = ModeControls(DEFAULT, self._change_settings)
@@ -110,6 +121,11 @@ class PathPanel(ExampleValuesPanel):
             return
         self._show_example()
 
+    def _base(self, layer: str) -> Any:
+        """The linear layer itself, beneath any adapter."""
+        trained = self._trained.get(layer)
+        return self._model.get_submodule(layer) if trained is None else trained.get_base_layer()
+
     def _update(self) -> None:
         layer, values = self.layer_choice.value, self.values.value
         self.config = self._config(layer)
@@ -118,8 +134,9 @@ class PathPanel(ExampleValuesPanel):
         else:
             trained = self._trained.get(layer)
             with nullcontext() if trained is None else trained.original():
-                target = self._model.get_submodule(layer) if trained is None else trained.get_base_layer()
-                self.picture = example_picture(target, layer, self.config, fresh=values == FRESH, seed=self.again.value)
+                self.picture = example_picture(
+                    self._base(layer), layer, self.config, fresh=values == FRESH, seed=self.again.value
+                )
         self._show(values)
 
     def _config(self, layer: str) -> GloraConfig:
@@ -135,7 +152,7 @@ class PathPanel(ExampleValuesPanel):
     def _show(self, values: str) -> None:
         picture = self.picture
         on = {path: params for path, params in picture.params.items() if picture.modes[path] != "none"}
-        self.modes.show_params(on, picture.inert)
+        self.modes.show_params(on, picture.inert, picture.form)
         self._note.value = f"<b>{picture.total:,}</b> trainable parameters in this layer. {SAYS[values]}"
         drawn = draw_path_picture(picture)
         self.equation.value = drawn.formula

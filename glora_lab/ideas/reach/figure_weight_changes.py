@@ -40,7 +40,8 @@ def draw_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> Pictu
     for n, change in enumerate(shown, start=1):
         across = (n - 1) / len(shown) + gap * (n > 1) / 2, n / len(shown) - gap * (n < len(shown)) / 2
         traces += [_heatmap(change, n), _spectrum(change, n + len(shown))]
-        axes |= _heatmap_axes(change, n, across) | _spectrum_axes(n + len(shown), across, first=n == 1)
+        middle = n == (len(shown) + 1) // 2  # names the axis for all
+        axes |= _heatmap_axes(change, n, across, named=middle) | _spectrum_axes(n + len(shown), across, first=n == 1)
         notes.append(note(sum(across) / 2, 1.0, _heading(change, LETTERS // len(shown)), TEXT, size=12))
     x, y = _ranges(shown)
     for n in range(len(shown) + 1, 2 * len(shown) + 1):
@@ -49,10 +50,10 @@ def draw_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> Pictu
         traces,
         _title(shown),
         _in_words(shown),
-        height=460,
+        height=474,
         notes=notes,
         showlegend=False,
-        margin={"t": 92, "r": 84},
+        margin={"t": 106, "r": 84},
         coloraxis=_scale(limit),
         **axes,
     )
@@ -91,7 +92,8 @@ def _title(shown: Sequence[WeightChange]) -> str:
 
 
 def _heading(change: WeightChange, letters: int) -> str:
-    return f"<b>{plain(ending(change.name, letters))}</b><br>{small(_says(change))}"
+    lines = _says(change).replace(", ", "<br>")  # one below the other: a column is narrow
+    return f"<b>{plain(ending(change.name, letters))}</b><br>{small(lines)}"
 
 
 def _says(change: WeightChange) -> str:
@@ -109,10 +111,11 @@ def _heatmap(change: WeightChange, n: int) -> Layout:
     return heatmap(z, hover, dx=step, dy=step, name=change.name, coloraxis="coloraxis", **on(n))
 
 
-def _heatmap_axes(change: WeightChange, n: int, across: tuple[float, float]) -> Layout:
+def _heatmap_axes(change: WeightChange, n: int, across: tuple[float, float], *, named: bool) -> Layout:
     step = one_in(change.shape, MOST_CELLS)
     sampled = f" (1 in {step} drawn)" if step > 1 else ""
-    return matrix_axes(n, change.shape, across, TOP, first=n == 1, says=sampled)
+    axes = matrix_axes(n, change.shape, across, TOP, first=n == 1, says=sampled)
+    return axes if named else axes | {f"xaxis{n}": axes[f"xaxis{n}"] | {"title": None}}
 
 
 def _spectrum(change: WeightChange, n: int) -> Layout:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
+from glora_lab.arguments import refuse
 from glora_lab.page.controls.widgets import WIDE, Dropdown, SelectionSlider, again
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import Panel, guarded_about
@@ -22,10 +25,13 @@ RANK = "The rank of LoRA; a grid of k × k blocks has as many parameters, its bl
 
 
 class ReachPanel(Panel):
-    """A wanted change and a rank → the best ΔW for each k as heatmaps, and the error over k for all changes.
+    """A wanted change and a rank → the error over k, at equal parameters, and below the best ΔW for each k.
 
     Args:
         changes: those to choose from, of sides that 8 divides; by default five shapes of 128×128, drawn at random.
+
+    Raises:
+        ValueError: for what is no change, for none, or for sides that 8 does not divide.
 
     State: `reach` (RankReach of all changes at the rank), `best` (the chosen change, and the best ΔW for each k).
     """
@@ -35,27 +41,24 @@ class ReachPanel(Panel):
 
     def __init__(self, changes: WeightChange | Iterable[WeightChange] | None = None) -> None:
         super().__init__()
-        given = (changes,) if isinstance(changes, WeightChange) else changes
-        self._changes = weight_changes() if given is None else tuple(given)
-        if not self._changes:
-            raise ValueError("`changes` (=()) must hold at least one")
+        self._changes = weight_changes() if changes is None else _several(changes)
         places = [(change.name, place) for place, change in enumerate(self._changes)]
         self.change = Dropdown(options=places, description="wanted change", says=WANTED, style=WIDE)
         self.rank = SelectionSlider(
             options=RANKS, value=16, description="rank", says=RANK, continuous_update=False, style=WIDE
         )
         self.again = again("Draw others", says="Draws other random changes; the rank stays.")
-        self.again.disabled = given is not None
+        self.again.disabled = changes is not None
         self.heatmaps, self.errors_over_k = FigureSlot(height=460), FigureSlot(height=420)
         self.arrange(
-            title="How near can k × k blocks come to the change of W that is wanted?",
+            title="Does more rank come nearer to the change of W that is wanted?",
             controls=[self.change, self.rank],
             more=[self.again],
-            picture=[self.heatmaps],
-            below=[self.errors_over_k],
+            picture=[self.errors_over_k],
+            below=[self.heatmaps],
         )
-        self._show_reach()
-        self._show_best()
+        self._measure_reach()
+        self._show()
         self.change.observe(self._change_choice, "value")
         self.rank.observe(self._change_rank, "value")
         self.again.observe(self._draw_again, "value")
@@ -65,25 +68,36 @@ class ReachPanel(Panel):
 
     @guarded_about("settings")
     def _change_choice(self, _: object) -> None:
-        self._show_best()
+        self._show()
 
     @guarded_about("settings")
     def _change_rank(self, _: object) -> None:
-        self._show_best()
-        self._show_reach()
+        self._measure_reach()
+        self._show()
 
     @guarded_about("settings")
     def _draw_again(self, _: object) -> None:
         self._changes = weight_changes(seed=self.again.value)
-        self._show_best()
-        self._show_reach()
+        self._measure_reach()
+        self._show()
 
-    def _show_best(self) -> None:
-        """The chosen change beside the best that each k can make of it."""
-        self.best = best_changes(self._changes[self.change.value], r=self.rank.value, ks=KS)
-        self.heatmaps.show(draw_weight_changes(self.best))
-
-    def _show_reach(self) -> None:
+    def _measure_reach(self) -> None:
         """All changes at this rank."""
         self.reach = rank_reach(self._changes, r=self.rank.value, ks=KS)
-        self.errors_over_k.show(draw_rank_reach(self.reach))
+
+    def _show(self) -> None:
+        """The chosen change among the others, and beside the best that each k can make of it."""
+        change = self._changes[self.change.value]
+        self.errors_over_k.show(draw_rank_reach(self.reach, change.name))
+        self.best = best_changes(change, r=self.rank.value, ks=KS)
+        self.heatmaps.show(draw_weight_changes(self.best))
+
+
+def _several(changes: WeightChange | Iterable[WeightChange]) -> tuple[WeightChange, ...]:
+    """Those that were given, as many as there are. ValueError for what is no change, and for none."""
+    given = (changes,) if isinstance(changes, WeightChange) else changes
+    found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping | np.ndarray) else ()
+    if not found or not all(isinstance(change, WeightChange) for change in found):
+        rule = "must be changes of W, one or several, as weight_change(name, matrix) makes them"
+        raise refuse("changes", changes, rule)
+    return found

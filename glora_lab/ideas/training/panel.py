@@ -16,11 +16,13 @@ from peft import PeftModel
 from torch import nn
 
 from glora_lab.adapters import DeltaConfig
+from glora_lab.arguments import refuse
 from glora_lab.data import Task
 from glora_lab.ideas.budget.measure import path_budget
 from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import adapt
+from glora_lab.page.given import check_is
 from glora_lab.page.panel import guarded_about
 from glora_lab.training import Race, TrainSession
 
@@ -76,6 +78,9 @@ class TrainPanel(SessionPanel):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if not isinstance(model, str | nn.Module):
+            raise refuse("model", model, "must be a model, or a name for load_model")
+        check_is("methods", methods, Mapping, "must be a dict from a name of your own to YourMethod.config()")
         self._base = load_model(model) if isinstance(model, str) else model
         self._base_in_code = f'load_model("{model}")' if isinstance(model, str) else "your_model"
         self._models: dict[str, PeftModel] = {}  # of the latest session, by run name

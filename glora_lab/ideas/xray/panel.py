@@ -11,6 +11,7 @@ from torch import nn
 
 from glora_lab.page.controls.widgets import WIDE, Button, Dropdown, Text
 from glora_lab.page.figure_slot import FigureSlot
+from glora_lab.page.given import check_is, check_model
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
 from .figure import NORM, draw_xray, xray_heading, xray_values
@@ -41,6 +42,9 @@ class XrayPanel(Panel):
         self, path_or_model: str | PathLike[str] | nn.Module | None = None, base_model: nn.Module | None = None
     ) -> None:
         super().__init__()
+        rule = "must be an adapter's folder, or a model that carries one"
+        check_is("path_or_model", path_or_model, (str, PathLike, nn.Module), rule)
+        check_model("base_model", base_model)
         self.report, self.spectrum = None, None
         self._base_model, self._filling = base_model, False
         self._given = model = path_or_model if isinstance(path_or_model, nn.Module) else None

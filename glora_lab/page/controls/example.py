@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
+from glora_lab.arguments import refuse
 
 LAYER = "layer"
 
@@ -26,25 +27,37 @@ def linear_layers(model: nn.Module) -> list[str]:
 
 def named_layer(names: list[str], layer: str | None) -> str:
     """The one of these names that is `layer` or ends in it, the first for None. ValueError where none or several do."""
+    if layer is not None and not isinstance(layer, str):
+        raise refuse("layer", layer, "must be the name of a layer, or the end of one")
     matches = names[:1] if layer is None else [name for name in names if name == layer or name.endswith("." + layer)]
     if len(matches) != 1:
         raise ValueError(f"`layer` (={layer!r}) must name one layer, or end one name, of: {', '.join(names)}")
     return matches[0]
 
 
-def adapt(model: nn.Module, config: PeftConfig, *, seed: int) -> PeftModel:
+def adapt(model: nn.Module, config: PeftConfig, *, seed: int, names: Sequence[str] = ("default",)) -> PeftModel:
     """`get_peft_model` with seeded initial values, and without warnings: a panel shows inert paths itself."""
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")
         torch.manual_seed(seed)
-        return get_peft_model(model, config)
+        adapted = get_peft_model(model, config, adapter_name=names[0])
+        for name in names[1:]:
+            adapted.add_adapter(name, copy.deepcopy(config))
+        return adapted
 
 
-def constant_paths(target: nn.Module, modes: Mapping[str, str], values: Mapping[str, float], *, seed: int) -> PeftModel:
-    """A copy of `target` alone under paths of these modes; those in `values` have it in every entry, the others random
-    values of a visible size."""
+def constant_paths(
+    target: nn.Module,
+    modes: Mapping[str, str],
+    values: Mapping[str, float],
+    *,
+    seed: int,
+    names: Sequence[str] = ("default",),
+) -> PeftModel:
+    """A copy of `target` alone under paths of these modes, an adapter for each name; those in `values` have it in every
+    entry, the others random values of a visible size."""
     config = GloraConfig.only(**modes, target_modules=[LAYER], init_weights=False)
-    adapted = adapt(nn.ModuleDict({LAYER: copy.deepcopy(target)}), config, seed=seed)
+    adapted = adapt(nn.ModuleDict({LAYER: copy.deepcopy(target)}), config, seed=seed, names=names)
     layer = adapted.get_submodule(f"base_model.model.{LAYER}")
     for path, value in values.items():
         for parameter in layer.get_submodule(f"glora_{path}").parameters():

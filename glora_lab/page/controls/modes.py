@@ -29,6 +29,7 @@ MODE_SAYS = {
     "constant": "constant: one number for the whole layer.",
     "none": "none: the path is off.",
 }
+PRODUCT_TERM = ("W<sub style='line-height:0'>0</sub>·A", "multiplies the weight")  # A's in the product form
 DEFAULT = {"A": "lora", "B": "lora", "C": "lora", "D": "constant", "E": "constant"}
 PRESETS: Mapping[str, Mapping[str, str]] = {
     "LoRA (B alone)": {"B": "lora"},
@@ -71,10 +72,13 @@ class ModeControls(widgets.VBox):
             self._quiet = False
         self._on_change()
 
-    def show_params(self, params: Mapping[str, int], inert: Mapping[str, str]) -> None:
-        """Write beside each path how many parameters it has, or that it can do nothing (the equation says why)."""
+    def show_params(self, params: Mapping[str, int], inert: Mapping[str, str], form: str = "elementwise") -> None:
+        """Write beside each path how many parameters it has, or that it can do nothing (the equation says why).
+
+        `form` is A's, "elementwise" or "product".
+        """
         for path, note in self._notes.items():
-            term, does = TERMS[path]
+            term, does = PRODUCT_TERM if path == "A" and form == "product" else TERMS[path]
             count = f"<b>{params[path]:,}</b>" if path in params else ""
             why = f' title="{html.escape(inert[path], quote=True)}"' if path in inert else ""
             counted = f'<span class="glora-count">{"<b>inert</b>" if why else count}</span>'

@@ -62,14 +62,14 @@ def test_each_matrix_has_a_scale_of_its_own_and_says_it():
     assert [(trace.zmin, trace.zmid, trace.zmax) for trace in figure.data[:3]] == [(-4, 0, 4), (-1, 0, 1), (-8, 0, 8)]
     texts = [note.text for note in figure.layout.annotations]
     assert "±4" in texts[0] and "±1" in texts[1] and "±8" in texts[2] and "= 2 · B Aᵀ" in texts[2]
-    assert "the other one is zero" in texts[3]
+    assert figure.layout.xaxis4.title.text == "singular values, in order<br>(the other one is zero)"
     assert "·" not in plot_block_detail(detail(scaling=1.0)).layout.annotations[2].text
 
 
 def test_title_and_words_say_size_and_channels():
     title = plot_block_detail(detail()).layout.title.text
-    assert title.startswith("<b>encoder.0.query</b>, block m 1, n 2: rank 1, norm 10, 25% of ΔW's energy<br>")
-    assert "reads input channels 6 to 8, writes output channels 2 to 3" in title
+    assert title.startswith("Block m 1, n 2: rank 1, norm 10, 25% of ΔW's energy<br>")
+    assert "encoder.0.query: reads inputs 6 to 8, writes outputs 2 to 3" in title
     assert describe_block_detail(detail()) == WORDS
 
 
@@ -82,7 +82,7 @@ def test_a_long_spectrum_is_cut_short_in_words():
 def test_a_block_that_its_factors_fill_has_no_others():
     full = detail(B=np.ones((2, 2)), A=np.ones((3, 2)), singular_values=np.array([2.0, 1.0]))
     assert describe_block_detail(full).endswith("Singular values: 2, 1.")
-    assert "zero" not in plot_block_detail(full).layout.annotations[3].text
+    assert plot_block_detail(full).layout.xaxis4.title.text == "singular values, in order"
 
 
 def test_a_fresh_block_has_changed_nothing():
@@ -100,7 +100,10 @@ def test_a_hybrids_columns_are_told_apart():
     figure, says = plot_block_detail(both), "the last 2 columns of B and A are the plain LoRA's"
     in_b, in_a = figure.layout.shapes
     assert (in_b.x0, in_b.x1, in_b.xref) == (0.5, 0.5, "x") and (in_a.y0, in_a.y1, in_a.yref) == (0.5, 0.5, "y2")
-    assert says in figure.layout.title.text and says in describe_block_detail(both)
+    assert says in describe_block_detail(both)
+    (beyond,) = [note for note in figure.layout.annotations if "plain LoRA of rank 2" in note.text]
+    assert beyond.y < 0  # below, where the line has the whole width
+    assert max(map(len, figure.layout.title.text.split("<br>"))) < 110  # with its markup
     assert not plot_block_detail(detail()).layout.shapes
 
 

@@ -16,14 +16,14 @@ from torch import nn
 
 from glora_lab.adapters import GloraConfig, GraloraConfig, load_adapter
 from glora_lab.data import load_task
-from glora_lab.figures import block_cells, describe_block_detail, describe_rank_by_k
+from glora_lab.figures import cut_cells, describe_block_cut, describe_block_detail, describe_block_grid
 from glora_lab.ideas.blocks import panel as blocks
 from glora_lab.ideas.blocks import panel_block_map as block_map
-from glora_lab.measure import block_detail, block_grid
+from glora_lab.measure import block_cut, block_detail, block_grid
 from glora_lab.models import load_model
 from glora_lab.page.controls.example_values import FRESH, RANDOM, TRAINED
 from glora_lab.panels import BlockPanel
-from glora_lab.records import BlockGrid, RankAtK
+from glora_lab.records import BlockCut, RankAtK
 from glora_lab.training import TrainSession
 from tests.page.instances import INSTANCES
 
@@ -54,18 +54,41 @@ def test_it_starts_on_a_real_layer_of_digits_vit() -> None:
     assert (panel.grid.layer, panel.grid.shape, panel.grid.k, panel.grid.rank) == (LAYER, (64, 64), 4, 64)
     assert (panel.detail.layer, panel.detail.m, panel.detail.n) == (LAYER, 0, 0) and panel.selected == (0, 0)
     assert panel.ranks == [RankAtK(k, min(64, 16 * k), 16 * 128) for k in (1, 2, 4, 8, 16)]
-    assert panel.params == 16 * 128 and "<b>2,048</b> trainable parameters" in panel._note.value
+    assert panel.params == panel.cut.params == 16 * 128 and "2,048 parameters at every k" in str(panel.map.chooser.grid)
     assert panel.config.to_dict()["r"] == 16 and panel.config.gralora_k == 4 and panel.config.target_modules == {LAYER}
-    assert panel.detail_figure.summary == describe_block_detail(panel.detail)
-    assert panel.rank_figure.summary == describe_rank_by_k(panel.ranks, panel.grid)
+    assert panel.detail_figure.picture is None is panel.norms_figure.picture  # until a block is chosen
     assert panel.errors == [] and panel.problem == ""
 
 
 def test_the_page_is_sent_the_cells_of_the_grid(model: nn.Module) -> None:
     panel = BlockPanel(model, k=2, r=8)
-    assert panel.map.chooser.grid == block_cells(panel.grid) and panel.map.chooser.selected == [0, 0]
+    assert panel.map.chooser.grid == cut_cells(panel.cut, panel.ranks) and not panel.map.chooser.opened
     panel.controls.k.value = 8
-    assert panel.map.chooser.grid == block_cells(panel.grid) and panel.map.chooser.grid["k"] == 8
+    assert panel.map.chooser.grid == cut_cells(panel.cut, panel.ranks) and panel.map.chooser.grid["k"] == 8
+
+
+def test_a_bar_of_the_picture_asks_for_its_k(model: nn.Module) -> None:
+    panel = BlockPanel(model, k=2, r=8)
+    panel.map.chooser.k = 4  # what the page sends
+    assert panel.controls.k.value == panel.grid.k == 4
+    panel.controls.k.value = 1
+    panel.map.chooser.k = 4
+    assert panel.grid.k == 4 and panel.errors == []
+
+
+def test_k_is_offered_as_the_features_allow(model: nn.Module) -> None:
+    panel = BlockPanel(nn.ModuleDict({"odd": nn.Linear(12, 18), "wide": nn.Linear(32, 48)}), "odd", k=2, r=6)
+    assert panel.controls.k.options == (1, 2, 3, 6)
+    panel.layer_choice.value = "wide"
+    assert panel.controls.k.options == (1, 2, 4, 8, 16) and panel.grid.layer == "wide"
+
+
+def test_the_picture_has_the_same_numbers_at_every_k(model: nn.Module) -> None:
+    panel = BlockPanel(model, k=1, r=8)
+    one = panel.cut
+    panel.controls.k.value = 8
+    assert (panel.cut.B == one.B).all() and (panel.cut.A == one.A).all() and panel.cut.params == one.params
+    assert (one.grid.rank, panel.grid.rank) == (8, 32)
 
 
 def test_k_r_and_hybrid_rank_reach_the_layer(model: nn.Module) -> None:
@@ -88,7 +111,21 @@ def test_a_click_shows_the_block(model: nn.Module) -> None:
     assert panel.selected == (2, 1) and (panel.map.m.value, panel.map.n.value) == (2, 1)
     assert (panel.detail.m, panel.detail.n) == (2, 1) and panel.detail != before and panel.grid is grid
     assert panel.detail.norm == pytest.approx(grid.norms[2, 1]) and list(panel.detail.reads) == list(range(8, 16))
-    assert panel.detail_figure.summary == describe_block_detail(panel.detail)
+    assert panel.detail_figure.summary == describe_block_detail(panel.detail) and panel.map.chooser.opened
+    assert panel.norms_figure.summary == describe_block_grid(panel.grid) and panel.norms_figure.figure.layout.shapes
+
+
+def test_the_first_block_can_be_the_first_that_is_chosen(model: nn.Module) -> None:
+    panel = BlockPanel(model)
+    panel.map.chooser.opened = True  # a click on what is selected already
+    assert panel.selected == (0, 0) and panel.detail_figure.summary == describe_block_detail(panel.detail)
+    panel.map.apart.value = False
+    assert (
+        panel.detail_figure.picture is None
+        and panel.detail_figure.layout.display == "none"
+        and not panel.map.chooser.opened
+    )
+    assert BlockPanel.from_state(panel.state, panel._model).state == panel.state
 
 
 def test_m_and_n_choose_as_a_click_does(model: nn.Module) -> None:
@@ -122,7 +159,7 @@ def test_a_smaller_grid_keeps_the_choice_inside(model: nn.Module) -> None:
 @pytest.mark.parametrize(
     "control, value, says",
     [
-        ("k", 3, "`gralora_k` (=3) must divide the features and the rank of a layer, and does not in square"),
+        ("k", 16, "`gralora_k` (=16) must divide the features and the rank of a layer, and does not in square"),
         ("r", 6, "square (k 4, 32 → 32 features, r 6; k that fit: 1, 2)"),
     ],
 )
@@ -255,15 +292,15 @@ def test_the_model_rests_while_it_is_measured(monkeypatch: pytest.MonkeyPatch) -
     training, rested = learner(), []
     session = a_session(training)
 
-    def measured(*arguments: object) -> BlockGrid:
+    def measured(*arguments: object) -> BlockCut:
         rested.append(session._model_in_use.locked())
-        return block_grid(*arguments)
+        return block_cut(*arguments)
 
     def detailed(*arguments: object) -> object:
         rested.append(session._model_in_use.locked())
         return block_detail(*arguments)
 
-    monkeypatch.setattr(blocks, "block_grid", measured)
+    monkeypatch.setattr(blocks, "block_cut", measured)
     monkeypatch.setattr(blocks, "block_detail", detailed)
     panel = BlockPanel(training, session=session)
     panel.select(1, 1)
@@ -276,9 +313,9 @@ def test_the_model_rests_while_it_is_measured(monkeypatch: pytest.MonkeyPatch) -
 def test_nothing_new_is_not_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
     training = learner()
     panel = BlockPanel(training, session=a_session(training))
-    grid = panel.grid
+    cut = panel.cut
     panel.refresh()
-    assert panel.grid is grid
+    assert panel.cut is cut
 
 
 def test_in_an_event_loop_it_looks_by_itself() -> None:
@@ -328,12 +365,25 @@ def test_without_a_page_that_can_be_clicked_the_figure_is_drawn(model, monkeypat
             for name, value in missing.items():
                 patch.setattr(block_map, name, value)
             panel = BlockPanel(model)
-        assert panel.map.chooser is None and panel.map.figure.figure.data[0].z.shape == (4, 4)
+        assert panel.map.chooser is None and panel.map.figure.summary == describe_block_cut(panel.cut, panel.ranks)
+        assert not panel.map.figure.figure.layout.shapes
         panel.map.m.value = 2
         (outline, _) = panel.map.figure.figure.layout.shapes
-        assert (outline.y0, outline.x0) == (1.5, -0.5) and (panel.detail.m, panel.detail.n) == (2, 0)
+        assert outline.y0 > outline.x0 == -0.5 and (panel.detail.m, panel.detail.n) == (2, 0)
         panel.controls.k.value = 8
-        assert panel.map.figure.figure.data[0].z.shape == (8, 8) and panel.errors == []
+        assert panel.map.figure.summary == describe_block_cut(panel.cut, panel.ranks) and panel.errors == []
+
+
+def test_a_page_without_widgets_gets_the_cut_standing_still(model, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel, shown = BlockPanel(model), []
+    assert panel.map.picture.words == describe_block_cut(panel.cut, panel.ranks)
+    monkeypatch.setenv("GLORA_LAB_STATIC", "1")
+    monkeypatch.setattr("glora_lab.page.panel.display", lambda data, **_: shown.append(data))
+    panel._ipython_display_()
+    assert [data["text/plain"] for data in shown if isinstance(data, dict)] == [panel.map.picture.words]
+    panel.select(1, 1)
+    panel._ipython_display_()
+    assert panel.detail_figure.summary in [data["text/plain"] for data in shown if isinstance(data, dict)]
 
 
 def test_a_layer_is_named_by_its_end_or_refused(model: nn.Module) -> None:

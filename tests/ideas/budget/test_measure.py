@@ -85,7 +85,7 @@ def test_lora_is_a_row_of_path_b():
 
 def test_gralora_costs_what_lora_of_its_rank_does():
     budget = path_budget(Reader(), GraloraConfig(r=2, gralora_k=1, target_modules=["first"]))
-    assert budget.rows == (PathCount("first", "B", "gralora", 22),)
+    assert budget.rows == (PathCount("first", "B", "GraLoRA", 22),)
     assert budget.method == "GraLoRA"
 
 

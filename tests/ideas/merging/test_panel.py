@@ -8,10 +8,10 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from glora_lab.adapters import GloraConfig
-from glora_lab.figures import describe_merge_report
-from glora_lab.ideas.merging.panel import EXAMPLE, TRAINED
+from glora_lab.figures import describe_merge_errors, describe_merge_order, describe_merge_report
+from glora_lab.ideas.merging.panel import EXAMPLE, OUTPUT, TRAINED, TWO
 from glora_lab.ideas.merging.record import OURS, STOCK
-from glora_lab.measure import merge_report
+from glora_lab.measure import merge_order, merge_report
 from glora_lab.panels import MergePanel
 
 
@@ -100,3 +100,28 @@ def test_a_lora_has_stocks_line_alone_and_what_cannot_be_merged_is_said() -> Non
     assert refused.report is None and "unmerge first" in refused.problem and refused.errors == []
     with pytest.raises(ValueError, match=r"`layer` \(='third'\) must name one layer"):
         MergePanel(Tiny(), "third")
+
+
+def test_each_question_has_a_picture_of_its_own() -> None:
+    panel = MergePanel(Tiny(), "first", cycles=2)
+    panel.about.value = OUTPUT
+    assert panel.figure.summary == describe_merge_errors(panel.report) and panel.order is None
+    panel.about.value = TWO
+    assert panel.figure.summary == describe_merge_order(panel.order) and panel.precision.disabled
+    assert panel.order.layer == "first" and panel.order.together < 1e-12 and min(panel.order.in_turn) > 0.1
+    panel.a.value = 0.0  # nothing multiplies the weight
+    assert max(panel.order.in_turn) < 1e-12
+    panel.about.value = "the base"
+    check(panel)
+    assert not panel.precision.disabled
+
+
+def test_two_adapters_of_a_model_are_asked_or_what_is_missing_said() -> None:
+    model = adapted()
+    panel = MergePanel(model, cycles=2)
+    panel.about.value = TWO
+    assert "must be two adapters of first, which carries default" in panel.problem and not panel.errors
+    model.add_adapter("second", GloraConfig(target_modules=["first"], r=2, init_weights=False))
+    two = MergePanel(model, cycles=2)
+    two.about.value = TWO
+    assert two.order == merge_order(model, "first") and two.problem == ""

@@ -54,6 +54,8 @@ def test_rank_and_form_reach_the_layer(model: nn.Module) -> None:
     assert panel.picture.rank_b == 1 and panel.picture.params["B"] == 10 and panel.config.r == 1
     panel.form.value = "product"
     assert panel.picture.form == panel.config.A_form == "product"
+    rows = [row.children[1].value for row in panel.modes.children]
+    assert "·A" in rows[0] and "⊙" not in rows[0] and "⊙" in rows[3]  # A's term is that of the form, D's stays
 
 
 def test_the_picture_is_the_one_of_the_configuration(model: nn.Module) -> None:

@@ -1,10 +1,12 @@
-"""The reach drawn: one panel a change, LoRA's level, labels on the free side, the finding on top."""
+"""The reach drawn: one line a change, coloured by what comes closest, the finding on top."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
-from glora_lab.drawing.theme import METHOD_COLORS
+from glora_lab.drawing.theme import FROZEN, METHOD_COLORS
 from glora_lab.figures import describe_rank_reach, plot_rank_reach
 from glora_lab.records import RankReach, Reach
 
@@ -22,84 +24,67 @@ def reach(changes: dict[str, tuple[float, ...]] = ERRORS, trained: float | None 
     )
 
 
-def axis(letter, panel):
-    return letter if panel == 1 else f"{letter}{panel}"
+def lines(figure):
+    return [trace for trace in figure.data if "lines" in trace.mode]
 
 
-def of(figure, name, panel):
-    (trace,) = [t for t in figure.data if t.name == name and t.xaxis == axis("x", panel)]
-    return trace
-
-
-def test_each_change_has_a_panel_with_lora_and_the_blocks_in_their_colours():
+def test_each_change_is_a_line_over_k_in_the_colour_of_what_comes_closest():
     figure = plot_rank_reach(reach())
-    for panel, errors in enumerate(ERRORS.values(), start=1):
-        lora, blocks = of(figure, "LoRA, least error", panel), of(figure, "GraLoRA, least error", panel)
-        assert (lora.x, lora.y) == ((1,), errors[:1]) and (blocks.x, blocks.y) == ((2, 4), errors[1:])
-        assert lora.marker.color == METHOD_COLORS["LoRA"] and blocks.marker.color == METHOD_COLORS["GraLoRA"]
-        assert blocks.customdata == (8, 16) and blocks.text == tuple(f"{error:.2f}" for error in errors[1:])
-        (dashed,) = [t for t in figure.data if t.line.dash == "dash" and t.yaxis == axis("y", panel)]
-        assert set(dashed.y) == {errors[0]}
-    assert not [t for t in figure.data if t.name == "reached by training"]
+    colors = [FROZEN, METHOD_COLORS["LoRA"], METHOD_COLORS["GraLoRA"]]
+    for line, errors, color in zip(lines(figure), ERRORS.values(), colors, strict=True):
+        assert (list(line.x), list(line.y), line.line.color) == ([1, 2, 4], list(errors), color)
+        assert list(line.customdata) == [4, 8, 16]  # the ranks
+    layout = figure.layout
+    assert layout.xaxis.type == "log" and list(layout.xaxis.tickvals) == [1, 2, 4]
+    assert [line.name for line in lines(figure)] == ["a tie", "LoRA comes closest", "blocks come closest"]
+    assert layout.height <= 460
 
 
-def test_all_panels_share_their_scales_and_k_is_logarithmic():
-    layout = plot_rank_reach(reach()).layout
-    assert {layout[f"yaxis{n}"].range for n in (2, 3)} == {layout.yaxis1.range}
-    assert layout.xaxis1.type == "log" and layout.xaxis1.tickvals == (1, 2, 4)
-    assert layout.yaxis1.title.text == "relative error" and layout.yaxis2.showticklabels is False
-    domains = [layout[f"xaxis{n}"].domain for n in (1, 2, 3)]
-    assert domains[0][0] == 0 and domains[2][1] == 1
-    assert domains[0][1] < domains[1][0] and domains[1][1] < domains[2][0]
+def test_what_comes_closest_is_in_the_legend_once():
+    both = {"one": ERRORS["long"], "other": ERRORS["long"], "third": ERRORS["blocky"]}
+    assert [line.showlegend for line in lines(plot_rank_reach(reach(both)))] == [True, False, True]
 
 
-def test_the_title_counts_wins_losses_and_ties_and_each_panel_says_its_own():
-    figure = plot_rank_reach(reach())
-    assert figure.layout.title.text == (
-        "More rank wins only where the change has that shape: LoRA wins 1, the blocks win 1, tied 1"
-    )
-    headings = [note.text for note in figure.layout.annotations]
-    for heading, name, verdict in zip(
-        headings, ERRORS, ("a tie", "LoRA comes closest", "k = 2 comes closest"), strict=True
-    ):
-        assert f"<b>{name}</b>" in heading and verdict in heading
+def test_the_chosen_change_stands_out_with_its_numbers():
+    _, long, blocky = lines(plot_rank_reach(reach(), "blocky"))
+    assert blocky.line.width > long.line.width and list(blocky.text) == ["0.80", "0.20", "0.40"]
+    assert long.text is None and long.marker.size < blocky.marker.size
+    assert list(blocky.textposition) == ["top center", "bottom center", "top center"]  # below where it is lowest
+    names = {note.text for note in plot_rank_reach(reach(), "blocky").layout.annotations}
+    assert names == {"flat", "long", "<b>blocky</b>"}
+
+
+def test_names_at_the_right_end_make_room_for_one_another():
+    close = {"a": (0.5, 0.5, 0.5), "b": (0.1, 0.3, 0.51), "c": (0.2, 0.6, 0.99), "d": (0.2, 0.6, 1.0)}
+    places = sorted(note.y for note in plot_rank_reach(reach(close)).layout.annotations)
+    assert all(high - low > 0.05 for low, high in pairwise(places)) and places[-1] < 1.06
 
 
 @pytest.mark.parametrize(
     ("changes", "title"),
     [
-        ({"long": ERRORS["long"]}, "<b>long</b>: LoRA comes closest"),
-        ({"<b>": ERRORS["blocky"]}, "<b>&lt;b&gt;</b>: k = 2 comes closest"),
-        ({"a": ERRORS["long"], "b": ERRORS["long"]}, "LoRA (k = 1) still comes closest to all 2 changes"),
+        (ERRORS, "More rank: 1 win, 1 loss, 1 tie"),
+        ({"long": ERRORS["long"]}, "<b>long</b>: LoRA comes closest, error 0.10"),
+        ({"<b>": ERRORS["blocky"]}, "<b>&lt;b&gt;</b>: k = 2 comes closest, error 0.20"),
+        ({"a": ERRORS["long"], "b": ERRORS["long"]}, "LoRA (k = 1) comes closest to all 2 changes"),
         ({}, "No change was asked for"),
     ],
 )
-def test_the_title_fits_what_there_is(changes, title):
-    assert title in plot_rank_reach(reach(changes)).layout.title.text
-
-
-def test_numbers_stand_where_the_line_is_not():
-    figure = plot_rank_reach(reach())
-    assert of(figure, "GraLoRA, least error", 2).textposition == ("top center", "top center")
-    assert of(figure, "GraLoRA, least error", 3).textposition == ("bottom center", "bottom center")
-    assert of(figure, "LoRA, least error", 3).textposition == ("top center",)
+def test_the_title_is_the_finding(changes, title):
+    assert plot_rank_reach(reach(changes)).layout.title.text.startswith(f"{title}<br>")
 
 
 def test_rings_are_what_training_reached():
-    figure = plot_rank_reach(reach(trained=0.05))
-    assert of(figure, "reached by training", 2).y == pytest.approx((0.15, 0.35, 0.65))
-    shown = [t.name for t in figure.data if t.showlegend]
-    assert shown == ["LoRA, least error", "GraLoRA, least error", "reached by training"]  # each once
+    rings = [trace for trace in plot_rank_reach(reach(trained=0.05)).data if trace.mode == "markers"]
+    assert [list(ring.y) for ring in rings][1] == pytest.approx([0.15, 0.35, 0.65])
+    assert [ring.showlegend for ring in rings] == [True, False, False]
+    assert not [trace for trace in plot_rank_reach(reach()).data if trace.mode == "markers"]
 
 
-def test_many_changes_stand_in_rows_and_a_long_name_shows_its_end():
-    figure = plot_rank_reach(reach({f"a.very.long.name.of.layer.{n:02}": ERRORS["long"] for n in range(8)}))
-    layout = figure.layout
-    assert "…me.of.layer.07" in layout.annotations[7].text and "very" not in layout.annotations[7].text
-    assert layout.yaxis7.domain[1] < layout.yaxis1.domain[0]  # the second row is below the first
-    assert layout.xaxis7.domain == layout.xaxis1.domain and layout.yaxis7.showticklabels
-    assert layout.height > plot_rank_reach(reach()).layout.height
-    assert layout.xaxis1.title.text is None and layout.xaxis3.title.text == "k, blocks per side"
+def test_of_many_changes_only_pointing_tells_the_names():
+    figure = plot_rank_reach(reach({f"layer.{n:02}": ERRORS["long"] for n in range(8)}))
+    assert not figure.layout.annotations and "layer.07" in lines(figure)[7].hovertemplate
+    assert figure.layout.height == plot_rank_reach(reach()).layout.height
 
 
 def test_in_words():

@@ -67,7 +67,7 @@ def test_the_title_is_the_finding(changes, title):
 def test_headings_and_words_say_rank_and_error():
     headings = [note.text for note in plot_weight_changes([WANTED, ONE]).layout.annotations]
     assert "<b>wanted</b>" in headings[0] and "rank 2" in headings[0] and "error" not in headings[0]
-    assert "rank 1, error 0.32" in headings[1]
+    assert "rank 1<br>error 0.32" in headings[1]
     assert describe_weight_changes([WANTED, ONE]) == (
         "Changes of W of 2 output and 3 input channels: wanted, rank 2; k = 1, rank 1, error 0.32."
     )

@@ -15,6 +15,7 @@ def check(panel: ReachPanel, place: int, r: int, seed: int = 0) -> None:
     assert panel.best == best_changes(changes[place], r=r) and panel.reach == rank_reach(changes, r=r)
     assert panel.heatmaps.summary == describe_weight_changes(panel.best)
     assert panel.errors_over_k.summary == describe_rank_reach(panel.reach)
+    assert f"<b>{changes[place].name}</b>" in panel.errors_over_k.figure.layout.title.text
     assert panel.errors == [] and panel.problem == ""
 
 

@@ -1,0 +1,35 @@
+"""What a panel is given: a model, a session, text; refused in words where it is something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from glora_lab.arguments import refuse
+from glora_lab.models import load_model
+from glora_lab.page.controls.example import linear_layers
+
+
+def check_is(name: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
+    """Raises ValueError unless the argument is of this kind, or None."""
+    if value is not None and not isinstance(value, kind):
+        raise refuse(name, value, rule)
+
+
+def check_model(name: str, value: Any) -> None:
+    hint = f", as load_model({value!r}) may give" if isinstance(value, str) else ""
+    check_is(name, value, nn.Module, f"must be a model (torch.nn.Module){hint}")
+
+
+def given_model(model: nn.Module | None) -> nn.Module:
+    """The model that a panel was given, digits-vit for None.
+
+    Raises:
+        ValueError: for what is no model, or a model without a linear layer.
+    """
+    check_model("model", model)
+    found = load_model("digits-vit") if model is None else model
+    if not linear_layers(found):
+        raise ValueError(f"`model` (a {type(found).__name__}) must have a linear layer (nn.Linear or Conv1D)")
+    return found
