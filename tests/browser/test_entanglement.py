@@ -54,7 +54,7 @@ def an_impossible_k_keeps_the_picture(notebook: NotebookPage) -> None:
 
 def a_real_layer_shows_its_strongest_channel(notebook: NotebookPage) -> None:
     notebook.choose("layer", LAYER)
-    notebook.until(f"{FIRST}.textContent.includes('outliers 114')")
+    notebook.until(f"{FIRST}.closest('.glora-slot').textContent.includes('outliers 114')")
     assert notebook.evaluate("[panel.channel.value, panel.magnitude.value]") == [114, 1]
     assert notebook.page.evaluate(f"{MARKS}[0].x") == 114
     notebook.sees("Its strongest channel is 114")

@@ -56,7 +56,7 @@ def change_a_path(notebook: NotebookPage) -> None:
 
 
 def heatmaps(notebook: NotebookPage) -> Locator:
-    return notebook.page.locator(".js-plotly-plot", has_text="the weight moves").first
+    return notebook.page.locator(".glora-slot", has_text="the weight moves").first.locator(".js-plotly-plot")
 
 
 def train_and_stop(notebook: NotebookPage) -> None:

@@ -23,6 +23,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.browser.conftest import VIEWPORT
 from tests.browser.lab_server import STRICT_PROFILE, LabServer, free_port
 from tests.browser.notebook_page import PATIENCE
+from tests.browser.test_stage import fills_the_window_and_gives_it_back
 from tests.source import ROOT
 
 ONE = "01_five_paths"
@@ -65,6 +66,7 @@ def wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path, seconds
 @pytest.mark.parametrize("name", EVERY if os.environ.get("VOILA_EVERY") else [ONE])
 def test_a_panel_notebook_opens_as_a_page(voila: str, browser: Browser, name: str) -> None:
     context = browser.new_context(viewport=VIEWPORT, reduced_motion="reduce")
+    context.set_default_timeout(1000 * PATIENCE)
     page = context.new_page()
     refused: list[str] = []
 
@@ -84,6 +86,7 @@ def test_a_panel_notebook_opens_as_a_page(voila: str, browser: Browser, name: st
         assert page.locator(".jp-mod-error, [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
         if name == ONE:
             a_control_answers(page)
+            fills_the_window_and_gives_it_back(page)
         assert all("/@fortawesome/fontawesome-free@" in url for url in refused), refused
         page.screenshot(path=ROOT / "test-results" / f"voila_{name}.png", full_page=True)
     finally:
@@ -95,8 +98,9 @@ def waive(page: Page) -> None:
     """Every lesson asks for a guess first, here too."""
     asks = page.locator(".glora-guess button", has_text="Show me without guessing")
     asks.first.wait_for(timeout=1000 * PATIENCE)
-    while asks.count():
+    while before := asks.count():
         asks.first.click()
+        expect(asks).not_to_have_count(before)
 
 
 def a_control_answers(page: Page) -> None:

@@ -1,0 +1,75 @@
+"""A panel fills the window and gives it back, and unfolds the rest of its controls, by hand of the keyboard.
+
+How all panels lie on the page at all sizes is asked in test_all_panels, where they are.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import OpenNotebook
+from tests.browser.layout import begin, resize
+from tests.browser.notebook_page import NotebookPage
+from tests.written_notebook import write_notebook
+
+ONE = "from glora_lab.panels import PathPanel\npanel = PathPanel()\npanel"
+LARGER = "() => document.querySelector('.glora-figure .main-svg .xtick text').getBoundingClientRect().height"
+CELL = """() => {
+    const { xaxis2, yaxis2 } = document.querySelector(".glora-figure .js-plotly-plot")._fullLayout;
+    const at = ([from, to], share) => Math.round(from + share * (to - from));
+    return [at(yaxis2.range, 0.3), at(xaxis2.range, 0.3)];
+}"""  # of the second heatmap, 0.3 from the left and from below
+
+
+def test_a_panel_fills_the_window_and_gives_it_back(open_notebook: OpenNotebook, tmp_path: Path) -> None:
+    notebook = open_notebook(write_notebook(tmp_path / "one.ipynb", ONE))
+    notebook.run_all()
+    notebook.until("document.querySelector('.glora-panel .main-svg')")
+    resize(notebook, 1280, 800)
+    fills_the_window_and_gives_it_back(notebook.page)
+    folds_with_the_keyboard(notebook)
+
+
+def fills_the_window_and_gives_it_back(page: Page) -> None:
+    """Code and notebook are hidden, the figure's letters are larger, and Escape brings all back, the focus too."""
+    panel, button = page.locator(".glora-panel").first, page.locator(".glora-present").first
+    begin(page)
+    before, width = page.evaluate(LARGER), panel.bounding_box()["width"]
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    size = page.viewport_size
+    assert panel.bounding_box() == {"x": 0, "y": 0, **size}
+    page.wait_for_function("layout.settled()")
+    assert page.evaluate(LARGER) > 1.2 * before
+    seen = "([x, y]) => Boolean(document.elementFromPoint(x, y).closest('.glora-panel'))"
+    points = [(x * (size["width"] - 1), y * (size["height"] - 1)) for x in (0, 0.5, 1) for y in (0, 0.5, 1)]
+    assert all(page.evaluate(seen, point) for point in points)
+    the_pointer_finds_what_it_is_at(page)
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        assert page.evaluate("() => Boolean(document.activeElement.closest('.glora-panel'))")
+    page.keyboard.press("Escape")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    expect(button).to_be_focused()
+    page.wait_for_function(f"() => document.querySelector('.glora-panel').getBoundingClientRect().width === {width}")
+
+
+def the_pointer_finds_what_it_is_at(page: Page) -> None:
+    """plotly has to know that it is drawn larger."""
+    box = page.locator(".glora-figure .nsewdrag[data-subplot=x2y2]").first.bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
+    o, i = page.evaluate(CELL)
+    expect(page.locator(".glora-figure .hoverlayer .hovertext")).to_contain_text(f"o {o}, i {i}")
+
+
+def folds_with_the_keyboard(notebook: NotebookPage) -> None:
+    fold, folded = notebook.page.locator("button.glora-fold"), notebook.page.locator(".glora-folded")
+    expect(fold).to_have_attribute("aria-expanded", "false")
+    expect(folded).to_be_hidden()
+    fold.focus()
+    notebook.page.keyboard.press("Space")
+    expect(fold).to_have_attribute("aria-expanded", "true")
+    expect(folded).to_be_visible()
