@@ -7,6 +7,7 @@ that it is answering: the outermost block of `one_action` is it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -14,10 +15,10 @@ from contextlib import contextmanager
 
 
 class Action:
-    """What began it, a control say, when (seconds of a steady clock), and whether it came from a page."""
+    """What began it, a control say, when it began and ended (seconds of a steady clock), and whether by a page."""
 
     def __init__(self, of: object, from_page: bool) -> None:
-        self.of, self.from_page, self.began = of, from_page, time.monotonic()
+        self.of, self.from_page, self.began, self.ended = of, from_page, time.monotonic(), math.inf
 
 
 _here = threading.local()
@@ -27,11 +28,13 @@ _here = threading.local()
 def one_action(of: object, *, from_page: bool = False) -> Iterator[None]:
     """All that changes within the block is one action; within another block it is part of that."""
     outer = action_under_way()
-    _here.action = outer or Action(of, from_page)
+    action = _here.action = outer or Action(of, from_page)
     try:
         yield
     finally:
         _here.action = outer
+        if outer is None:
+            action.ended = time.monotonic()
 
 
 def action_under_way() -> Action | None:

@@ -76,9 +76,12 @@ class Settings:
         self._go(self._future, self._past)
 
     def _go(self, there: list[Values], back: list[Values]) -> None:
+        here = self.values
+        while there and there[-1] == here:
+            there.pop()
         if not there:
             return
-        here, aim = self.values, there.pop()
+        aim = there.pop()
         self._going_back = True
         try:
             self.put(aim)
@@ -105,7 +108,7 @@ class Settings:
         if action is None or last is None or action is last:
             return action is not None and action is last
         moves = action.of is last.of and hasattr(action.of, "continuous_update")
-        return moves and action.from_page and action.began - last.began < SAME_MOVE
+        return moves and action.from_page and action.began - last.ended < SAME_MOVE
 
 
 def rule(control: Any, value: Any) -> str:

@@ -8,10 +8,12 @@ them. Nothing that was computed is kept; it is computed again.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from typing import Any, TypeVar
 
+from IPython import get_ipython
 from torch import nn
 
 from glora_lab.adapters.base.frozen import features
@@ -19,8 +21,11 @@ from glora_lab.arguments import refuse
 from glora_lab.training import TrainSession
 from glora_lab.training.in_turn import in_turn
 
+from .actions import one_action
+from .looking import running_loop
 from .settings import Settings, Values, is_plain
 from .stage import Stage
+from .state_tools import StateTools
 
 VERSION = 1
 HEAD = ("panel", "version", "made", "own")
@@ -33,10 +38,15 @@ class Settable(Stage):
     _made: Values  # arguments that JSON can say
     _own: Values  # and those that it cannot
     _steps: Settings
+    _tools: StateTools  # where there is something to set
 
     @property
     def problem(self) -> str:
         """What the panel says."""
+        raise NotImplementedError
+
+    def say(self, problem: Exception | str, about: str | None = None) -> None:
+        """Show it."""
         raise NotImplementedError
 
     def _settings(self) -> Mapping[str, Any]:
@@ -124,11 +134,63 @@ class Settable(Stage):
         return True
 
     def _hear_settings(self) -> None:
-        """From now on steps are kept."""
+        """From now on steps are kept, and there are tools for them."""
+        self._loop, self._late = running_loop(), False
         self._steps = Settings(self._settings(), self._stepped)
+        if self._steps.values:
+            self._tools = StateTools(undo=self.undo, redo=self.redo, reset=self.reset, on_link=self._take_link)
+            self.tools.children = (*self._tools.widgets, *self.tools.children)
+            self._show_tools()
 
     def _stepped(self) -> None:
-        """A reader set something."""
+        """A reader set something; where an event loop runs the tools are told once of all that one action set."""
+        if self._loop is None or not self._loop.is_running():
+            self._show_tools()
+        elif not self._late:
+            self._late = True
+            self._loop.call_soon_threadsafe(self._show_tools)
+
+    @in_turn
+    def _show_tools(self) -> None:
+        self._late = False
+        if self.comm is not None:  # not closed meanwhile
+            steps = self._steps
+            self._tools.show(self.state, self._code(), can_undo=steps.can_undo, can_redo=steps.can_redo)
+
+    def _code(self) -> str:
+        """A cell that makes this panel; what is the reader's own is called as the reader's cells call it."""
+        shell = get_ipython()
+        names = {} if shell is None else shell.user_ns
+        called = {
+            argument: next((name for name, one in names.items() if one is value and name[0] != "_"), argument)
+            for argument, value in self._own.items()
+        }
+        name, module = type(self).__name__, type(self).__module__
+        begins = f"from glora_lab.panels import {name}\n" if module.startswith("glora_lab.") else ""
+        given = "".join(f", {argument}={name}" for argument, name in called.items())
+        return f"{begins}{name}.from_state({self.state}{given})"
+
+    @in_turn
+    def _take_link(self, text: str) -> None:
+        """Show the state that a link brought, as one step; what is wrong with it is said, and nothing moved."""
+        before = self._steps.values
+        try:
+            with one_action(self):
+                state = _decoded(text)
+                _check_head(type(self), state, self._own)
+                problems = self._take(state)
+                if problems:
+                    self._steps.put(before)
+                    _raise_all(type(self), problems)
+        except ValueError as refusal:
+            self.say(refusal, about="link")
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise refuse("glora_lab", text, f"must be a state as a link has it: {error}") from error
 
 
 def _parameters(kind: type) -> dict[str, inspect.Parameter]:

@@ -45,11 +45,11 @@ class NotebookPage:
         self._attach()
         return self
 
-    def reload(self) -> None:
-        """Save and load the page again: what a reader sees who comes back to a running kernel."""
+    def reload(self, address: str = "") -> None:
+        """Save and load the page again, or from another address: a reader comes back to a running kernel."""
         self.page.evaluate("lab.save()")
         self.until("lab.saved")
-        self.page.reload()
+        self.page.goto(address) if address else self.page.reload()
         self._attach()
 
     def run_all(self, seconds: float = PATIENCE, *, waive: bool = True) -> None:
