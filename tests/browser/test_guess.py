@@ -5,6 +5,7 @@ What is held back is not in the page before: no node of it, hidden or covered.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,10 @@ def notebook(open_notebook: OpenNotebook, tmp_path: Path) -> NotebookPage:
 
 def test_a_guess_is_made_in_every_way_and_nothing_is_in_the_page_before(notebook: NotebookPage) -> None:
     held_back(notebook)
-    the_ticks_stand_under_the_slider(notebook)
+    for width in (1280, 700):
+        notebook.page.set_viewport_size({"width": width, "height": 1500})
+        the_ticks_stand_under_the_slider(notebook)
+    notebook.page.set_viewport_size({"width": 1280, "height": 1500})
     keeps_nobody_out(notebook, "before")
     drag(notebook)
     press_keys(notebook)
@@ -83,6 +87,11 @@ def the_ticks_stand_under_the_slider(notebook: NotebookPage) -> None:
     assert track and first and last
     assert abs(first["x"] - track["x"]) < 3 and abs(last["x"] - track["x"] - track["width"]) < 3
     assert 0 < first["y"] - track["y"] < 30
+    for axis in notebook.page.locator(".glora-guess-axis").all():
+        numbers = [number.bounding_box() for number in axis.locator(".number").all()]
+        assert all(
+            one["x"] + one["width"] <= other["x"] for one, other in itertools.pairwise(numbers)
+        )  # none on another
 
 
 def drag(notebook: NotebookPage) -> None:

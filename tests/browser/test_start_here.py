@@ -60,6 +60,7 @@ def heatmaps(notebook: NotebookPage) -> Locator:
 
 
 def train_and_stop(notebook: NotebookPage) -> None:
+    notebook.page.locator("button.glora-fold").first.click()  # what the lesson does not use is folded
     notebook.slide("steps", MANY_STEPS)
     notebook.press("Train")
     notebook.until(f"{POINTS} > 10")
