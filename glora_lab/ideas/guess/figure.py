@@ -18,7 +18,8 @@ SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 # The text is the page's own, and a middle grey where a page has none; both marks keep 3:1 on white and on black.
 STYLE = f"""<style>
-.glora-guess {{ color: var(--jp-content-font-color1, #757575); line-height: 1.4; max-width: 640px; }}
+.glora-guess {{ color: var(--jp-content-font-color1, #757575); line-height: 1.4; max-width: 640px;
+  container: glora-guess / inline-size; }}
 .glora-guess p {{ margin: 2px 0; line-height: 1.4; }}
 .glora-guess .noUi-target, .glora-guess .noUi-connects {{ background: {FROZEN}; }}
 .glora-guess .noUi-handle {{ background: var(--jp-content-font-color1, #757575); border: 0; }}
@@ -35,6 +36,11 @@ STYLE = f"""<style>
 .glora-guess-axis.bare .line {{ display: none; }}
 .glora-guess-axis.bare .tick {{ top: 0; }}
 .glora-guess-axis.bare .number {{ top: 5px; }}
+@container glora-guess (max-width: 480px) {{
+  .glora-guess .widget-hslider .widget-label {{ display: none; }}
+  .glora-guess-axis {{ margin-left: 6px; }}
+  .glora-guess-axis .number:nth-child(4n + 1) {{ display: none; }}
+}}
 .glora-guess-choice {{ display: inline-block; margin: 2px 10px 2px 0; padding: 2px 8px;
   border: 2px solid transparent; }}
 .glora-waits {{ margin: 8px 0; padding: 6px 10px; border-left: 4px solid {FROZEN}; line-height: 1.4;
