@@ -110,24 +110,34 @@ window.lab = {
     }
   },
 
+  luminance(color) {
+    const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = color.match(/[\d.]+/g).map((part) => linear(part / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+  },
+  contrast: (one, other) => Math.max(lab.luminance(one), lab.luminance(other)) / Math.min(lab.luminance(one), lab.luminance(other)),
+
   // Texts of figures with less than 4.5:1 to the page, and how many were looked at. Over cells and bars lies no page.
   faint(selector) {
-    const luminance = (color) => {
-      const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-      const [r, g, b] = color.match(/[\d.]+/g).map((part) => linear(part / 255));
-      return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
-    };
-    const page = luminance(getComputedStyle(document.querySelector(".jp-Notebook")).backgroundColor);
+    const page = getComputedStyle(document.querySelector(".jp-Notebook")).backgroundColor;
     const written = (one) => [...one.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
     const texts = [...document.querySelectorAll(`${selector} .js-plotly-plot :is(text, tspan)`)].filter(
       (one) => written(one) && one.getClientRects().length && !one.closest(".heatmap-label, .hoverlayer, .bartext-inside")
     );
-    const contrasts = texts.map((one) => {
-      const ink = luminance(getComputedStyle(one).fill);
-      return [one.textContent, Math.max(ink, page) / Math.min(ink, page)];
-    });
+    const contrasts = texts.map((one) => [one.textContent, lab.contrast(getComputedStyle(one).fill, page)]);
     const faint = contrasts.filter(([, contrast]) => contrast < 4.5).map(([text, contrast]) => `${text}: ${contrast.toFixed(2)}`);
     return { looked: texts.length, faint: [...new Set(faint)] };
+  },
+
+  // How far a pressed button is from its neighbours that are not, at least.
+  pressed() {
+    const ground = (one) => getComputedStyle(one).backgroundColor;
+    const rows = [...document.querySelectorAll(".widget-toggle-buttons")].map((row) => [...row.querySelectorAll("button")]);
+    const pairs = rows.flatMap((row) => {
+      const chosen = row.find((one) => one.getAttribute("aria-pressed") === "true");
+      return row.filter((one) => chosen && one !== chosen).map((one) => lab.contrast(ground(one), ground(chosen)));
+    });
+    return Math.min(...pairs);
   },
 
   // A PNG, smaller, and in 32 levels of each colour: a heatmap's grain is most of its bytes.

@@ -57,7 +57,10 @@ def test_the_page_asks_nobody_else_keeps_nobody_out_and_bears_ten_panels(
 
 
 def keeps_nobody_out(notebook: NotebookPage) -> None:
-    """At every width, light and dark: axe-core finds nothing serious, and the figures' texts can be read."""
+    """At every width, light and dark: axe-core finds nothing serious, and the figures' texts can be read.
+
+    A pressed button is told from its neighbours in either theme.
+    """
     found: dict[str, list[str]] = {}
     for theme in ("light", "dark"):
         if theme == "dark":
@@ -68,6 +71,8 @@ def keeps_nobody_out(notebook: NotebookPage) -> None:
             notebook.page.wait_for_timeout(300)
             for problem in [*serious_violations(notebook, ".glora-panel"), *faint_texts(notebook, ".glora-panel")]:
                 found.setdefault(problem, []).append(f"{theme} {width}")
+        notebook.page.mouse.move(0, 0)
+        assert 3 <= notebook.page.evaluate("lab.pressed()") <= 21
         take_pictures(notebook, theme)
     assert found == {}, "\n".join(f"{problem} ({', '.join(where)})" for problem, where in found.items())
 
