@@ -136,15 +136,20 @@ def move_with_the_keys(notebook: NotebookPage) -> None:
 
 def try_what_does_not_fit(notebook: NotebookPage) -> None:
     board = notebook.page.locator(FIRST).first.locator("[role=grid]")
+    for _ in range(2):
+        press(notebook, "r", "ArrowLeft")
+    notebook.becomes("(panel.controls.r.value, panel.config.r)", [8, 8])
+    notebook.sees("4×4 pairs of rank 2")
     kept = board.inner_html()
-    press(notebook, "r", "ArrowLeft")
-    notebook.sees("`gralora_k` (=4) must divide the features and the rank of a layer")  # rank 12 it divides
+    press(notebook, "r", "ArrowLeft")  # to 6, which 4 does not divide
+    notebook.sees("`gralora_k` (=4) must divide the features and the rank of a layer")
     notebook.sees("k that fit: 1, 2")
-    assert board.inner_html() == kept and notebook.evaluate("panel.grid.k") == 4
-    press(notebook, "r", "ArrowRight")
+    assert board.inner_html() == kept and notebook.evaluate("(panel.config.r, panel.grid.k)") == [8, 4]
+    for _ in range(3):
+        press(notebook, "r", "ArrowRight")
     press(notebook, "k", "ArrowRight")
     expect(board.locator("[role=gridcell]")).to_have_count(64)
-    assert notebook.evaluate("[panel.grid.k, panel.grid.rank, panel.problem, len(panel.errors)]") == [8, 128, "", 0]
+    notebook.becomes("[panel.grid.k, panel.grid.rank, panel.problem, len(panel.errors)]", [8, 128, "", 0])
 
 
 def time_the_sliders(notebook: NotebookPage) -> None:
