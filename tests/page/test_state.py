@@ -19,7 +19,7 @@ from glora_lab.adapters import GloraConfig, GraloraConfig
 from glora_lab.models import load_model
 from glora_lab.page.closing import tree
 from glora_lab.page.controls.ticks import Ticks
-from glora_lab.page.controls.widgets import Again
+from glora_lab.page.controls.widgets import Again, Steady
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.settings import rule
 from glora_lab.panels import Panel, PathPanel, TrainPanel
@@ -276,3 +276,13 @@ def test_undo_leaves_a_run_alone() -> None:
     assert panel.controls.rank.value == 4
     assert panel.session is session and panel.under_way
     panel.close()
+
+
+def test_every_control_is_a_setting(made: Made) -> None:
+    """But the fold, the text that a link comes by, and which of the adapters that were trained is kept."""
+    panel, _ = made
+    known = list(panel._settings().values())
+    known += [box for control in known if isinstance(control, Ticks) for box in control.boxes.values()]
+    controls = [one for one in tree(panel) if isinstance(one, Steady) and one.has_trait("value")]
+    left = {control.description for control in controls if control not in known and hasattr(control, "description")}
+    assert left <= {"more", "state", "adapter"}
