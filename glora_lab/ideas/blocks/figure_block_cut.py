@@ -23,7 +23,7 @@ B_SIDE, A_SIDE = f"B in bands of {OUT_BLOCKS}", f"A in bands of {IN_BLOCKS}"
 LEGEND = "A block is the B at its left times the A above it: above zero in B's colour, below in A's."
 SIDE = 240  # cells of the raster that k divides as far as it goes
 LEAST, MOST = 0.14, 0.3  # of a block's side, the width of its factors: r/in where it is within
-OTHER = "#A0A0A0"  # another k than the one that is shown
+OTHER = FROZEN  # another k than the one that is shown
 HOVER = "k %{x}: rank %{y}<extra></extra>"
 GAP = 3  # cells between blocks
 

@@ -163,7 +163,7 @@ function render({ model, el }) {
       columns[at].setAttribute("aria-pressed", String(here));
       const bar = columns[at].querySelector(".glora-cut-bar");
       bar.style.height = `${(200 * (here ? climbed : row.rank)) / full}px`;
-      bar.style.background = here ? method : "#A0A0A0";
+      bar.style.background = here ? method : "#808080";
     });
   };
 

@@ -80,6 +80,7 @@ def test_the_rank_stands_at_each_k_and_this_ones_in_its_colour() -> None:
     cells, bars = plot_block_cut(cut(), RANKS).data
     assert (list(bars.x), list(bars.y)) == (["1", "2", "4"], [4, 8, 8])
     assert bars.marker.color[1] == METHOD_COLORS["GraLoRA"] and bars.marker.color[0] == bars.marker.color[2]
+    assert min(contrast(color, page) for color in bars.marker.color for page in (LIGHT, DARK)) >= 3
     assert plot_block_cut(cut(1), RANKS).data[1].marker.color[0] == METHOD_COLORS["LoRA"]
     assert cells.zmax == len(cells.colorscale) - 1 and len(plot_block_cut(cut()).data[1].x) == 1
 
