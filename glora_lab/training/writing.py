@@ -65,8 +65,12 @@ def write(
             pad_token_id=PADDING,
             eos_token_id=None,
         )
-    in_words = decode if tokenizer is None else tokenizer.decode
-    return Writing(asked, tuple(in_words(row[ids.shape[1] :].tolist()) for row in written))
+    end = ids.shape[1]
+    if tokenizer is None:
+        return Writing(asked, tuple(decode(row[end:].tolist()) for row in written))
+    begun = [row[:end][kept != 0] for row, kept in zip(written, mask.to(device), strict=True)]
+    whole = [tokenizer.decode(torch.cat([start, row[end:]])) for start, row in zip(begun, written, strict=True)]
+    return Writing(asked, tuple(text[len(tokenizer.decode(start)) :] for start, text in zip(begun, whole, strict=True)))
 
 
 def _in_rows(prompts: Sequence[Int[Tensor, " t"]]) -> tuple[Int[Tensor, "n t"], Int[Tensor, "n t"]]:

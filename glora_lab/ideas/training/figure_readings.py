@@ -13,15 +13,16 @@ from glora_lab.drawing.traces import Layout
 from .record_readings import Readings
 
 LINE, TOP, BOTTOM = 24, 72, 8  # pixels
-LONGEST, LONGEST_ANSWER = 44, 12  # letters
-EXAMPLES = 0.5  # share of the width
+LONGEST, LONGEST_ANSWER = 30, 9  # letters
+EXAMPLES = 0.4  # share of the width
+WIDE = 2  # models that leave room to say how sure they were
 
 NONE = Readings((), (), (), np.zeros(0))
 
 
 @draws(Readings)
 def draw_readings(readings: Readings | Mapping[str, Readings]) -> Picture:
-    """Each example and its label; beside it what the model says, ✓ or ✗, and how sure it was.
+    """Each example and its label; beside it what the model says, ✓ or ✗, and of one model or two how sure it was.
 
     Several (name → Readings, of the same examples) stand side by side. A long text is cut here, and is whole in the
     words.
@@ -37,7 +38,10 @@ def draw_readings(readings: Readings | Mapping[str, Readings]) -> Picture:
         y = 1 - (n + 0.5) * LINE / height
         notes.append(note(0.0, y, plain(_cut(example, LONGEST)), TEXT, anchor=("left", "middle")))
         notes.append(note(across["label"], y, _called(first.labels[n]), TEXT, anchor=("center", "middle")))
-        notes += [note(across[name], y, *_answer(row, n), anchor=("center", "middle")) for name, row in rows.items()]
+        sure = len(rows) <= WIDE
+        notes += [
+            note(across[m], y, *_answer(row, n, sure), size=12, anchor=("center", "middle")) for m, row in rows.items()
+        ]
     bare: Layout = {"visible": False, "range": (0, 1), "fixedrange": True}
     layout: Layout = {"margin": {"t": TOP, "b": BOTTOM, "l": 12, "r": 8}, "xaxis": bare, "yaxis": bare}
     words = " ".join(_in_words(name, row) for name, row in rows.items())
@@ -57,10 +61,10 @@ def _in_words(name: str, row: Readings) -> str:
     return f"{name + ': ' if name else ''}{row.right} of {len(row.labels)} right ({each})."
 
 
-def _answer(row: Readings, n: int) -> tuple[str, str]:
+def _answer(row: Readings, n: int, sure: bool) -> tuple[str, str]:
     right = row.labels[n] == row.said[n]
-    sure = small(f"{row.confidence[n]:.0%}", 10)
-    return f"<b>{_called(row.said[n])} {'✓' if right else '✗'}</b> {sure}", RIGHT if right else WRONG
+    words = f"<b>{_called(row.said[n])} {'✓' if right else '✗'}</b>"
+    return words + sure * f" {small(f'{row.confidence[n]:.0%}', 10)}", RIGHT if right else WRONG
 
 
 def _called(answer: str) -> str:

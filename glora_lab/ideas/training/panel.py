@@ -18,7 +18,7 @@ from torch import nn
 from glora_lab.adapters import DeltaConfig
 from glora_lab.arguments import refuse
 from glora_lab.data import Task
-from glora_lab.ideas.budget.measure import path_budget
+from glora_lab.ideas.budget.measure import budget_on, path_budget
 from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import adapt
@@ -136,7 +136,8 @@ class TrainPanel(SessionPanel):
         self._refusal, self.budget = None, PathBudget(())
         try:
             self.config = methods.config()
-            self.budget = path_budget(self._base, self.config)
+            count = path_budget if isinstance(self.config, DeltaConfig) else budget_on
+            self.budget = count(self._base, self.config)  # type: ignore[arg-type]
         except ValueError as refusal:
             self._refusal = refusal
             self.say(refusal)

@@ -6,6 +6,7 @@ All models of a panel are asked the same, and their answers stand in one picture
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any, TypeAlias
 
 import torch
@@ -67,8 +68,8 @@ def _prompts(task: Task) -> list[str]:
     """The first words of texts that the model is not trained on."""
     ids = task.test.inputs["input_ids"]
     few = max(1, min(WORDS, ids.shape[1] // 2))
-    begun = (task.tokenizer.decode(row[:few], skip_special_tokens=True) for row in ids[:PROMPTED])
-    return [prompt for prompt in begun if prompt] or ["The"]
+    begun = (task.tokenizer.decode(row[:few], skip_special_tokens=True) for row in ids)
+    return list(islice(dict.fromkeys(prompt for prompt in begun if prompt), PROMPTED)) or ["The"]
 
 
 def _room(base: nn.Module) -> int:

@@ -28,7 +28,7 @@ def test_each_example_has_a_line_and_each_model_a_column() -> None:
 
 def test_a_long_text_is_cut_shown_literally_and_whole_in_the_words() -> None:
     cut = plot_readings(FROZEN).layout.annotations[-3].text
-    assert cut == "a &lt;b&gt;film&lt;/b&gt; so long that nobody has ever…"
+    assert cut == "a &lt;b&gt;film&lt;/b&gt; so long that no…"
     assert describe_readings(FROZEN) == f"1 of 2 right (“good film” is good, read as bad; “{LONG}” is bad, right)."
 
 

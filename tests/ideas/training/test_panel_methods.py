@@ -67,6 +67,15 @@ def test_the_cost_is_the_methods_own_and_what_trains(method: str) -> None:
     assert len(adapted_layers(panel.model)) == 18 and panel.errors == []
 
 
+@pytest.mark.parametrize("model", ["digits-vit", "bytes-llama"])
+@pytest.mark.parametrize("method", KINDS)
+def test_what_is_counted_without_building_is_what_peft_would_build(method: str, model: str) -> None:
+    panel = TrainPanel(model, method=method, rank=3, k=1)
+    panel.controls.methods.hybrid.value = 2
+    assert panel.budget == path_budget(load_model(model), panel.config) and panel.budget.total
+    panel.close()
+
+
 def test_the_equation_is_the_methods_with_the_numbers_in_force() -> None:
     panel = TrainPanel(method="GraLoRA", rank=8, k=4)
     assert "4 × 4 blocks of rank 2" in panel._equation.value

@@ -182,6 +182,16 @@ def test_what_does_not_fit_is_said_before_there_is_a_panel(what: str) -> None:
         TrainPanel(model(), task())
 
 
+def test_a_state_leaves_model_and_data_to_the_reader() -> None:
+    model, task = bert(), task_from(*NAMED, tokenizer=tokenizer())
+    panel = TrainPanel(model, task, method="LoRA", rank=2)
+    panel.controls.rank.value = 3
+    again = TrainPanel.from_state(panel.state, model, task)
+    assert again.task is task and again.controls.rank.value == 3 and again.state == panel.state
+    panel.close()
+    again.close()
+
+
 def test_a_task_of_the_package_may_be_given_with_another_seed() -> None:
     panel = TrainPanel(load_model("digits-vit"), load_task("digits-turned", seed=1), steps=1)
     same = load_task("digits-turned", seed=1).test.inputs["pixel_values"]
