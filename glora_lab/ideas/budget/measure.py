@@ -72,7 +72,7 @@ def budget_on(model: nn.Module, config: GloraConfig | GraloraConfig | LoraConfig
         plans = [config.plan_for(name, innermost) for name, innermost in layers.items()]
         rows = [PathCount(p.layer, x, p.asked[x], p.params(x), p.inert.get(x, "")) for p in plans for x in PATHS]
     else:
-        mode = "gralora" if isinstance(config, GraloraConfig) else "lora"
+        mode = method_name(config) if isinstance(config, GraloraConfig) else "lora"
         rank = config.r + getattr(config, "hybrid_r", 0)  # a grid of blocks has as many as the LoRA of its rank
         alike = GloraConfig.only(B="lora", r=rank, target_modules=config.target_modules)
         tuner = bare_tuner(alike)
