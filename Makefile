@@ -70,7 +70,7 @@ browser: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## the panels in JupyterL
 voila: $(VENV)/test.stamp chromium ## open every notebook that has a panel as a Voilà page
 	VOILA_EVERY=1 $(PYTEST) tests/browser/test_voila.py $(ARGS)
 
-pictures: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## take the README's pictures of the panels anew
+pictures: $(VENV)/test.stamp $(VENV)/axe.stamp chromium ## take pictures of the panels, light and dark, wide and narrow, and the README's among them anew
 	PANEL_PICTURES=tests/browser/pictures $(PYTEST) tests/browser/test_all_panels.py
 
 binder: ## make what Binder makes, in .venv-binder, and run notebook 00 there

@@ -14,13 +14,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from glora_lab import panels
+from tests.browser import layout
 from tests.browser.accessibility import faint_texts, serious_violations
 from tests.browser.all_panels import PANELS, all_panels
 from tests.browser.conftest import OpenNotebook
 from tests.browser.notebook_page import NotebookPage
 
-WIDTHS = (600, 700, 853, 1280, 1920)
-DARK = 'window.jupyterapp.commands.execute("apputils:change-theme", { theme: "JupyterLab Dark" })'
+PICTURED = (1280, 700)  # pixels of the window
 
 
 COUNT = """\
@@ -29,6 +29,7 @@ from ipywidgets.widgets.widget import _instances
 before = set(_instances)
 comms = lambda: get_ipython().kernel.comm_manager.comms
 open_widgets = lambda: len((set(_instances) | set(comms())) - before)"""
+MORE_NAMES = ("PathPanel again", "XrayPanel again")
 MORE = """\
 more = [panels.PathPanel(), panels.XrayPanel(adapted)]
 for panel in more:
@@ -47,7 +48,7 @@ def test_the_page_asks_nobody_else_keeps_nobody_out_and_bears_ten_panels(
     notebook.until("document.querySelectorAll('.glora-panel').length === 10")
     notebook.until("document.querySelectorAll('.js-plotly-plot .main-svg').length >= 6")
 
-    keeps_nobody_out(notebook)
+    is_seen_whole_and_keeps_nobody_out(notebook)
     answers_and_leaves_nothing(notebook)
 
     home = urlsplit(notebook.page.url)[1]
@@ -56,25 +57,29 @@ def test_the_page_asks_nobody_else_keeps_nobody_out_and_bears_ten_panels(
     assert notebook.refused == [] and notebook.errors() == []
 
 
-def keeps_nobody_out(notebook: NotebookPage) -> None:
-    """At every width, light and dark: axe-core finds nothing serious, and the figures' texts can be read.
+def is_seen_whole_and_keeps_nobody_out(notebook: NotebookPage) -> None:
+    """At every size, light and dark: nothing lies over anything or is cut, axe-core finds nothing serious, and the
+    figures' texts can be read; on a small screen each main picture is seen whole.
 
     A pressed button is told from its neighbours in either theme.
     """
+    names = [*PANELS, *MORE_NAMES]
     found: dict[str, list[str]] = {}
     for theme in ("light", "dark"):
-        if theme == "dark":
-            notebook.page.evaluate(f"() => {{ {DARK} }}")
-            notebook.until("document.body.dataset.jpThemeName === 'JupyterLab Dark'")
-        for width in WIDTHS:
-            notebook.page.set_viewport_size({"width": width, "height": 1100})
-            notebook.page.wait_for_timeout(300)
-            for problem in [*serious_violations(notebook, ".glora-panel"), *faint_texts(notebook, ".glora-panel")]:
-                found.setdefault(problem, []).append(f"{theme} {width}")
+        layout.change_theme(notebook, theme.title())
+        for width, height in layout.SIZES:
+            layout.resize(notebook, width, height)
+            problems = layout.faults(notebook, names)
+            problems += [*serious_violations(notebook, ".glora-panel"), *faint_texts(notebook, ".glora-panel")]
+            problems += layout.unseen(notebook, names) if (width, height) == layout.SMALL else []
+            for problem in problems:
+                found.setdefault(problem, []).append(f"{theme} {width} × {height}")
+            if width in PICTURED:
+                take_pictures(notebook, theme, width)
+        layout.resize(notebook, *layout.SMALL)
         notebook.page.mouse.move(0, 0)
         assert 3 <= notebook.page.evaluate("lab.pressed()") <= 21
-        take_pictures(notebook, theme)
-    assert found == {}, "\n".join(f"{problem} ({', '.join(where)})" for problem, where in found.items())
+    assert found == {}, "\n".join(["", *(f"{problem} ({', '.join(where)})" for problem, where in found.items())])
 
 
 def answers_and_leaves_nothing(notebook: NotebookPage) -> None:
@@ -87,14 +92,18 @@ def answers_and_leaves_nothing(notebook: NotebookPage) -> None:
     notebook.until("document.querySelectorAll('.glora-panel, .glora-figure').length === 0")
 
 
-def take_pictures(notebook: NotebookPage, theme: str) -> None:
-    """One of each panel in test-results/; for the README too, where it wants them, each for pages of its theme."""
-    notebook.page.set_viewport_size({"width": 1280, "height": 1500})  # so that the tallest panel is seen whole
+def take_pictures(notebook: NotebookPage, theme: str, width: int) -> None:
+    """One of each panel in test-results/, where pictures are wanted; of the wide ones the README's, each for pages of
+    its theme."""
+    wanted = os.environ.get("PANEL_PICTURES")
+    if not wanted:
+        return
+    layout.resize(notebook, width, 1500)  # so that the tallest panel is seen whole
     for name in PANELS:
         panel = notebook.page.locator(".jp-CodeCell", has_text=f"{name} = ").locator(".glora-panel")
         panel.scroll_into_view_if_needed()
         notebook.page.wait_for_timeout(300)
-        picture = notebook.screenshot(f"{theme}_{name}", panel)
-        if wanted := os.environ.get("PANEL_PICTURES"):
+        picture = notebook.screenshot(f"{theme}_{width}_{name}", panel)
+        if width == PICTURED[0]:
             file = f"{name}.png" if theme == "light" else f"{name}_dark.png"
             (Path(wanted) / file).write_bytes(notebook.shrunk(picture.read_bytes(), 0.6))

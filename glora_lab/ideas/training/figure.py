@@ -37,7 +37,7 @@ def draw_training(steps: Steps | Mapping[str, Steps], *, total: int | None = Non
         traces,
         _title(runs, about),
         " ".join(_describe(name, line) for name, line in runs.items()),
-        height=240,
+        height=216,
         margin={"t": 76 if len(runs) > 1 else 52},
         **side_by_side("step", loss, accuracy, range=(0, longest * 1.02 or 1)),
     )
