@@ -14,6 +14,8 @@ from glora_lab.adapters import GloraConfig, GraloraConfig
 from glora_lab.figures import (
     describe_block_detail,
     describe_gradient_report,
+    describe_merge_errors,
+    describe_merge_order,
     describe_merge_report,
     describe_path_budget,
     describe_path_picture,
@@ -71,9 +73,14 @@ def shows_xray(panel: panels.XrayPanel) -> bool:
 
 
 def shows_merging(panel: panels.MergePanel) -> bool:
+    if panel.about.value == "two adapters":
+        return panel.order.layer == panel.layer_choice.value and panel.figure.summary == describe_merge_order(
+            panel.order
+        )
+    describe = describe_merge_report if panel.about.value == "the base" else describe_merge_errors
     says = panel.report.rows[0].layer, panel.report.dtype, panel.report.cycles
     asked = panel.layer_choice.value, panel.precision.value, panel.cycles.value
-    return says == asked and panel.figure.summary == describe_merge_report(panel.report)
+    return says == asked and panel.figure.summary == describe(panel.report)
 
 
 @dataclass(frozen=True)
