@@ -8,18 +8,19 @@ that never answered is not waited for: there may be none, as when a script runs 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import Any
 
-import ipywidgets as widgets
 from traitlets import Int
 
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import Steady
 
 LONGEST = 2.0  # seconds; a page that was closed, or is loaded anew, does not answer any more
 
 
-class AnsweringPage(Steady, widgets.Widget):
-    """Ask with `ask()` after what takes its time to draw; `then` is called when the page has caught up.
+class AnsweringPage(Steady):
+    """Before a widget among the bases: ask with `ask()` after what takes its time to draw; `_caught_up` is called when
+    the page has drawn it.
 
     `took` is how many seconds its last answer took.
     """
@@ -27,9 +28,9 @@ class AnsweringPage(Steady, widgets.Widget):
     asked = Int(0).tag(sync=True)
     answered = Int(0).tag(sync=True)
 
-    def __init__(self, then: Callable[[], None]) -> None:
-        super().__init__()
-        self._then, self._asked_at, self.took = then, 0.0, 0.0
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._asked_at, self.took = 0.0, 0.0
         self._link = widgets.jsdlink((self, "asked"), (self, "answered"))
         self.observe(self._heard, "answered")
 
@@ -48,7 +49,10 @@ class AnsweringPage(Steady, widgets.Widget):
         self._link.close()
         super().close()
 
+    def _caught_up(self) -> None:
+        raise NotImplementedError
+
     def _heard(self, change: object) -> None:
         if self.answered >= self.asked:
             self.took = min(time.monotonic() - self._asked_at, LONGEST)
-            self._then()
+            self._caught_up()

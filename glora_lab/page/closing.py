@@ -27,9 +27,10 @@ def tree(root: widgets.Widget) -> list[widgets.Widget]:
 
 
 def close_all(root: widgets.Widget) -> None:
-    """Close the widget and every widget in it, the innermost first."""
+    """Close the widget and every widget in it, the innermost first; what a panel's widgets share stays open."""
     for widget in reversed(tree(root)):
-        widget.close()
+        if not getattr(widget, "fixed", False):
+            widget.close()
 
 
 def replace_children(box: widgets.Box, children: Sequence[widgets.Widget]) -> None:

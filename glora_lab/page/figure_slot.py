@@ -20,14 +20,14 @@ import html
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import ipywidgets as widgets
 import numpy as np
 
 from glora_lab.drawing.picture import Picture
 from glora_lab.drawing.still import still
+from glora_lab.page.controls import widgets
 from glora_lab.training.in_turn import Turn
 
 from .answering_page import AnsweringPage
@@ -48,22 +48,23 @@ FRAME = 20  # pixels around a figure in a frame
 TITLE, SECOND_LINE = 40, 16  # pixels of a figure that its title takes, and one of two lines more
 
 
-class FigureSlot(widgets.VBox):
+class FigureSlot(AnsweringPage, widgets.VBox):
     """Shows one picture at a time, its words below the figure. Safe to call from any thread.
 
     `picture` is the latest that was given, drawn or about to be; `figure` and `summary` are its figure and words.
+    `took` is the seconds that the page needed for the last, 0 where no page ever answered; `drawn` is told of each.
     """
 
     def __init__(self, height: int = 360) -> None:
         self.picture: Picture | None = None
         self._output = widgets.Output(layout=widgets.Layout(height=f"{height}px", width="100%"))
         self._finding, self._words = widgets.HTML(), widgets.HTML()
+        self.drawn: Callable[[], None] = lambda: None
         self._lock = Turn()
         self._drawn_at = -SECONDS_BETWEEN
         self._waiting = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop = running_loop()
-        self._page = AnsweringPage(then=self._caught_up)
         super().__init__([self._finding, self._output, self._words])
         self.add_class("glora-slot")
         self._output.add_class("glora-figure")
@@ -93,37 +94,33 @@ class FigureSlot(widgets.VBox):
         with self._lock:
             self.picture, self._waiting = None, False
             self._output.outputs, self._finding.value, self._words.value = (), "", ""
-            self.layout.display = "none"
+            widgets.show_only_if(False, self)
 
     def flush(self) -> None:
         """Draw what was shown last, at once."""
         with self._lock:
-            self._waiting, self.layout.display = False, None
+            self._waiting = False
+            widgets.show_only_if(True, self)
             if self.picture is None or self.comm is None:  # closed meanwhile
                 return
             if not is_static():  # there the panel's own cell holds the picture, and this would be saved beside it
-                data = picture_data(self.picture)
+                data = picture_data(self.picture, drawn=True)
                 self._finding.value = finding(data[PLOTLY]["layout"]) if PLOTLY in data else ""
                 self._output.layout.height = f"{height_of(data, self.picture)}px"
                 self._output.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
             self._words.value = sentence(self.picture.words)
             self._drawn_at = time.monotonic()
-            self._page.ask()
-
-    @property
-    def took(self) -> float:
-        """The seconds that the page needed for the last picture; 0 where no page ever answered."""
-        return self._page.took
+            self.ask()
+            self.drawn()
 
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._page.close()
         super().close()
 
     def _seconds_to_wait(self) -> float:
         between = SECONDS_BETWEEN_FRAMES if in_colab() else SECONDS_BETWEEN
-        return max(self._drawn_at + between - time.monotonic(), self._page.seconds_to_wait)
+        return max(self._drawn_at + between - time.monotonic(), self.seconds_to_wait)
 
     def _flush_in_time(self) -> None:
         with self._lock:
@@ -137,21 +134,20 @@ class FigureSlot(widgets.VBox):
             self._loop.call_soon_threadsafe(self._flush_in_time)
 
 
-def picture_data(picture: Picture) -> dict[str, Any]:
+def picture_data(picture: Picture, *, drawn: bool = False) -> dict[str, Any]:
     """Mime type → data of a display: for plotly's renderer, and a still picture for pages that have none, as an export.
 
-    In Colab, whose Output widgets have no such renderer, a frame.
+    `drawn` leaves the still picture out, for a place that is on a page. In Colab, whose Output widgets have no such
+    renderer, a frame.
     """
     data: dict[str, Any] = {"text/plain": picture.words}
-    plain = json.loads(picture.figure.to_json())
-    for trace in plain["data"]:
-        if trace["type"] == "heatmap":
-            trace["z"] = _fewer_digits(trace["z"])
+    plain = plain_figure(picture)
     if in_colab():
         data["text/html"] = _frame(plain, picture.figure.layout.height or 450, picture.words)
     else:
         data[PLOTLY] = {**plain, "config": CONFIG}
-        data[SVG] = still(plain)
+        if not drawn:
+            data[SVG] = still(plain)
     return data
 
 
@@ -177,6 +173,15 @@ def as_outputs(picture: Picture) -> list[dict[str, Any]]:
     """What a cell shows of a picture, one display after the other: its formula, the figure, the words."""
     formula = [{"text/html": picture.formula}] if picture.formula else []
     return [*formula, picture_data(picture), {"text/html": words(picture.words), "text/plain": picture.words}]
+
+
+def plain_figure(picture: Picture) -> dict[str, Any]:
+    """The figure as plotly's JSON, its heatmaps in fewer digits."""
+    plain: dict[str, Any] = json.loads(picture.figure.to_json())
+    for trace in plain["data"]:
+        if trace["type"] == "heatmap":
+            trace["z"] = _fewer_digits(trace["z"])
+    return plain
 
 
 def _fewer_digits(z: Any) -> Any:

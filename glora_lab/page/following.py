@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import ipywidgets as widgets
-
+from glora_lab.page.controls import widgets
 from glora_lab.training import TrainSession
 from glora_lab.training.in_turn import in_turn
 

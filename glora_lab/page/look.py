@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ipywidgets as widgets
-
 from glora_lab.drawing.inks import INK_STYLE
+from glora_lab.page.controls import widgets
 
 
 def _read(*names: str) -> list[str]:
@@ -33,4 +32,4 @@ class PageScript(widgets.Output):
     def __init__(self, script: str = SCRIPT) -> None:
         data = {"application/javascript": script, "text/plain": ""}
         outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
-        super().__init__(outputs=outputs, layout=widgets.Layout(display="none"))
+        super().__init__(outputs=outputs, layout={"display": "none"})

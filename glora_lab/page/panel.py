@@ -24,7 +24,9 @@ from glora_lab.training.in_turn import TURN, in_turn
 
 from .actions import one_action
 from .closing import tree
-from .figure_slot import is_static, picture_data, words
+from .controls.looks import Looks
+from .figure_slot import in_colab, is_static, picture_data, words
+from .last_picture import LastPicture
 from .state import Settable
 
 SAYS_STATIC = (
@@ -44,6 +46,11 @@ class Panel(Settable):
     closed, since widgets stay in memory until they are. One that could not be made is closed by itself.
     """
 
+    def __new__(cls, *args: Any, **settings: Any) -> Panel:
+        panel = super().__new__(cls, *args, **settings)
+        panel._looks = Looks()
+        return panel
+
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
         if "__init__" in vars(cls):
@@ -53,6 +60,7 @@ class Panel(Settable):
         self.errors: list[Exception] = []
         self._said: dict[str, str] = {}  # subject → what stands
         self._subject = ""
+        self._last_picture = LastPicture(type(self).__name__, self._pictured)
         super().__init__()
         PANELS.add(self)
 
@@ -66,7 +74,7 @@ class Panel(Settable):
 
         What is said in the block is about this subject.
         """
-        with TURN, one_action(self):
+        with TURN, one_action(self), self._looks.worn():
             around, self._subject = self._subject, about
             try:
                 yield
@@ -94,19 +102,24 @@ class Panel(Settable):
         """IPython asks this first, with every version of ipywidgets."""
         if is_static():
             self._show_still()
-        elif hasattr(super(), "_ipython_display_"):  # ipywidgets 7
+            return
+        if hasattr(super(), "_ipython_display_"):  # ipywidgets 7
             super()._ipython_display_(**options)
         else:
             display(self._repr_mimebundle_(**options), raw=True)
+        if not in_colab():
+            self._last_picture.show()
 
     def _show_still(self) -> None:
         """The pictures as they are now, in words too, and why nothing can be pressed."""
         display(HTML(words(SAYS_STATIC)))
-        for widget in tree(self):
-            picture = getattr(widget, "picture", None)  # of a figure's place, or of one that moves in the page
-            if isinstance(picture, Picture):
-                display(picture_data(picture), raw=True)
-                display(HTML(words(picture.words)))
+        for widget in self._pictured():
+            display(picture_data(widget.picture), raw=True)
+            display(HTML(words(widget.picture.words)))
+
+    def _pictured(self) -> list[Any]:
+        """The widgets that show a `picture`: a figure's place, or one that moves in the page."""
+        return [widget for widget in tree(self) if isinstance(getattr(widget, "picture", None), Picture)]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(where you read this, the page shows no widgets: see `glora-lab doctor`)"
@@ -125,6 +138,8 @@ class Panel(Settable):
             if widget is not self:
                 widget.close()
         super().close()
+        self._looks.close()
+        self._last_picture.clear()
         PANELS.discard(self)
 
 
@@ -169,7 +184,7 @@ def _in_words(problem: Exception | str) -> str:
 
 
 def _made_or_closed(make: Callable[..., None]) -> Callable[..., None]:
-    """The same `__init__`; where it raises, the widgets that were made by then do not stay.
+    """The same `__init__`, its widgets sharing their looks; where it raises, those made by then do not stay.
 
     The outermost notes what it was called with, and begins to hear what a reader sets.
     """
@@ -178,9 +193,10 @@ def _made_or_closed(make: Callable[..., None]) -> Callable[..., None]:
     def make_or_close(self: Panel, *args: Any, **kwargs: Any) -> None:
         outermost = self._is_made_with(args, kwargs)
         try:
-            make(self, *args, **kwargs)
-            if outermost:
-                self._hear_settings()
+            with self._looks.worn():
+                make(self, *args, **kwargs)
+                if outermost:
+                    self._hear_settings()
         except BaseException:
             self.close()
             raise

@@ -15,7 +15,7 @@ import html
 from collections.abc import Iterable
 from typing import TypeVar
 
-import ipywidgets as widgets
+from glora_lab.page.controls import widgets
 
 from .controls.widgets import ToggleButton
 from .figure_slot import in_colab
@@ -38,11 +38,10 @@ class Stage(widgets.VBox):
         )
         self._fold = classed(ToggleButton(description="more", icon="caret-down", says=MORE), "glora-fold")
         self._folded = classed(widgets.VBox(), "glora-folded")
-        if not in_colab():
-            self.tools.children = [widgets.HTML(PRESENT)]
         frame = classed(widgets.VBox([self._title, self.tools, self._side, self._picture]), "glora-stage")
-        look, script = classed(widgets.HTML(PANEL_LOOK), "glora-look"), [] if in_colab() else [PageScript()]
-        super().__init__([look, frame, self._below, *script])
+        self.tools.children = [] if in_colab() else [widgets.HTML(PRESENT)]
+        look = classed(widgets.HTML(PANEL_LOOK), "glora-away")
+        super().__init__([look, frame, self._below, *([] if in_colab() else [PageScript()])])
         self.add_class("glora-panel")
         self._picture.children = [self.error_line]
 

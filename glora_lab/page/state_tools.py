@@ -19,7 +19,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import ipywidgets as widgets
+from glora_lab.page.controls import widgets
 
 from .controls.widgets import Button, Text
 from .figure_slot import in_colab
@@ -47,16 +47,15 @@ class StateTools:
         reset: Callable[[], None],
         on_link: Callable[[str], None],
     ) -> None:
-        look, style = widgets.Layout(), widgets.ButtonStyle()
         self.undo, self.redo, self.reset = (
-            _button(words, icon, does, layout=look, style=style)
+            _button(words, icon, does)
             for words, icon, does in (
                 ("Undo", "undo", undo),
                 ("Redo", "repeat", redo),
                 ("Reset", "step-backward", reset),
             )
         )
-        self.copy = widgets.HTML(layout=look)
+        self.copy = widgets.HTML()
         self.widgets = [self.undo, self.redo, self.reset, self.copy]
         if not in_colab():
             hidden = {"display": "none"}

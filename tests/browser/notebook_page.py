@@ -42,7 +42,7 @@ class NotebookPage:
 
     def open(self, notebook: Path, name: str) -> NotebookPage:
         self.page.goto(f"{self._server.url}/lab/tree/{self._server.add(notebook, name)}?reset")
-        self._attach()
+        self.attach()
         return self
 
     def reload(self, address: str = "") -> None:
@@ -50,7 +50,7 @@ class NotebookPage:
         self.page.evaluate("lab.save()")
         self.until("lab.saved")
         self.page.goto(address) if address else self.page.reload()
-        self._attach()
+        self.attach()
 
     def run_all(self, seconds: float = PATIENCE, *, waive: bool = True) -> None:
         """Run every cell and wait for the last; a cell that fails is an AssertionError with its traceback.
@@ -235,7 +235,8 @@ class NotebookPage:
         self.until(f"lab.answers[{number}]", seconds)
         return self.page.evaluate(f"lab.answers[{number}]")
 
-    def _attach(self) -> None:
+    def attach(self) -> None:
+        """Wait for the notebook and its kernel, and hear the kernel's errors: after the page was loaded."""
         self.until("lab.ready()")
         self.page.evaluate("lab.listen()")
 

@@ -57,13 +57,6 @@ def test_a_still_panel_shows_its_pictures_there_too(monkeypatch: pytest.MonkeyPa
     panel.close()
 
 
-def test_a_live_panels_pictures_are_saved_with_it() -> None:
-    panel = PathPanel()
-    (output,) = panel.figure._output.outputs
-    assert output["data"][SVG].startswith("<svg") and PLOTLY in output["data"]
-    panel.close()
-
-
 @pytest.mark.parametrize("what", [REPORT.rows[0], {}, "LoRA"])
 def test_what_has_no_picture_is_refused(what: Record | object) -> None:
     with pytest.raises(ValueError, match=r"has no picture; these have one: .*CostReport"):

@@ -15,6 +15,17 @@ from tests.browser.all_panels import BEGIN, PANELS
 from tests.page.instances import INSTANCES
 
 CONTROLS = (widgets.Button, widgets.ValueWidget)
+# Widgets at most: the page makes each anew at a reload, and asks the kernel for it.
+MOST = {
+    "PathPanel": 60,
+    "BudgetPanel": 74,
+    "TrainPanel": 110,
+    "BlockPanel": 65,
+    "EntanglementPanel": 48,
+    "ReachPanel": 46,
+    "XrayPanel": 50,
+    "MergePanel": 44,
+}
 SHOWN_ONLY = (widgets.HTML, widgets.Label, widgets.Output)
 
 
@@ -30,7 +41,7 @@ def before_and_panel(request: pytest.FixtureRequest) -> Iterator[tuple[set[str],
 
 
 def test_all_panels_are_here() -> None:
-    assert set(PANELS) == {name for name in panels.__all__ if name.endswith("Panel") and name != "Panel"}
+    assert set(PANELS) == set(MOST) == {name for name in panels.__all__ if name.endswith("Panel") and name != "Panel"}
 
 
 def test_controls_and_figures_have_words_and_nothing_is_left(before_and_panel: tuple[set[str], Panel]) -> None:
@@ -42,7 +53,7 @@ def test_controls_and_figures_have_words_and_nothing_is_left(before_and_panel: t
     assert {name: words for name, words in says.items() if not words.endswith((".", "?")) or words == name} == {}
     pictures = [found for widget in inside if isinstance(found := getattr(widget, "picture", None), Picture)]
     assert pictures and all(picture.words.endswith(".") for picture in pictures)
-    assert len(set(INSTANCES) - before) > 20
+    assert 20 < len(set(INSTANCES) - before) <= MOST[type(panel).__name__]
     panel.close()
     assert set(INSTANCES) - before == set()
 

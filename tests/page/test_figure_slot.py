@@ -15,7 +15,7 @@ import pytest
 
 from glora_lab.drawing.picture import Picture
 from glora_lab.page import answering_page, figure_slot
-from glora_lab.page.figure_slot import PLOTLY, SVG, FigureSlot, picture_data
+from glora_lab.page.figure_slot import PLOTLY, FigureSlot, picture_data
 
 
 def picture(n: int, words: str) -> Picture:
@@ -33,7 +33,7 @@ def test_a_figure_is_plain_data_with_words() -> None:
     slot.show(picture(1, "it says <one>"))
     (output,) = slot._output.outputs
     assert output["output_type"] == "display_data" and output["metadata"] == {}
-    assert set(output["data"]) == {PLOTLY, SVG, "text/plain"} and output["data"]["text/plain"] == "it says <one>"
+    assert set(output["data"]) == {PLOTLY, "text/plain"} and output["data"]["text/plain"] == "it says <one>"
     json.dumps(output)  # what goes to the browser has no arrays left
     assert "it says &lt;one&gt;" in slot._words.value
 
@@ -156,7 +156,7 @@ def test_an_answer_on_another_thread_wakes_the_loop(monkeypatch: pytest.MonkeyPa
 
 def answer_page(slot: FigureSlot) -> None:
     """What the link in a page sends back."""
-    page = slot._page
+    page = slot
     message = {"content": {"data": {"method": "update", "state": {"answered": page.asked}}}, "buffers": []}
     page._handle_msg(message)
 

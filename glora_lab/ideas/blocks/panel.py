@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-import ipywidgets as widgets
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.base.frozen import features
 from glora_lab.adapters.view import adapted_layers, adapter_parameters, factor_pairs, has_factors
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.page.controls.widgets import layer_menu

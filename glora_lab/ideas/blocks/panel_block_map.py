@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-import ipywidgets as widgets
-
 from glora_lab.drawing.picture import Picture
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import WIDE, BoundedIntText, tick
 from glora_lab.page.figure_slot import FigureSlot, in_colab
 from glora_lab.training.in_turn import in_turn

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import ipywidgets as widgets
 from peft import LoraConfig
 from torch import nn
 
@@ -17,6 +16,7 @@ from glora_lab.adapters.stock.snippet import LIBRARIES, config_snippet
 from glora_lab.arguments import check_choice
 from glora_lab.drawing.equation import equation
 from glora_lab.models import ARCHITECTURES, architecture, load_model, meta_model
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice
 from glora_lab.page.controls.targets import TargetControls
 from glora_lab.page.controls.widgets import Dropdown, IntSlider

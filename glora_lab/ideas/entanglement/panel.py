@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import ipywidgets as widgets
 from peft import LoraConfig, PeftConfig
 from torch import nn
 
@@ -14,6 +13,7 @@ from glora_lab.anatomy.batch import Batch, Loss
 from glora_lab.arguments import check_choice, check_count, check_positive_int, refuse
 from glora_lab.data import TASKS, load_task
 from glora_lab.drawing.theme import listed
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.modes import choice
 from glora_lab.page.controls.widgets import Dropdown, FloatLogSlider, IntSlider, again

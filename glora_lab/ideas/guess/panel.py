@@ -12,12 +12,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import ipywidgets as widgets
 from IPython.display import HTML, display
 
 from glora_lab.arguments import check_number, refuse
 from glora_lab.drawing.picture import picture_of
 from glora_lab.page.closing import replace_children, tree
+from glora_lab.page.controls import widgets
 from glora_lab.page.figure_slot import as_outputs, is_static
 from glora_lab.page.look import PageScript
 from glora_lab.page.looking import running_loop

@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import ipywidgets as widgets
-
 from glora_lab.arguments import check_flag, check_number, refuse
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import FloatLogSlider, FloatSlider, IntSlider, Text, ToggleButtons
 
 from .record import Guessed

@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-import ipywidgets as widgets
 from peft import PeftModel
 from torch import nn
 
@@ -16,9 +15,10 @@ from glora_lab.adapters.view import adapted_layers
 from glora_lab.arguments import check_positive_int
 from glora_lab.drawing.equation import equation
 from glora_lab.drawing.picture import Picture
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import LAYER, constant_paths, linear_layers, named_layer
 from glora_lab.page.controls.modes import choice
-from glora_lab.page.controls.widgets import WIDE, FloatSlider, IntSlider, layer_menu
+from glora_lab.page.controls.widgets import WIDE, FloatSlider, IntSlider, layer_menu, show_only_if
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.given import given_model
 from glora_lab.page.panel import Panel, guarded_about
@@ -79,7 +79,7 @@ class MergePanel(Panel):
         names = list(self._adapted) or linear_layers(self._model)
         self.layer_choice = layer_menu(names, named_layer(names, layer))
         self.values = choice("values", [TRAINED, EXAMPLE] if self._adapted else [EXAMPLE], "Whose values are merged.")
-        self.values.layout.display = None if self._adapted else "none"  # no choice there
+        show_only_if(bool(self._adapted), self.values)  # else there is no choice
         self.about = choice("look at", list(ABOUT), "What the picture is about.", ABOUT)
         self.precision = choice(
             "precision", PRECISIONS, "The numbers that the base weight is kept in while it is merged."

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-import ipywidgets as widgets
 import torch
 from torch import nn
 
@@ -17,6 +16,7 @@ from glora_lab.adapters.glora.path_modules import init_path
 from glora_lab.adapters.glora.paths import FORMS, PATHS
 from glora_lab.adapters.view import adapted_layers, has_paths
 from glora_lab.arguments import check_positive_int, refuse
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import LAYER, linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-import ipywidgets as widgets
 from peft import PeftModel
 from torch import nn
 
@@ -21,6 +20,7 @@ from glora_lab.data import Task
 from glora_lab.ideas.budget.measure import budget_on, path_budget
 from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.models import load_model
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import adapt
 from glora_lab.page.given import check_is
 from glora_lab.page.panel import guarded_about

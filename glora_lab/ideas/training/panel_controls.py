@@ -12,7 +12,7 @@ from glora_lab.adapters import DeltaConfig
 from glora_lab.arguments import check_choice, check_positive_int, check_positive_number, refuse
 from glora_lab.data import BYTES, TASKS, Task, load_task
 from glora_lab.page.controls.modes import PRESETS
-from glora_lab.page.controls.widgets import BoundedIntText, Dropdown, FloatLogSlider
+from glora_lab.page.controls.widgets import WIDE, BoundedIntText, Dropdown, FloatLogSlider
 from glora_lab.training import check_task
 
 from .panel_methods import METHODS, OWN, MethodControls
@@ -54,9 +54,15 @@ class TrainControls:
         self.task = Dropdown(options=tasks, value=task, description="task", says=TASK, layout={"width": "320px"})
         lowest, highest = min(-4, math.floor(math.log10(lr))), max(-1, math.ceil(math.log10(lr)))
         self.lr = FloatLogSlider(
-            lr, min=lowest, max=highest, step=0.125, description="learning rate", says=RATE, readout_format=".2g"
+            lr,
+            min=lowest,
+            max=highest,
+            step=0.125,
+            description="learning rate",
+            says=RATE,
+            readout_format=".2g",
+            style=WIDE,
         )
-        self.lr.style.description_width = "initial"
         self.lr.continuous_update = False
         narrow = {"width": "160px"}
         most = max(10_000, steps)

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import ipywidgets as widgets
 from peft import LoraConfig, PeftModel
 
 from glora_lab.adapters.checkpoints.peft_hooks import saving
 from glora_lab.adapters.stock.snippet import config_snippet
 from glora_lab.folders import folder_named
-from glora_lab.page.controls.widgets import Button, Dropdown, Text, row
+from glora_lab.page.controls import widgets
+from glora_lab.page.controls.widgets import Button, Dropdown, Text, row, show_only_if
 from glora_lab.training.in_turn import in_turn
 
 WHICH = "Which of the race's adapters is kept; the most accurate unless you choose."
@@ -35,7 +35,8 @@ class KeepControls(widgets.VBox):
         self.kept: Path | None = None
         self._chosen = self._setting = False  # `which`: by a reader, by the panel
         self.code = ""
-        self.which = Dropdown(description="adapter", says=WHICH, layout={"width": "380px", "display": "none"})
+        self.which = Dropdown(description="adapter", says=WHICH, layout={"width": "380px"})
+        show_only_if(False, self.which)
         self.folder = Text(
             "my_adapter", description="folder", says="The folder, beside the notebook, that the adapter is kept in."
         )
@@ -53,7 +54,7 @@ class KeepControls(widgets.VBox):
         self.which.options = list(names)
         self.which.value = names[0]  # a Dropdown that began empty chooses nothing by itself
         self._setting = False
-        self.which.layout.display = None if len(names) > 1 else "none"
+        show_only_if(len(names) > 1, self.which)
 
     def suggest(self, name: str) -> None:
         """Choose this one, unless a reader has chosen."""

@@ -12,10 +12,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-import ipywidgets as widgets
 from torch import nn
 
 from glora_lab.drawing.run_colors import method_in
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import IntProgress
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.following import status
@@ -44,6 +44,7 @@ class LiveRun(widgets.VBox):
         self.progress = IntProgress(0, 0, 1, description="progress", says="How much of the run is done.")
         self.status = widgets.HTML()
         self.answers, self.curves = FigureSlot(height=240), FigureSlot(height=210)
+        self._answers_place = self.answers.layout = widgets.Layout()
         self._session: TrainSession | Race | None = None
         self._models: dict[str, nn.Module] = {}
         self._seen: tuple[str, int] | None = None
@@ -81,7 +82,7 @@ class LiveRun(widgets.VBox):
         self._seen, self._drawn_at, self._ask_at = None, 0.0, 0.0
         self._each = session.total // len(models)
         self.progress.value, self.progress.max = 0, self._each
-        self.answers.layout.order = "1" if len(models) > 1 else None
+        self._answers_place.order = "1" if len(models) > 1 else None
         self.predictions = {"frozen": self.predictions["frozen"]}
         self.look()
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import ipywidgets as widgets
 from peft import LoraConfig
 from torch import nn
 
@@ -26,9 +25,10 @@ from glora_lab.drawing.equation import equation
 from glora_lab.drawing.low_rank_equation import low_rank_equation, own_equation
 from glora_lab.drawing.theme import listed, modes_in_words
 from glora_lab.ideas.budget.record import PathBudget
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.modes import PRESETS, ModeControls, choice
 from glora_lab.page.controls.targets import body_targets, target_sizes
-from glora_lab.page.controls.widgets import Dropdown, IntSlider
+from glora_lab.page.controls.widgets import WIDE, Dropdown, IntSlider, show_only_if
 from glora_lab.training.in_turn import in_turn
 
 METHODS = ("LoRA", "GLoRA", "GraLoRA")
@@ -157,7 +157,7 @@ class MethodControls:
             "GraLoRA": [self.k, self.hybrid, self.alpha],
         }
         for control in (self.preset, self.modes, self.k, self.hybrid, self.alpha):
-            control.layout.display = None if control in own.get(self.method.value, []) else "none"
+            show_only_if(control in own.get(self.method.value, []), control)
 
     @in_turn
     def _method_changed(self, _: object) -> None:
@@ -177,9 +177,8 @@ class MethodControls:
 
 
 def _slider(description: str, value: int, least: int, most: int, says: str) -> IntSlider:
-    slider = IntSlider(value, least, max(most, value), description=description, says=says, continuous_update=False)
-    slider.style.description_width = "initial"
-    return slider
+    settings: Any = {"description": description, "says": says, "continuous_update": False, "style": WIDE}
+    return IntSlider(value, least, max(most, value), **settings)
 
 
 def _whole(number: float) -> Any:

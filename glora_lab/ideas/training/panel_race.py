@@ -6,13 +6,13 @@ import html
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import ipywidgets as widgets
 from torch import nn
 
 from glora_lab.ideas.budget.measure_equal_budget import equal_ranks, rank_table, rank_within
 from glora_lab.ideas.budget.record import EQUAL, PathBudget, apart
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.ticks import Ticks
-from glora_lab.page.controls.widgets import Button, tick
+from glora_lab.page.controls.widgets import Button, show_only_if, tick
 
 from .figure_race import describe_race, race_in_words
 from .panel_methods import Config, MethodControls
@@ -70,7 +70,7 @@ class RaceControls(Ticks):
         unequal = bool(found.counts) and not found.equal
         self.button.description = "Race, not at equal parameters" if unequal else "Race at equal parameters"
         self.take.description = f"Make it equal, at {found.nearest_count:,} parameters"
-        self.take.layout.display = None if found.nearest else "none"
+        show_only_if(bool(found.nearest), self.take)
         words = [race_in_words(found.counts)] if found.counts else [f"{found.refusal}."] if found.refusal else []
         if found.nearest:
             ranks = ", ".join(f"{method} rank {rank}" for method, rank in found.nearest.items())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-import ipywidgets as widgets
 from torch import nn
 
 from glora_lab.data import Task
 from glora_lab.ideas.budget.measure import path_budget
+from glora_lab.page.controls import widgets
 from glora_lab.training import evaluate
 
 from .record import Run, Step

@@ -7,8 +7,7 @@ widget is ever touched from another thread. Where no loop runs, in a script or a
 
 from __future__ import annotations
 
-import ipywidgets as widgets
-
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import Button
 from glora_lab.page.looking import look_again
 from glora_lab.page.panel import Panel, guarded

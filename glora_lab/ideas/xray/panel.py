@@ -6,9 +6,9 @@ import html
 from os import PathLike
 from typing import Any
 
-import ipywidgets as widgets
 from torch import nn
 
+from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import WIDE, Button, Dropdown, Text
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.given import check_is, check_model

@@ -6,12 +6,11 @@ import html
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
-import ipywidgets as widgets
-
 from glora_lab.adapters.glora.paths import MODES, PATHS
 from glora_lab.drawing.equation import PATH_SAYS
 from glora_lab.drawing.inks import ink
 from glora_lab.drawing.theme import PATH_COLORS
+from glora_lab.page.controls import widgets
 from glora_lab.training.in_turn import in_turn
 
 from .widgets import ToggleButtons

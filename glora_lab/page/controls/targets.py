@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-import ipywidgets as widgets
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from glora_lab.adapters.base.frozen import features
 from glora_lab.models.architectures import HEADS
 from glora_lab.page.closing import replace_children
+from glora_lab.page.controls import widgets
 
 from .example import linear_layers
 from .ticks import Ticks

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import ipywidgets as widgets
 import traitlets
 
+from . import widgets
 from .widgets import Checkbox
 
 

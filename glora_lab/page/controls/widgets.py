@@ -16,21 +16,32 @@ from collections.abc import Sequence
 from typing import Any
 
 import ipywidgets as widgets
+from ipywidgets import Box, DOMWidget, Layout, ValueWidget, Widget, jsdlink
 from traitlets import Int, TraitError, validate
 
 from glora_lab.page.actions import one_action
+
+from .looks import Frugal
+
+__all__ = ["Box", "DOMWidget", "Layout", "ValueWidget", "Widget", "jsdlink"]  # for those who import all from here
 
 FORGETFUL = (widgets.Checkbox, widgets.Dropdown, widgets.Text)  # ipywidgets 8 keeps their tooltips from the page
 SAYS = "says:"  # so that theirs is in a class's name, which no-break spaces leave one name
 WIDE = {"description_width": "initial"}  # a control's label as wide as its words
 
 
-def row(*controls: widgets.Widget, **layout: str) -> widgets.HBox:
+def row(*controls: widgets.Widget, **layout: str) -> HBox:
     """Controls side by side; where the page is narrow they stand in several lines."""
-    return widgets.HBox(controls, layout={"flex_flow": "row wrap", **layout})
+    return HBox(controls, layout={"flex_flow": "row wrap", **layout})
 
 
-class Explained(widgets.Widget):
+def show_only_if(shown: bool, *controls: widgets.DOMWidget) -> None:
+    """Controls that have nothing to say now are away; the layout that they share with others stays as it is."""
+    for control in controls:
+        control.remove_class("glora-away") if shown else control.add_class("glora-away")
+
+
+class Explained(Frugal):
     """Before a widget among the bases: `says` is the sentence that explains it, a tooltip in either ipywidgets."""
 
     def __init__(self, *args: Any, says: str = "", **settings: Any) -> None:
@@ -48,7 +59,7 @@ def _tooltip(kind: type) -> str:
     return "tooltip" if hasattr(kind, "tooltip") else "description_tooltip"
 
 
-class Steady(widgets.Widget):
+class Steady(Frugal):
     """Before a widget among the bases: what a page sends and the widget cannot be is answered with what it is."""
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
@@ -93,6 +104,22 @@ class Finite(Steady):
         if math.isnan(proposal.value):
             raise TraitError(f"`value` (={proposal.value}) must be a number")
         return super()._validate_value(proposal)
+
+
+class HTML(Frugal, widgets.HTML):
+    pass
+
+
+class HBox(Frugal, widgets.HBox):
+    pass
+
+
+class VBox(Frugal, widgets.VBox):
+    pass
+
+
+class Output(Frugal, widgets.Output):
+    pass
 
 
 class Dropdown(Explained, Chosen, widgets.Dropdown):

@@ -122,7 +122,7 @@ def test_the_first_block_can_be_the_first_that_is_chosen(model: nn.Module) -> No
     panel.map.apart.value = False
     assert (
         panel.detail_figure.picture is None
-        and panel.detail_figure.layout.display == "none"
+        and "glora-away" in panel.detail_figure._dom_classes
         and not panel.map.chooser.opened
     )
     assert BlockPanel.from_state(panel.state, panel._model).state == panel.state

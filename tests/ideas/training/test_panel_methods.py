@@ -24,7 +24,8 @@ KINDS = {"LoRA": LoraConfig, "GLoRA": GloraConfig, "GraLoRA": GraloraConfig}
 def shown(panel: TrainPanel) -> set[str]:
     methods = panel.controls.methods
     own = {"preset": methods.preset, "modes": methods.modes, "k": methods.k, "hybrid": methods.hybrid}
-    return {name for name, control in {**own, "alpha": methods.alpha}.items() if control.layout.display != "none"}
+    named = {**own, "alpha": methods.alpha}
+    return {name for name, control in named.items() if "glora-away" not in control._dom_classes}
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,9 @@ def test_the_curves_stand_in_one_figure_in_their_methods_colours() -> None:
 def test_what_each_gets_is_said_before_the_race_and_after() -> None:
     panel = TrainPanel(**START)
     assert panel.racing.words.startswith("LoRA, rank 4: 10,752 parameters; GLoRA A+B, rank 2: 10,752 parameters; ")
-    assert panel.racing.button.description == "Race at equal parameters" and panel.racing.take.layout.display == "none"
+    assert (
+        panel.racing.button.description == "Race at equal parameters" and "glora-away" in panel.racing.take._dom_classes
+    )
     panel.controls.methods.method.value = "GLoRA"
     panel.controls.preset.value = "all paths"
     said = panel.racing.words
@@ -91,7 +93,7 @@ def test_one_press_takes_the_nearest_ranks_that_are_equal() -> None:
     assert "is equal, at 16,164 parameters: LoRA rank 6, GLoRA rank 2, GraLoRA rank 6." in panel.racing.words
     assert panel.racing.take.description == "Make it equal, at 16,164 parameters"
     panel.racing.take.click()
-    assert panel.controls.rank.value == 2 and panel.racing.take.layout.display == "none"
+    assert panel.controls.rank.value == 2 and "glora-away" in panel.racing.take._dom_classes
     assert "Equal within 2%" in panel.racing.words
     panel.race()
     panel.wait()
@@ -221,14 +223,14 @@ def test_one_that_fails_drops_out_is_shown_and_the_others_go_on(monkeypatch: pyt
 def test_the_best_is_the_one_to_keep_and_another_may_be_chosen() -> None:
     panel = raced(steps=12)
     which = panel.keeping.which
-    assert list(which.options) == NAMES and which.layout.display != "none"
+    assert list(which.options) == NAMES and "glora-away" not in which._dom_classes
     best = max(panel.runs, key=lambda run: run.metric)
     assert which.value == best.name and evaluate(panel.model, panel.task.test) == best.metric
     which.value = NAMES[2]
     assert path_budget(panel.model).method == "GraLoRA"
     panel.train()
     panel.wait()
-    assert which.layout.display == "none" and panel.model is not None and path_budget(panel.model).method == "LoRA"
+    assert "glora-away" in which._dom_classes and panel.model is not None and path_budget(panel.model).method == "LoRA"
 
 
 def test_what_the_reader_chooses_during_the_race_stays() -> None:

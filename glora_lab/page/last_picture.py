@@ -1,0 +1,79 @@
+"""A panel's last picture, in the notebook itself: for a page that has not got the panel, or lost it.
+
+What JupyterLab does with widgets when a page is loaded anew, seen in its source (jupyterlab-manager 5.0) and in
+browsers. While the kernel lives the page asks it for the states of all widgets and shows nothing but "Loading widget...
+" until they are there: on a busy machine half a minute, and where the answer takes over four seconds the page asks for
+every widget by itself, which is why a panel has few. After the kernel's end, or its restart, there is nothing to ask
+for: "Error displaying widget: model not found", and the other forms of the same output (its text, an image) are not
+tried. A notebook that was not saved comes back as it was before, without a panel's place.
+
+So a panel shows a second output beside its widgets: its pictures as SVG and their words, which the page hides while
+the panel is there, by style alone and without a script. It stands while widgets load, after the kernel's end, and in an
+export; its button runs the cells down to its own, by the keys that a reader would press, for a page gives its scripts
+no other way to the notebook. It follows the panel with a few seconds' delay, as long as its page is the one that
+ran the cell: a page that was loaded anew no longer knows which output is meant, and keeps that picture.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from IPython.display import display, update_display
+
+from glora_lab.drawing.picture import Picture
+from glora_lab.drawing.still import still
+
+from .figure_slot import plain_figure, sentence
+from .looking import running_loop
+
+HERE = Path(__file__)
+SECONDS_BETWEEN = 3.0  # a picture of a hundred kilobytes: seldom enough to be nothing beside the panel's own
+
+
+class LastPicture:
+    """`show` puts the `picture` of these widgets into the cell, and from then on what they draw follows there."""
+
+    def __init__(self, name: str, pictured: Callable[[], Iterable[Any]]) -> None:
+        self._name, self._pictured = name, pictured
+        self._id, self._shown, self._waiting = uuid.uuid4().hex, False, False
+
+    def show(self) -> None:
+        self._loop, self._shown = running_loop(), True
+        display(self._data(), raw=True, display_id=self._id)
+
+    def clear(self) -> None:
+        """Take the pictures back: the panel is closed, and not lost."""
+        if self._shown:
+            self._shown = False
+            update_display({"text/plain": ""}, raw=True, display_id=self._id)
+
+    def _data(self) -> dict[str, str]:
+        for widget in (shown := list(self._pictured())):
+            widget.drawn = self._soon
+        pictures = "".join(f"{_image(widget.picture)}{sentence(widget.picture.words)}" for widget in shown)
+        page = HERE.with_suffix(".html").read_text(encoding="utf-8")
+        says = "\n".join(widget.picture.words for widget in shown)
+        return {"text/html": page.replace("{name}", self._name).replace("{pictures}", pictures), "text/plain": says}
+
+    def _soon(self) -> None:
+        """A place has another picture; called on any thread."""
+        if self._shown and not self._waiting and self._loop is not None and self._loop.is_running():
+            self._waiting = True
+            self._loop.call_soon_threadsafe(self._loop.call_later, SECONDS_BETWEEN, self._again)
+
+    def _again(self) -> None:
+        self._waiting = False
+        if self._shown:
+            update_display(self._data(), raw=True, display_id=self._id)
+
+
+def _image(picture: Picture) -> str:
+    """An image and not the SVG itself: a page that does not trust a notebook shows the one and not the other."""
+    svg = base64.b64encode(still(plain_figure(picture)).encode()).decode()
+    about = html.escape(picture.words, quote=True)
+    return f'<img src="data:image/svg+xml;base64,{svg}" alt="{about}" style="max-width:100%">'

@@ -1,0 +1,114 @@
+"""A cell has its panel's pictures beside the widgets: the page hides them while the panel is there."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import nbformat
+import plotly.graph_objects as go
+import pytest
+from nbconvert import HTMLExporter
+
+from glora_lab import panels
+from glora_lab.drawing.picture import Picture
+from glora_lab.page import last_picture
+from glora_lab.page.figure_slot import FigureSlot
+from glora_lab.page.panel import Panel
+
+Shown = list[dict[str, Any]]
+
+
+class OneFigure(Panel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.slot = FigureSlot()
+        self.arrange(picture=[self.slot])
+        self.draw(1)
+
+    def draw(self, n: int) -> None:
+        self.slot.show(
+            Picture(go.Figure(go.Scatter(y=[n]), layout={"title": {"text": f"figure {n}"}}), f"<{n}> it says")
+        )
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
+    """What the page was given for the second output, and for its later forms."""
+    given: Shown = []
+
+    def take(data: dict[str, Any], *, raw: bool, display_id: str) -> None:
+        assert raw
+        given.append({**data, "id": display_id})
+
+    monkeypatch.setattr(last_picture, "display", take)
+    monkeypatch.setattr(last_picture, "update_display", take)
+    monkeypatch.setattr(last_picture, "SECONDS_BETWEEN", 0.05)
+    yield given
+
+
+def pictures(data: dict[str, Any]) -> list[str]:
+    images = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', data["text/html"])
+    return [base64.b64decode(image).decode() for image in images]
+
+
+def test_the_pictures_stand_in_the_cell_with_their_words(shown: Shown) -> None:
+    panel = OneFigure()
+    panel._ipython_display_()
+    (svg,) = pictures(shown[0])
+    assert "figure 1" in svg
+    assert 'alt="&lt;1&gt; it says"' in shown[0]["text/html"] and "OneFigure as it was" in shown[0]["text/html"]
+    assert shown[0]["text/plain"] == "<1> it says"
+    panel.close()
+
+
+def test_they_follow_the_panel_a_little_later_and_not_each_time(shown: Shown) -> None:
+    async def use() -> None:
+        panel = OneFigure()
+        panel._ipython_display_()
+        for n in range(2, 22):
+            panel.draw(n)
+            panel.slot.flush()
+        await asyncio.sleep(0.3)
+        panel.close()
+        await asyncio.sleep(0.2)
+
+    asyncio.run(use())
+    first, *later, last = shown
+    assert 1 <= len(later) <= 4 and "figure 21" in pictures(later[-1])[0]
+    assert {data["id"] for data in shown} == {first["id"]}
+    assert "text/html" not in last  # a closed panel is not lost
+
+
+def test_a_panel_that_was_never_shown_tells_no_page(shown: Shown) -> None:
+    panel = OneFigure()
+    panel.draw(2)
+    panel.close()
+    assert shown == []
+
+
+def test_colab_and_a_page_without_widgets_have_none(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = OneFigure()
+    monkeypatch.setenv("GLORA_LAB_STATIC", "1")
+    panel._ipython_display_()
+    monkeypatch.delenv("GLORA_LAB_STATIC")
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "test")
+    panel._ipython_display_()
+    assert shown == []
+    panel.close()
+
+
+def test_an_export_shows_the_pictures_and_asks_nobody(shown: Shown) -> None:
+    panel = panels.ReachPanel()
+    panel._ipython_display_()
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": panel.model_id}, "text/plain": repr(panel)}
+    still = {kind: data for kind, data in shown[0].items() if kind != "id"}
+    outputs = [nbformat.v4.new_output("display_data", data=data) for data in (view, still)]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("panel", outputs=outputs)])
+    page, _ = HTMLExporter().from_notebook_node(notebook)
+    assert pictures({"text/html": page}) == pictures(shown[0]) and len(pictures(shown[0])) == 2
+    assert "http" not in still["text/html"]
+    panel.close()
