@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import ipywidgets as widgets
-import numpy as np
 import pytest
 from peft import get_peft_model
 from torch import nn
@@ -25,11 +24,9 @@ from glora_lab.page.controls.modes import ModeControls
 from glora_lab.page.looking import look_again
 from glora_lab.page.panel import guarded
 from glora_lab.panels import BlockPanel, Panel, TrainPanel
-from glora_lab.records import BlockGrid
 from glora_lab.training.in_turn import TURN
 from tests.training.test_session import no_thread
 
-GRID = BlockGrid("layer", np.ones((2, 2)), np.ones((2, 2), dtype=int), np.full((2, 2), 0.25), 2, 2, 0, (4, 4))
 SECONDS = 100.0  # that nothing here takes
 
 
@@ -84,9 +81,7 @@ def guard_nothing(panel: Panel) -> None:
 
 
 def block_map() -> BlockMap:
-    blocks = BlockMap(nothing)
-    blocks.show(GRID)
-    return blocks
+    return BlockPanel(nn.ModuleDict({"layer": nn.Linear(4, 4)}), k=2, r=2).map
 
 
 def method_controls() -> MethodControls:
@@ -106,7 +101,7 @@ ANSWERS: dict[str, Callable[[], Callable[[], object]]] = {
     "modes that are set": lambda: partial(ModeControls({}, nothing).set_modes, {"B": "lora"}),
     "a block's number": lambda: setting(block_map().m, 1),
     "a block that is chosen": lambda: partial(block_map().select, 1, 1),
-    "k": lambda: setting(BlockControls(nothing, k=2, r=2, hybrid_r=0).k, 3),
+    "r": lambda: setting(BlockControls(nothing, k=2, r=2, hybrid_r=0).r, 4),
     "sizes that are set": lambda: partial(BlockControls(nothing, k=2, r=2, hybrid_r=0).set, k=2, r=4, hybrid_r=0),
     "the adapter to keep": lambda: setting(adapter_to_keep(), "two"),
     "the method": lambda: setting(method_controls().method, "GLoRA"),

@@ -8,9 +8,9 @@ from unittest import mock
 
 import ipywidgets as widgets
 import pytest
+from torch import nn
 from traitlets import TraitError
 
-from glora_lab.ideas.blocks.panel_block_map import BlockMap
 from glora_lab.page.controls.widgets import (
     BoundedIntText,
     Checkbox,
@@ -22,8 +22,8 @@ from glora_lab.page.controls.widgets import (
     Text,
     ToggleButtons,
 )
+from glora_lab.panels import BlockPanel
 from tests.page.driving import ANYTHING, send, sent
-from tests.page.test_in_turn import GRID
 
 LETTERS = {"options": ["a", "b", "c"], "value": "b"}
 NUMBERS = {"min": 0, "max": 5, "value": 3}
@@ -118,11 +118,11 @@ def test_what_a_handler_raises_is_not_taken_for_the_pages_mistake() -> None:
 @pytest.mark.parametrize("state", [None, [], [1], [0, "x"], [0, 1, 2], "zzz", {"m": 1}, [7, 7], [-1, 0]], ids=repr)
 def test_a_click_on_no_block_chooses_none(state: Any) -> None:
     chosen: list[int] = []
-    blocks = BlockMap(lambda: chosen.append(1))
+    blocks = BlockPanel(nn.ModuleDict({"layer": nn.Linear(4, 4)}), k=2, r=2).map
     if blocks.chooser is None:
         pytest.skip("no anywidget")
-    blocks.show(GRID)
     blocks.select(1, 1)
+    blocks._on_select = lambda: chosen.append(1)
     chosen.clear()
     send(blocks.chooser, selected=state)
     assert (blocks.selected, blocks.chooser.selected, chosen) == ((1, 1), [1, 1], [])
