@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
+os.environ["GLORA_LAB_RUNS"] = "off"  # what the tests train is kept where a test says so, and in no notebook's folder
 
 import functools
 import gc

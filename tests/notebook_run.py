@@ -6,6 +6,7 @@ printed at the end, and held. The size counts the state of the widgets, which no
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Generator
 from pathlib import Path
@@ -15,6 +16,7 @@ import psutil
 import pytest
 from nbmake.nb_run import NotebookRun
 
+os.environ["GLORA_LAB_RUNS"] = "off"  # the kernels' too: a notebook that is tested leaves nothing beside itself
 MB, GB = 10**6, 10**9
 LARGEST, MOST_MEMORY = 2 * MB, 2 * GB
 BETWEEN_LOOKS = 0.5  # seconds

@@ -1,4 +1,8 @@
-"""A panel that shows a model while somebody else's session trains it: it looks, and starts and stops nothing."""
+"""A panel that looks at a session while it trains.
+
+Training runs in a thread of its own and calls nobody. The panel looks at it from the kernel's own event loop, so no
+widget is ever touched from another thread. Where no loop runs, in a script or a test, `refresh()` is that look.
+"""
 
 from __future__ import annotations
 
@@ -6,68 +10,74 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from glora_lab.page.controls import widgets
-from glora_lab.training import TrainSession
-from glora_lab.training.in_turn import in_turn
+from glora_lab.training import Race, TrainSession
+from glora_lab.training.background import FINAL
 
 from .looking import look_again
 from .panel import Panel
 
-BETWEEN_LOOKS = 0.25  # seconds
+Session = TrainSession | Race
 
 
 class FollowingPanel(Panel):
-    """A subclass says what a look shows (`_look`), and measures the model under `_resting`."""
+    """A subclass says what a look shows (`_look`), and what becomes of a session that is over (`_over`, called once).
+
+    It measures the model under `_resting`. `session` is the latest that it followed.
+    """
+
+    between_looks = 0.25  # seconds
 
     def __init__(self) -> None:
         super().__init__()
-        self._session: TrainSession | None = None
+        self.session: Session | None = None
         self._seen: tuple[str, int] | None = None
-        self._status = widgets.HTML()
 
     def _look(self) -> None:
         raise NotImplementedError
 
+    def _over(self, session: Session) -> None:
+        """What ended a failed session is kept and shown."""
+        if session.error is not None:
+            raise session.error
+
     def refresh(self) -> None:
         """Show where the session is by now; cheap where nothing is new."""
         with self.guard("session"):
-            session = self._session
-            if session is None or (session.state, len(session.steps)) == self._seen:
+            session = self.session
+            if session is None:
                 return
-            self._seen = session.state, len(session.steps)
-            self._status.value = status(*self._seen, session.total, session.seconds_left)
-            self._look()
-            if session.error is not None:
-                raise session.error
+            seen = session.state, len(session.steps)  # the state first, so that the last look sees the last step
+            if seen == self._seen:
+                return
+            self._seen = seen
+            try:
+                self._look()
+            finally:
+                if seen[0] in FINAL:
+                    self._over(session)
 
-    @in_turn
-    def close(self) -> None:
-        """Follow no session any more and close every widget; a session goes on."""
-        self._session = None
-        super().close()
-
-    def _follow(self, session: TrainSession) -> None:
-        """Look at this session from now on: from the event loop where one runs, else at `refresh`."""
-        self._session, self._seen = session, None
+    def _follow(self, session: Session) -> None:
+        """Look at this session from now on, until it is over: from the event loop where one runs, else at `refresh`."""
+        self.session, self._seen = session, None
         self.say("", about="session")
         self.refresh()
+        errors = len(self.errors)
 
         def look() -> bool:
-            if self._session is not session:
+            if self.session is not session or self.comm is None:  # replaced or closed meanwhile
                 return False
-            over = session.finished  # asked before looking, so that the last look sees the last step
             self.refresh()
-            return not over
+            return len(self.errors) == errors and self._seen is not None and self._seen[0] not in FINAL
 
-        look_again(look, BETWEEN_LOOKS)
+        look_again(look, self.between_looks)
 
     @contextmanager
     def _resting(self) -> Iterator[None]:
         """Between two steps of the session, where there is one."""
-        if self._session is None:
+        if self.session is None:
             yield
         else:
-            with self._session.between_steps():
+            with self.session.between_steps():
                 yield
 
 

@@ -30,6 +30,7 @@ from glora_lab.ideas.search.record import (
     Verified,
 )
 from glora_lab.ideas.training.record import Predictions, Run, Step
+from glora_lab.ideas.training.record_ranking import Ranking
 from glora_lab.ideas.training.record_readings import Readings
 from glora_lab.ideas.training.record_writing import Writing
 from glora_lab.ideas.xray.record import XrayLayer, XrayReport
@@ -61,6 +62,7 @@ __all__ = [
     "Predictions",
     "RankAtK",
     "RankReach",
+    "Ranking",
     "Reach",
     "Readings",
     "Record",

@@ -13,7 +13,7 @@ from glora_lab.ideas.training.record import Predictions
 from glora_lab.models.mode import eval_mode
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Shaped
+    from jaxtyping import Float, Int, Shaped
 
 UNKNOWN = -1  # the label of an image that comes without one
 IGNORED = -100  # torch's label for what does not count
@@ -28,14 +28,25 @@ def evaluate(model: nn.Module, part: Part, batch_size: int = 256) -> float:
     -100 count nowhere. Runs in eval mode without gradients and gives every module its mode back. ValueError for an
     empty part or a batch size below 1.
     """
-    wanted = part.labels.cpu()
+    wanted = _wanted(part)
     if wanted.ndim == 2:  # every token has an answer for each word of the vocabulary
         words = getattr(getattr(model, "config", None), "vocab_size", 1)
-        batch_size = min(batch_size, max(1, MOST_LOGITS // (words * max(wanted.shape[1], 1))))
+        batch_size = min(batch_size, max(1, MOST_LOGITS // (words * max(wanted.shape[1] + 1, 1))))
     said = ask(model, part.inputs, batch_size, lambda logits: logits.argmax(-1))
-    if wanted.ndim == 2:  # text (n, t): what is said at a byte is about the next one
-        said, wanted = said[:, :-1], wanted[:, 1:]
+    if wanted.ndim == 2:
+        said = said[:, :-1]
     return (said == wanted)[wanted != IGNORED].double().mean().item()
+
+
+def counted(part: Part) -> int:
+    """How many answers `evaluate` takes the share of."""
+    return int((_wanted(part) != IGNORED).sum())
+
+
+def _wanted(part: Part) -> Int[Tensor, ...]:
+    """Of text (n, t) that is written on, what is said at a token is about the next one."""
+    labels = part.labels.cpu()
+    return labels[:, 1:] if labels.ndim == 2 else labels
 
 
 def predict(

@@ -52,6 +52,11 @@ class NotebookPage:
         self.page.goto(address) if address else self.page.reload()
         self.attach()
 
+    def restart(self) -> None:
+        """A new kernel in the same page."""
+        self.page.evaluate("lab.restart()")
+        self.until("lab.restarted && lab.ready()")
+
     def run_all(self, seconds: float = PATIENCE, *, waive: bool = True) -> None:
         """Run every cell and wait for the last; a cell that fails is an AssertionError with its traceback.
 

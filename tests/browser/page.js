@@ -68,6 +68,12 @@ window.lab = {
     );
   },
 
+  restart() {
+    lab.restarted = false;
+    const done = () => (lab.restarted = true);
+    lab.panel().sessionContext.restartKernel().then(done, done);
+  },
+
   shutDown() {
     lab.down = false;
     const done = () => (lab.down = true);

@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from glora_lab.page.closing import tree
-from glora_lab.page.controls.widgets import Chosen, Steady
+from glora_lab.page.controls.widgets import Chosen, SelectMultiple, Steady
 from glora_lab.panels import Panel
 
 SHOWN_ONLY = (widgets.HTML, widgets.Label, widgets.Output, widgets.IntProgress)
@@ -35,7 +35,7 @@ def sent(control: widgets.Widget) -> str:
     """The name of what a page sends of this control."""
     if control.has_trait("selected"):
         return "selected"
-    return "index" if isinstance(control, Chosen) else "value"
+    return "index" if isinstance(control, Chosen | SelectMultiple) else "value"
 
 
 def press(button: widgets.Button) -> None:
@@ -49,6 +49,8 @@ def allowed(control: Steady, dice: random.Random) -> Any:
         return [dice.randrange(k), dice.randrange(k)]
     if isinstance(control, Chosen):
         return dice.randrange(len(control.options)) if control.options else None
+    if isinstance(control, SelectMultiple):
+        return [place for place in range(len(control.options)) if dice.random() < 0.5]
     if isinstance(control, widgets.Checkbox | widgets.ToggleButton):
         return dice.random() < 0.5
     if isinstance(control, widgets.FloatLogSlider):

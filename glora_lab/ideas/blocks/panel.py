@@ -17,7 +17,7 @@ from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.page.controls.widgets import layer_menu
 from glora_lab.page.figure_slot import FigureSlot
-from glora_lab.page.following import FollowingPanel
+from glora_lab.page.following import FollowingPanel, status
 from glora_lab.page.given import check_is, given_model
 from glora_lab.page.panel import guarded_about
 from glora_lab.training import TrainSession
@@ -80,7 +80,7 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
         self._offer_values(trained=bool(self._carried))
         self.map = BlockMap(self._select, self._ask_for_k)
         self.detail_figure, self.norms_figure = FigureSlot(height=380), FigureSlot(height=500)
-        self._note = widgets.HTML()
+        self._note, self._status = widgets.HTML(), widgets.HTML()
         self._arrange()
         if not self._carried:
             self._config()  # there is no last good picture yet
@@ -111,12 +111,14 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
         """
         if not self._carried:
             raise ValueError("`session` needs a `model` that carries GraLoRA or LoRA: give the panel the one it trains")
-        self._session = session  # from here on it rests while the model is measured
+        self.session = session  # from here on it rests while the model is measured
         self.values.value = TRAINED
         self._change_place()
         self._follow(session)
 
     def _look(self) -> None:
+        if session := self.session:
+            self._status.value = status(session.state, len(session.steps), session.total, session.seconds_left)
         if self.values.value == TRAINED:
             self._show()
 

@@ -14,18 +14,23 @@ from glora_lab.drawing.theme import listed, plain
 from glora_lab.drawing.traces import Layout, line, on, side_by_side
 
 from .record import Step
+from .record_ranking import Ranking
 
+NAMED = 3  # runs that tie, in a title
 Steps = Sequence[Step]
 
 
 @draws(Step)
-def draw_training(steps: Steps | Mapping[str, Steps], *, total: int | None = None, about: str = "") -> Picture:
+def draw_training(
+    steps: Steps | Mapping[str, Steps], *, total: int | None = None, about: str = "", examples: int = 0
+) -> Picture:
     """Loss (left) and validation accuracy (right) over steps, one colour per run.
 
     Args:
         steps: one run's steps, or name → steps.
         total: steps that the run will have, so that the axis does not move while it trains.
         about: what the title ends with, where several runs are compared: "at equal parameters".
+        examples: of the validation part, from which follows what counts as a tie (`Ranking`).
     """
     runs = _named(steps)
     colors = run_colors(runs)
@@ -35,8 +40,8 @@ def draw_training(steps: Steps | Mapping[str, Steps], *, total: int | None = Non
     accuracy = {"title": "validation accuracy", "range": (0, 1.03), "tickformat": ".0%"}
     return draw(
         traces,
-        _title(runs, about),
-        " ".join(_describe(name, line) for name, line in runs.items()),
+        _title(runs, about, examples),
+        " ".join(_describe(name, line) for name, line in runs.items()) or "No step yet.",
         height=216,
         margin={"t": 76 if len(runs) > 1 else 52},
         **side_by_side("step", loss, accuracy, range=(0, longest * 1.02 or 1)),
@@ -58,7 +63,7 @@ def _named(steps: Steps | Mapping[str, Steps]) -> dict[str, Steps]:
     return dict(steps) if isinstance(steps, Mapping) else {"this run": steps}
 
 
-def _title(runs: Mapping[str, Steps], about: str) -> str:
+def _title(runs: Mapping[str, Steps], about: str, examples: int) -> str:
     started = {name: line for name, line in runs.items() if line}
     if not started:
         return "No step yet"
@@ -68,10 +73,11 @@ def _title(runs: Mapping[str, Steps], about: str) -> str:
             f"After {_steps(line[-1].index)} the loss is {line[-1].loss:.2f}, "
             f"<b>{line[-1].metric:.0%}</b> of the validation part is right"
         )
-    best = max(line[-1].metric for line in started.values())
-    leaders = [f"<b>{plain(name)}</b>" for name, line in started.items() if f"{line[-1].metric:.0%}" == f"{best:.0%}"]
-    lead = f"{listed(leaders)} {'leads' if len(leaders) == 1 else 'lead'} with {best:.0%} of the validation part"
-    return f"{lead}, {about}" if about else lead
+    ranking = Ranking({name: line[-1].metric for name, line in started.items()}, examples)
+    leaders = [f"<b>{plain(name)}</b>" for name in ranking.leaders]
+    who = listed(leaders) if len(leaders) <= NAMED else f"{len(leaders)} runs"
+    lead = "leads with" if len(leaders) == 1 else "tie with up to" if examples else "tie with"
+    return f"{who} {lead} {ranking.best:.0%} of the validation part{about and ', '}{about}"
 
 
 def _describe(name: str, line: Steps) -> str:

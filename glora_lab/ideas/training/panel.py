@@ -2,13 +2,18 @@
 
 A run of one method is a TrainSession; of several, in turns, a Race. Each adapts a copy of the model, from the same
 seed, so that they differ in the method alone.
+
+Decisions. Another task waits for the end of what is under way, which the status names. A cell that is run again in
+mid-run takes its run over, where model and task are the same, and elsewhere stops it: no run goes on unseen.
 """
 
 from __future__ import annotations
 
 import copy
+import html
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from os import PathLike
 from typing import Any
 
 from peft import PeftModel
@@ -22,11 +27,12 @@ from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.models import load_model
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import adapt
+from glora_lab.page.following import Session
 from glora_lab.page.given import check_is
 from glora_lab.page.panel import guarded_about
-from glora_lab.training import Race, TrainSession
+from glora_lab.training.run_folder import RunFolder, runs_place
 
-from .panel_answers import Asking
+from .panel_begun import Begun
 from .panel_controls import TrainControls
 from .panel_keep import KeepControls
 from .panel_live_run import Answers, LiveRun
@@ -49,19 +55,22 @@ class TrainPanel(SessionPanel):
         methods: name → configuration of methods of your own, `{"mine": Mine.config()}`; they take the rank that the
             control says, and part in a race.
         preset, rank, k, lr, steps, seed: where the controls start; `preset` is GLoRA's, `k` GraLoRA's.
+        keep_runs: the folder where runs are kept, with their curves and adapters; True for `glora_lab_runs` beside
+            the notebook (or what GLORA_LAB_RUNS in the environment says, a folder or "off"), False for none.
 
     State: `config` and `budget` (what the controls say, and its cost; where that cannot be trained the budget has
     no rows, and where it cannot even be a configuration `config` stays the last that could), `session` (the latest
     TrainSession or Race), `steps` (its steps so far, of a race in the order they were taken), `predictions` (name →
-    the answers or the writing that is shown), `runs` (finished runs, oldest first; a race adds one for each method
-    that did not fail), `model` (the adapter to keep: the latest adapted model, after a race the most accurate, unless
-    the reader chose another).
+    the answers or the writing that is shown), `runs` (this panel's finished runs, oldest first; a race adds one for
+    each method that did not fail; `table.rows` has those of other times too), `model` (the adapter to keep: the latest
+    adapted model, after a race that with the best validation accuracy, unless the reader chose another).
     """
 
     config: Config
     budget: PathBudget
     task: Task
     _refusal: ValueError | None  # why the controls' configuration cannot be
+    _begun: Begun | None = None  # the latest
 
     def __init__(
         self,
@@ -76,30 +85,27 @@ class TrainPanel(SessionPanel):
         lr: float = 0.01,
         steps: int = 150,
         seed: int = 0,
+        keep_runs: bool | str | PathLike[str] = True,
     ) -> None:
         super().__init__()
         if not isinstance(model, str | nn.Module):
             raise refuse("model", model, "must be a model, or a name for load_model")
         check_is("methods", methods, Mapping, "must be a dict from a name of your own to YourMethod.config()")
+        runs = RunFolder(runs_place(keep_runs))
         self._base = load_model(model) if isinstance(model, str) else model
         self._base_in_code = f'load_model("{model}")' if isinstance(model, str) else "your_model"
-        self._models: dict[str, PeftModel] = {}  # of the latest session, by run name
-        numbers = {"rank": rank, "k": k, "lr": lr, "steps": steps, "seed": seed}
-        start: dict[str, Any] = {
-            "task": task,
-            "method": method,
-            "preset": preset,
-            "own": dict(methods or {}),
-            **numbers,
-        }
+        self._base_name = model if isinstance(model, str) else type(model).__name__
+        start: dict[str, Any] = {"task": task, "method": method, "preset": preset, "own": dict(methods or {})}
+        start |= {"rank": rank, "k": k, "lr": lr, "steps": steps, "seed": seed}
         self.controls = TrainControls(self._base, self._change_method, self._change_task, **start)
         self.live, self.keeping = LiveRun(), KeepControls(self.keep)
-        names = self.controls.methods.names
-        self.racing = RaceControls(self.race, self.make_equal, names, self._change_racers)
-        self._equation, self.cost, self.table = widgets.HTML(), widgets.HTML(), RunTable()
+        self.racing = RaceControls(self.race, self.make_equal, self.controls.methods.names, self._change_racers)
+        self._equation, self.cost = widgets.HTML(), widgets.HTML()
+        self.table = RunTable(runs, self._base_name, self._base_in_code, self._tend, self.live.compare)
         self._arrange()
         self._change_method()
-        self._change_task()
+        self._show_task()
+        self._take_over()
 
     @property
     def runs(self) -> list[Run]:
@@ -111,7 +117,7 @@ class TrainPanel(SessionPanel):
 
     @property
     def model(self) -> PeftModel | None:
-        return self._models.get(self.keeping.which.value)
+        return self._begun.models.get(self.keeping.which.value) if self._begun else None
 
     def _settings(self) -> dict[str, Any]:
         return {**self.controls.settings(), "racing": self.racing, "folder": self.keeping.folder}
@@ -164,20 +170,46 @@ class TrainPanel(SessionPanel):
 
     @guarded_about("task")
     def _change_task(self) -> None:
+        """Show another task, when what is under way is over."""
         self.say("", about="run")
-        self._end()
+        self.refresh()
+        if self.controls.task.value == self.task.name:
+            return
+        if self._begun is not None and self.under_way:
+            self.say(
+                f"{self._begun.name} goes on. {self.controls.task.label} is shown when it is over: Stop ends it now"
+            )
+            return
+        self._show_task()
+
+    def _show_task(self) -> None:
         self.task = self.controls.chosen_task()
         self.table.begin(self.task)
-        self.live.ask_frozen(self._base, Asking(self._base, self.task))
+        self.live.ask_frozen(self._base, self.task)
 
-    def _end(self) -> None:
-        """End what is under way, and record it as a run of its own task."""
-        if self.session is None:
-            return
-        self.session.stop()
-        with suppress(Exception):  # what ended it is on the panel
-            self.session.wait()
-        self.refresh()
+    def _take_over(self) -> None:
+        """Go on with what the panel that this one takes the place of has begun; of another model or task, stop it."""
+        for old in self._replaced():
+            begun = old._begun
+            assert begun is not None
+            if (old._base_name, begun.task.name) == (self._base_name, self.task.name):
+                old.session = None
+                begun.since = ", begun before this cell was run again"
+                self._watch(begun)
+            else:
+                old.stop()
+                with suppress(Exception):  # what ended it is on that panel
+                    old.wait()
+                self.table.refresh()
+                self.live.status.value = html.escape(f"{begun.where}, as this cell was run again")
+            old.close()
+
+    @guarded_about("runs")
+    def _tend(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except (ValueError, OSError) as refusal:
+            self.say(str(refusal))
 
     @guarded_about("run")
     def _change_run(self, _: object = None) -> None:
@@ -220,17 +252,20 @@ class TrainPanel(SessionPanel):
         try:
             configs = {self.table.new_name(name): config for name, config in configurations().items()}
             models = {name: adapt(copy.deepcopy(self._base), config, seed=seed) for name, config in configs.items()}
-            session = _session(models, self.task, numbers)
+            begun = Begun.start(models, self.task, numbers)  # without a thread the panel keeps the run that it shows
         except ValueError as refusal:
             self.say(refusal)
             return
-        session.start()  # where no thread is to be had the panel keeps the run that it shows
-        self._models = models
         self.say("", about="an adapter to keep")
-        self.keeping.offer(list(models))
-        about = self.racing.say({n: path_budget(model) for n, model in models.items()}) if len(models) > 1 else ""
-        self.live.watch(session, models, {} if len(models) > 1 else self.table.earlier(), about)
-        self._follow(session)
+        if len(models) > 1:
+            begun.about = self.racing.say({name: path_budget(model) for name, model in models.items()})
+        self._watch(begun)
+
+    def _watch(self, begun: Begun) -> None:
+        self._begun = begun
+        self.keeping.offer(list(begun.models))
+        self.live.watch(begun, {} if len(begun.models) > 1 else self.table.earlier())
+        self._follow(begun.session)
 
     @guarded_about("keeping")
     def keep(self) -> None:
@@ -249,21 +284,17 @@ class TrainPanel(SessionPanel):
         self.racing.button.disabled = self.under_way
         self.keeping.button.disabled = not self.steps
 
-    def _record(self, session: TrainSession | Race) -> None:
+    def _over(self, session: Session) -> None:
         """The runs join the table; what ended a failed one is kept and shown. The best adapter is the one to keep."""
-        failed = session.errors if isinstance(session, Race) else {}
-        if session.error is not None and not failed:
+        begun = self._begun
+        assert begun is not None
+        if session.error is not None and not begun.errors:
             raise session.error
-        total = session.total // len(self._models)
-        lines = {name: steps for name, steps in self.live.lines.items() if steps and name not in failed}
-        metrics = {name: self.table.add(name, self._models[name], line, total).metric for name, line in lines.items()}
-        if metrics:
-            self.keeping.suggest(max(metrics, key=lambda name: metrics[name]))
-        self.errors.extend(failed.values())
-        self.say("; ".join(f"{name} dropped out: {type(error).__name__}: {error}" for name, error in failed.items()))
-
-
-def _session(models: Mapping[str, nn.Module], task: Task, numbers: Mapping[str, Any]) -> TrainSession | Race:
-    if len(models) > 1:
-        return Race(models, task, **numbers)
-    return TrainSession(next(iter(models.values())), task, **numbers)
+        self.say(self.table.record(begun), about="runs")
+        if learnt := begun.learnt:
+            self.keeping.suggest(max(learnt, key=lambda name: learnt[name][-1].metric))
+        self.errors.extend(begun.errors.values())
+        self.say("; ".join(f"{name} dropped out: {type(e).__name__}: {e}" for name, e in begun.errors.items()))
+        if self.controls.task.value != self.task.name:
+            self.say("", about="task")
+            self._show_task()

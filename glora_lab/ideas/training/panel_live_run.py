@@ -9,31 +9,31 @@ draws each picture twice more after the page has answered: again, and as an imag
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Mapping
 
 from torch import nn
 
+from glora_lab.data import Task
 from glora_lab.drawing.run_colors import method_in
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import IntProgress
 from glora_lab.page.figure_slot import FigureSlot
-from glora_lab.page.following import status
 from glora_lab.page.stage import classed
-from glora_lab.training import Race, TrainSession
+from glora_lab.training.evaluate import counted
 
 from .figure import draw_training
 from .panel_answers import Answer, Asking
-from .record import Step
+from .panel_begun import Begun, Steps
 
 BETWEEN_CURVES, BETWEEN_ANSWERS = 0.5, 2.0  # seconds
 REST = 4  # times as long as the asking took, or the drawing
-Steps = tuple[Step, ...]
 Answers = dict[str, Answer]  # by name
 
 
 class LiveRun(widgets.VBox):
-    """Pictures of a TrainSession or a Race. `watch` gives it a new one, `look` shows where it is by now.
+    """Pictures of what was begun. `watch` gives it another, `look` shows where it is by now.
 
     `predictions` holds the answers that are shown: "frozen", and "adapted" once there is a run, or one by method
     once there is a race. `lines` holds the steps by name.
@@ -45,79 +45,76 @@ class LiveRun(widgets.VBox):
         self.status = widgets.HTML()
         self.answers, self.curves = FigureSlot(height=240), FigureSlot(height=210)
         self._answers_place = self.answers.layout = widgets.Layout()
-        self._session: TrainSession | Race | None = None
-        self._models: dict[str, nn.Module] = {}
-        self._seen: tuple[str, int] | None = None
+        self._begun: Begun | None = None
+        self._beside: dict[str, Steps] = {}
+        self._chosen: dict[str, Steps] = {}
         self._drawn_at = self._ask_at = 0.0
         self.where = classed(widgets.HBox([self.progress, self.status]), "glora-where")  # placed by the owner
         super().__init__([self.answers, self.curves])
 
     @property
     def lines(self) -> dict[str, Steps]:
-        if isinstance(self._session, Race):
-            return self._session.lines
-        return {name: self._session.steps for name in self._models if self._session}
+        return self._begun.lines if self._begun else {}
 
-    def ask_frozen(self, model: nn.Module, asking: Asking) -> None:
-        """Begin anew with this question, and what the model without an adapter answers."""
-        self._asking = asking
-        self.predictions = {"frozen": asking(model)}
-        self._session, self.progress.value, self.status.value = None, 0, ""
+    def ask_frozen(self, model: nn.Module, task: Task) -> None:
+        """Begin anew with the question of this task, and what the model without an adapter answers."""
+        self._asking, self._examples = Asking(model, task), counted(task.validation)
+        self.predictions = {"frozen": self._asking(model)}
+        self._begun, self._beside = None, {}
+        self.progress.value, self.status.value = 0, ""
         self._draw_answers()
-        self.curves.show(draw_training(()))
+        self._draw_curves()
 
-    def watch(
-        self,
-        session: TrainSession | Race,
-        models: Mapping[str, nn.Module],
-        earlier: Mapping[str, Steps],
-        about: str = "",
-    ) -> None:
-        """Show this session from now on, its curves beside those of earlier runs; a race's stand above the answers.
-
-        `about` ends the headline of a race.
-        """
-        self._about = about
-        self._session, self._models, self._earlier = session, dict(models), dict(earlier)
-        self._seen, self._drawn_at, self._ask_at = None, 0.0, 0.0
-        self._each = session.total // len(models)
-        self.progress.value, self.progress.max = 0, self._each
-        self._answers_place.order = "1" if len(models) > 1 else None
+    def watch(self, begun: Begun, beside: Mapping[str, Steps]) -> None:
+        """Show this from now on, its curves beside those of other runs; a race's stand above the answers."""
+        self._begun, self._beside = begun, dict(beside)
+        self._drawn_at = self._ask_at = 0.0
+        self.progress.value, self.progress.max = 0, begun.each
+        self._answers_place.order = "1" if len(begun.models) > 1 else None
         self.predictions = {"frozen": self.predictions["frozen"]}
         self.look()
 
+    def compare(self, chosen: Mapping[str, Steps]) -> None:
+        """Show these runs' curves, and with them those of what is under way; given none, what is shown by itself."""
+        self._chosen = dict(chosen)
+        self._draw_curves()
+
     def look(self) -> None:
-        """Draw what is new since the last look; cheap where nothing is."""
-        session = self._session
-        if session is None:
+        """Draw what is new since the last look."""
+        begun = self._begun
+        if begun is None:
             return
-        finished, state, lines = session.finished, session.state, self.lines
-        taken = sum(map(len, lines.values()))
-        if (state, taken) == self._seen:
-            return
-        self._seen = (state, taken)
-        done = max(map(len, lines.values()))
-        self.progress.value = done
+        session = begun.session
+        finished, state = session.finished, session.state
+        taken = list(map(len, begun.lines.values()))
+        self.progress.value = max(taken)
         self.progress.bar_style = {"done": "success", "failed": "danger", "stopped": "warning"}.get(state, "")
-        each = " each" if len(lines) > 1 else ""
-        self.status.value = status(state, done, self._each, session.seconds_left, each)
+        self.status.value = html.escape(begun.where)
         now, resting = time.monotonic(), finished or state == "paused"
         if resting or now - self._drawn_at > max(BETWEEN_CURVES, REST * self.curves.took):
             self._drawn_at = now
-            curves = {**self._earlier, **lines}
-            self.curves.show(draw_training(curves, total=self._each, about=self._about))
-        if taken and (resting or now > self._ask_at):
-            self._ask(session)
+            self._draw_curves()
+        if any(taken) and (resting or now > self._ask_at):
+            self._ask(begun)
             took = time.monotonic() - now
             self._ask_at = now + max(BETWEEN_ANSWERS, (1 + REST) * took, REST * self.answers.took)
 
-    def _ask(self, session: TrainSession | Race) -> None:
-        alone = len(self._models) == 1
-        failed = session.errors if isinstance(session, Race) else {}  # who could not be trained may not answer either
-        with session.between_steps():
-            for name in [name for name in self._models if name not in failed]:
-                self.predictions["adapted" if alone else method_in(name)] = self._asking(self._models[name])
+    def _ask(self, begun: Begun) -> None:
+        alone = len(begun.models) == 1
+        with begun.session.between_steps():
+            for name in [name for name in begun.models if name not in begun.errors]:
+                self.predictions["adapted" if alone else method_in(name)] = self._asking(begun.models[name])
         self._draw_answers()
+
+    def _draw_curves(self) -> None:
+        """Of the chosen runs and what is under way; where none is chosen, of the latest."""
+        begun = self._begun
+        if begun is not None and self._chosen and begun.session.finished:
+            begun = None
+        lines = {**(self._chosen or self._beside), **(begun.lines if begun else {})}
+        about = begun.about if begun and not self._chosen else ""
+        total = begun.each if begun else None
+        self.curves.show(draw_training(lines, total=total, about=about, examples=self._examples))
 
     def _draw_answers(self) -> None:
         self.answers.show(self._asking.draw(self.predictions))

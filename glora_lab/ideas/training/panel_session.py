@@ -1,40 +1,37 @@
-"""A panel that trains: buttons, and a look at the session under way ten times a second.
-
-Training runs in a thread of its own and calls nobody. The panel looks at it from the kernel's own event loop, so no
-widget is ever touched from another thread. Where no loop runs, in a script or a test, `refresh()` is that look, and
-`wait()` waits for the end and then looks.
-"""
+"""A panel that trains: Train, Pause and Stop, and a look at the session under way ten times a second."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+from glora_lab.page.cell import running_cell
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import Button
-from glora_lab.page.looking import look_again
-from glora_lab.page.panel import Panel, guarded
+from glora_lab.page.following import FollowingPanel
+from glora_lab.page.panel import PANELS, guarded
 from glora_lab.page.stage import classed
-from glora_lab.training import Race, TrainSession
 from glora_lab.training.in_turn import in_turn
 
 from .record import Step
 
-BETWEEN_LOOKS = 0.1  # seconds
 TRAIN = "Trains a copy of the model as the controls say."
 PAUSE = "Rests after the step under way; pressed again, it goes on."
 STOP = "Ends the run after the step under way; what it has learnt stays."
-Session = TrainSession | Race
+Same = TypeVar("Same", bound="SessionPanel")
 
 
-class SessionPanel(Panel):
-    """Train, Pause and Stop, for the session that a subclass starts and then asks to `_follow`.
+class SessionPanel(FollowingPanel):
+    """The buttons of the session that a subclass starts and then asks to `_follow`.
 
     A subclass says what Train does (`train`), what is shown at each look (`_show`) and what becomes of a session
-    that is over (`_record`, called once). `session` is the latest, `steps` its steps so far.
+    that is over (`_over`). `session` is the latest, `steps` its steps so far.
     """
+
+    between_looks = 0.1  # seconds
 
     def __init__(self) -> None:
         super().__init__()
-        self.session: Session | None = None
-        self._recorded = True
+        self._cell = running_cell()
         self.train_button = Button(description="Train", icon="play", says=TRAIN, button_style="primary")
         self.pause_button = Button(description="Pause", icon="pause", says=PAUSE, disabled=True)
         self.stop_button = Button(description="Stop", icon="stop", says=STOP, disabled=True)
@@ -49,8 +46,11 @@ class SessionPanel(Panel):
     def _show(self) -> None:
         raise NotImplementedError
 
-    def _record(self, session: Session) -> None:
-        raise NotImplementedError
+    def _replaced(self: Same) -> list[Same]:
+        """The panels of its kind that an earlier run of the same cell made, and that still train."""
+        others = [panel for panel in PANELS if isinstance(panel, type(self)) and panel is not self]
+        cell = self._cell
+        return [panel for panel in others if panel.under_way and cell is not None and cell.replaces(panel._cell)]
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -84,18 +84,6 @@ class SessionPanel(Panel):
         finally:
             self.refresh()
 
-    def refresh(self) -> None:
-        """Show where the session is by now, and record it when it is over."""
-        with self.guard("session"):
-            if self.session is None:
-                return
-            over = self.session.finished  # asked before looking, so that the last look sees the last step
-            self._show()
-            self._show_buttons()
-            if over and not self._recorded:
-                self._recorded = True
-                self._record(self.session)
-
     @in_turn
     def close(self) -> None:
         """Stop training and close every widget."""
@@ -103,23 +91,9 @@ class SessionPanel(Panel):
             self.session.stop()
         super().close()
 
-    def _follow(self, session: Session) -> None:
-        """From now on this is the session. Look at it from the event loop, where one runs, until it is recorded."""
-        self.session, self._recorded = session, False
-        self.say("", about="session")
-        self.refresh()
-        errors = len(self.errors)
-
-        def look() -> bool:
-            if self.session is not session or self.comm is None:  # replaced or closed meanwhile
-                return False
-            self.refresh()
-            return not self._recorded and len(self.errors) == errors
-
-        look_again(look, BETWEEN_LOOKS)
-
-    def _show_buttons(self) -> None:
+    def _look(self) -> None:
         resting = self.session is not None and self.session.state in ("pausing", "paused")
         self.train_button.disabled = self.under_way
         self.pause_button.disabled = self.stop_button.disabled = not self.under_way
         self.pause_button.description, self.pause_button.icon = ("Resume", "play") if resting else ("Pause", "pause")
+        self._show()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +29,25 @@ class Step(Record):
 
 @dataclass(frozen=True, eq=False)
 class Run(Record):
-    """A finished training run, for comparison. `params` counts what was trained; `metric` is test accuracy."""
+    """A finished training run, for comparison. `params` counts what was trained; `metric` is test accuracy.
+
+    The rest is known of a run in a panel's table. `validation` is the accuracy that ranks it, measured last on so many
+    `examples`; `taken` counts its steps where `steps` are still on the disk; `settings` are what `fit` was given and
+    the adapter's configuration; `id` names its folder.
+    """
 
     name: str
     params: int
     metric: float
     seconds: float
     steps: tuple[Step, ...] = field(default=(), repr=False)
+    validation: float | None = None
+    examples: int = 0
+    model: str = ""
+    task: str = ""
+    taken: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    id: str = ""
 
     def to_dicts(self) -> list[dict[str, Any]]:
         return [{"name": self.name, "params": self.params, "accuracy": self.metric, "seconds": round(self.seconds, 2)}]

@@ -134,6 +134,10 @@ class SelectionSlider(Explained, Chosen, widgets.SelectionSlider):
     pass
 
 
+class SelectMultiple(Explained, Steady, widgets.SelectMultiple):
+    pass
+
+
 class IntSlider(Explained, Steady, widgets.IntSlider):
     pass
 

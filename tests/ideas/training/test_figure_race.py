@@ -53,7 +53,7 @@ def test_a_second_run_of_a_method_is_told_apart_and_takes_nobodys_colour() -> No
 
 
 def test_a_tie_is_no_lead() -> None:
-    assert "<b>a</b> and <b>b</b> lead with 60%" in plot_training({"a": STEPS, "b": STEPS}).layout.title.text
+    assert "<b>a</b> and <b>b</b> tie with 60%" in plot_training({"a": STEPS, "b": STEPS}).layout.title.text
     assert "<b>a</b> leads with 60%" in plot_training({"a": STEPS, "b": STEPS[:1]}).layout.title.text
 
 

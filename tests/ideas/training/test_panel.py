@@ -171,18 +171,20 @@ def broken(*_: object, **__: object) -> None:
 
 
 def test_another_task_asks_the_frozen_model_anew_and_tells_runs_apart() -> None:
-    panel = TrainPanel(**{**FEW, "steps": 5000})
+    panel = TrainPanel(**FEW)
     panel.train()
-    until(lambda: len(panel.steps) > 1)
-    before, old_task = panel.predictions["frozen"], panel.task
-    panel.controls.task.value = "digits-inverted"  # while training: that run ends first
-    assert panel.session.finished and len(panel.runs) == 1 and panel.task.name == "digits-inverted"
-    assert panel.runs[0].metric == evaluate(panel.model, old_task.test)
+    panel.wait()
+    before, old_task, model = panel.predictions["frozen"], panel.task, panel.model
+    panel.controls.task.value = "digits-inverted"
+    assert panel.task.name == "digits-inverted" and panel.runs[0].metric == evaluate(model, old_task.test)
     assert set(panel.predictions) == {"frozen"} and panel.predictions["frozen"] != before
     panel.controls.steps.value = 4
     panel.train()
     panel.wait()
-    assert panel.runs[1].name == "Inverted digits: LoRA (B alone), rank 1"
+    assert [(run.name, run.task) for run in panel.runs] == [
+        ("LoRA (B alone), rank 1", "digits-turned"),
+        ("LoRA (B alone), rank 1 (2)", "digits-inverted"),
+    ]
     assert len(panel.live.curves.figure.data) == 2  # loss and accuracy of this task's run alone
 
 

@@ -158,7 +158,7 @@ def test_scaling_follows_the_rank_that_a_racer_gets() -> None:
     panel.controls.methods.hybrid.value = 2
     panel.race()
     panel.wait()
-    lora, _, gralora = (model.peft_config["default"] for model in panel._models.values())
+    lora, _, gralora = (model.peft_config["default"] for model in panel._begun.models.values())
     assert isinstance(lora, LoraConfig) and (lora.r, lora.lora_alpha) == (8, 16)
     assert (gralora.r, gralora.hybrid_r, gralora.alpha) == (4, 2, 12)
     assert panel.runs[2].name == "GraLoRA, rank 4, k 4, hybrid rank 2, alpha 2 × rank"
@@ -224,7 +224,7 @@ def test_the_best_is_the_one_to_keep_and_another_may_be_chosen() -> None:
     panel = raced(steps=12)
     which = panel.keeping.which
     assert list(which.options) == NAMES and "glora-away" not in which._dom_classes
-    best = max(panel.runs, key=lambda run: run.metric)
+    best = max(panel.runs, key=lambda run: run.validation)
     assert which.value == best.name and evaluate(panel.model, panel.task.test) == best.metric
     which.value = NAMES[2]
     assert path_budget(panel.model).method == "GraLoRA"
@@ -234,14 +234,14 @@ def test_the_best_is_the_one_to_keep_and_another_may_be_chosen() -> None:
 
 
 def test_what_the_reader_chooses_during_the_race_stays() -> None:
-    best = max(raced(steps=12).runs, key=lambda run: run.metric).name
+    best = max(raced(steps=12).runs, key=lambda run: run.validation).name
     other = next(name for name in NAMES if name != best)
     panel = TrainPanel(**{**START, "steps": 12})
     panel.race()
     panel.keeping.which.value = best
     panel.keeping.which.value = other
     panel.wait()
-    assert max(panel.runs, key=lambda run: run.metric).name == best and panel.keeping.which.value == other
+    assert max(panel.runs, key=lambda run: run.validation).name == best and panel.keeping.which.value == other
     panel.race()  # which offers others: the choice is forgotten
     panel.wait()
     assert panel.keeping.which.value == f"{best} (2)"
@@ -266,7 +266,7 @@ def test_on_another_task_the_colours_stay_the_methods() -> None:
     panel.controls.task.value = "digits-inverted"
     panel.race()
     panel.wait()
-    assert panel.runs[-1].name == "Inverted digits: GraLoRA, rank 4, k 4"
+    assert panel.runs[-1].name == "GraLoRA, rank 4, k 4 (2)" and panel.runs[-1].task == "digits-inverted"
     assert panel.live.curves.figure.data[-1].line.color == METHOD_COLORS["GraLoRA"]
 
 
