@@ -18,7 +18,7 @@ import pytest
 
 from tests.source import COURSE, PACKAGE, ROOT
 
-SHIPPED = {".py", ".js", ".css", ".json", ".safetensors", ".txt"}
+SHIPPED = {".py", ".js", ".css", ".json", ".safetensors", ".txt", ".html"}
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ CONTROLS = (widgets.Button, widgets.ValueWidget)
 MOST = {
     "PathPanel": 60,
     "BudgetPanel": 74,
-    "TrainPanel": 110,
+    "TrainPanel": 116,
     "BlockPanel": 65,
     "EntanglementPanel": 48,
     "ReachPanel": 46,

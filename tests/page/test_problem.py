@@ -189,7 +189,7 @@ STANDING: dict[str, tuple[Callable[[], Panel], str, Steps, Callable[[Panel], obj
         lambda: BlockPanel(nn.ModuleDict({"square": nn.Linear(32, 32)}), k=4, r=8),
         "",
         {
-            "an impossible k": lambda panel: setattr(panel.controls.k, "value", 3),
+            "an impossible r": lambda panel: setattr(panel.controls.r, "value", 6),
             "a block": lambda panel: panel.select(1, 1),
             "other values": lambda panel: panel.again.click(),
         },
@@ -204,7 +204,7 @@ def test_it_stands_while_other_controls_move_and_goes_with_its_reason(name: str,
     panel = make()
     for what, move in others.items():
         move(panel)
-        assert (says or "`gralora_k` (=3)") in panel.problem, what
+        assert (says or "`gralora_k` (=4)") in panel.problem, what
     assert panel.errors == []
     if name == "folder to open":
         get_peft_model(nn.ModuleDict({"a": nn.Linear(4, 4), "b": nn.Linear(4, 4)}), LORA).save_pretrained(tmp_path)

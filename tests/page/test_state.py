@@ -160,7 +160,7 @@ def test_every_key_that_cannot_be_is_named_with_its_value_and_the_rule(state: di
         (TrainPanel, {"racing": ["LoRA", "mine"]}, "must be a list of names among 'LoRA', 'GLoRA', 'GraLoRA'"),
         (TrainPanel, {"folder": 3}, "`folder` (=3) must be text"),
         (TrainPanel, {"made": {"rank": 0}}, "`rank` (=0) must be an integer above 0"),
-        (panels.MergePanel, {"made": {"cycles": []}}, "`made` (={'cycles': []}) is not what MergePanel"),
+        (panels.MergePanel, {"made": {"cycles": []}}, "`cycles` (=[]) must be an integer above 0"),
     ],
 )
 def test_what_a_control_cannot_be(kind: type[Panel], values: dict[str, Any], says: str) -> None:
@@ -279,10 +279,10 @@ def test_undo_leaves_a_run_alone() -> None:
 
 
 def test_every_control_is_a_setting(made: Made) -> None:
-    """But the fold, the text that a link comes by, and which of the adapters that were trained is kept."""
+    """But the fold, the text that a link comes by, and what is done with runs: which is kept, compared or renamed."""
     panel, _ = made
     known = list(panel._settings().values())
     known += [box for control in known if isinstance(control, Ticks) for box in control.boxes.values()]
     controls = [one for one in tree(panel) if isinstance(one, Steady) and one.has_trait("value")]
     left = {control.description for control in controls if control not in known and hasattr(control, "description")}
-    assert left <= {"more", "state", "adapter"}
+    assert left <= {"more", "state", "adapter", "compare", "name"}
