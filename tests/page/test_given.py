@@ -30,6 +30,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "lr": [0, -1.0, "0.1", None, float("nan"), float("inf")],
         "steps": NO_COUNT,
         "seed": [-1, 2**31, 0.5, "1", None],
+        "keep_runs": [3, None, "", __file__],
     },
     "BlockPanel": {
         "model": [*NO_MODEL, "digits-vit"],

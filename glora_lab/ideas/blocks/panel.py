@@ -33,8 +33,9 @@ from .record import BlockCut, BlockDetail, BlockGrid, RankAtK
 
 
 class BlockPanel(ExampleValuesPanel, FollowingPanel):
-    """k, r and hybrid rank over one layer; the pieces of its factors around their blocks and the rank over k, and of a
-    block that is chosen its detail and its place among the norms of all.
+    """k and r over one layer: LoRA's factors cut into pieces around their blocks, and the rank over k.
+
+    Of a block that is chosen, its detail and its place among the norms of all.
 
     Args:
         model: the model whose layer is shown, left as it is; digits-vit by default. With a GraLoRA or LoRA on it,

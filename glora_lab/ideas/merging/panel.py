@@ -50,8 +50,9 @@ SLIDER: Mapping[str, Any] = {
 
 
 class MergePanel(Panel):
-    """A layer, a precision, the value of A, a number of cycles → the drift of the base, ours beside stock PEFT's, the
-    error of the output, or what two adapters come to that are merged one after the other.
+    """Precision, the value of A, cycles → the drift of the base, ours beside stock PEFT's; two adapters at once.
+
+    Or the error of the output; or what two adapters come to that are merged one after the other.
 
     Args:
         model: the model whose layer is merged, left as it is; digits-vit by default. With an adapter on it the panel
