@@ -99,11 +99,11 @@ def the_ticks_stand_under_the_slider(notebook: NotebookPage) -> None:
 def drag(notebook: NotebookPage) -> None:
     """The mark, from the middle to the sixth tick."""
     asked, mouse = guess(notebook, "How many of the eight?"), notebook.page.mouse
+    asked.locator(".noUi-handle").hover()  # which waits until it stands still
+    mouse.down()
     handle, tick = asked.locator(".noUi-handle").bounding_box(), asked.locator(".tick").nth(6).bounding_box()
     assert handle and tick
-    mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)
-    mouse.down()
-    mouse.move(tick["x"], handle["y"], steps=8)
+    mouse.move(tick["x"], handle["y"] + handle["height"] / 2, steps=8)
     mouse.up()
     expect(asked.locator(".widget-readout")).to_have_text("6")
     asked.locator("button", has_text="This is my guess").click()

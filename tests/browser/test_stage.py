@@ -5,6 +5,7 @@ How all panels lie on the page at all sizes is asked in test_all_panels, where t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -17,7 +18,7 @@ from tests.written_notebook import write_notebook
 ONE = "from glora_lab.panels import PathPanel\npanel = PathPanel()\npanel"
 LARGER = "() => document.querySelector('.glora-figure .main-svg .xtick text').getBoundingClientRect().height"
 CELL = """() => {
-    const { xaxis2, yaxis2 } = document.querySelector(".glora-figure .js-plotly-plot")._fullLayout;
+    const { xaxis2, yaxis2 } = document.querySelector(".glora-panel .js-plotly-plot")._fullLayout;
     const at = ([from, to], share) => Math.round(from + share * (to - from));
     return [at(yaxis2.range, 0.3), at(xaxis2.range, 0.3)];
 }"""  # of the second heatmap, 0.3 from the left and from below
@@ -28,11 +29,11 @@ def test_a_panel_fills_the_window_and_gives_it_back(open_notebook: OpenNotebook,
     notebook.run_all()
     notebook.until("document.querySelector('.glora-panel .main-svg')")
     resize(notebook, 1280, 800)
-    fills_the_window_and_gives_it_back(notebook.page)
+    fills_the_window_and_gives_it_back(notebook.page, the_pointer_finds_what_it_is_at)
     folds_with_the_keyboard(notebook)
 
 
-def fills_the_window_and_gives_it_back(page: Page) -> None:
+def fills_the_window_and_gives_it_back(page: Page, while_it_fills: Callable[[Page], None] = lambda _: None) -> None:
     """Code and notebook are hidden, the figure's letters are larger, and Escape brings all back, the focus too."""
     panel, button = page.locator(".glora-panel").first, page.locator(".glora-present").first
     begin(page)
@@ -47,7 +48,7 @@ def fills_the_window_and_gives_it_back(page: Page) -> None:
     seen = "([x, y]) => Boolean(document.elementFromPoint(x, y).closest('.glora-panel'))"
     points = [(x * (size["width"] - 1), y * (size["height"] - 1)) for x in (0, 0.5, 1) for y in (0, 0.5, 1)]
     assert all(page.evaluate(seen, point) for point in points)
-    the_pointer_finds_what_it_is_at(page)
+    while_it_fills(page)
     for _ in range(60):
         page.keyboard.press("Tab")
         assert page.evaluate("() => Boolean(document.activeElement.closest('.glora-panel'))")
@@ -59,7 +60,9 @@ def fills_the_window_and_gives_it_back(page: Page) -> None:
 
 def the_pointer_finds_what_it_is_at(page: Page) -> None:
     """plotly has to know that it is drawn larger."""
-    box = page.locator(".glora-figure .nsewdrag[data-subplot=x2y2]").first.bounding_box()
+    plot = page.locator(".glora-panel .glora-figure .nsewdrag[data-subplot=x2y2]").first
+    plot.hover()  # which waits until it stands still
+    box = plot.bounding_box()
     page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
     o, i = page.evaluate(CELL)
     expect(page.locator(".glora-figure .hoverlayer .hovertext")).to_contain_text(f"o {o}, i {i}")

@@ -51,7 +51,9 @@ class Kernel:
         def hook(message: dict[str, Any]) -> None:
             shown.append({"type": message["msg_type"], **message["content"]})
 
-        answer = self.client.execute_interactive(code, timeout=250, output_hook=hook, user_expressions=expressions)
+        answer = self.client.execute_interactive(
+            code, timeout=250, output_hook=hook, user_expressions=expressions, stop_on_error=False
+        )  # or the cell after one that fails may be left out
         return answer["content"], shown
 
     def end(self) -> None:

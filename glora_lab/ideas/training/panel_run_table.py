@@ -33,6 +33,8 @@ BUTTONS = {
     "Export as CSV": ("table", "Writes the table into a file that a spreadsheet opens."),
 }
 HEAD = ("run", "task", "parameters", "validation", "test", "steps", "seed", "seconds")
+WIDE_ONLY = {"task", "steps", "seed", "seconds"}  # where the panel is narrow they are in the CSV file alone
+FEW = 8  # runs; a longer table scrolls in its place
 
 
 class RunTable(widgets.VBox):
@@ -58,7 +60,7 @@ class RunTable(widgets.VBox):
         self._own: list[str] = []  # ids
         self._gone: list[Run] = []  # what Undo brings back
         self._filling = False
-        self._table, self._says = widgets.HTML(layout={"max_height": "300px", "overflow": "auto"}), widgets.HTML()
+        self._table, self._says = widgets.HTML(), widgets.HTML()
         self.choice = SelectMultiple(description="compare", says=COMPARE, rows=5, layout={"width": "420px"})
         self.name = Text(
             description="name", says="The name that Rename gives the chosen run.", layout={"width": "300px"}
@@ -210,10 +212,13 @@ def run_table(runs: Sequence[Run], task: str, ranking: Ranking, lost: str = "") 
     if not runs:
         return html.escape(lost)
     leaders = set(ranking.leaders) if len(ranking.scores) > 1 else set()
-    head = "".join(f'<th scope="col" style="{CELL};text-align:left">{word}</th>' for word in HEAD)
+    head = "".join(f'<th scope="col" style="{CELL};text-align:left"{_class(word)}>{word}</th>' for word in HEAD)
     body = "".join(_row(run, run.task == task and run.name in leaders) for run in runs)
     words = html.escape(f"{ranking.words} The test part ranks nobody.{lost}" if ranking.words else lost.strip())
-    return f'<p>{words}</p><table style="border-collapse:collapse;line-height:1.4"><tr>{head}</tr>{body}</table>'
+    table = f'<table style="border-collapse:collapse;line-height:1.4"><tr>{head}</tr>{body}</table>'
+    if len(runs) > FEW:
+        table = f'<div tabindex="0" role="region" aria-label="runs" class="glora-long">{table}</div>'
+    return f"<p>{words}</p>{table}"
 
 
 def _row(run: Run, leads: bool) -> str:
@@ -228,7 +233,12 @@ def _row(run: Run, leads: bool) -> str:
         html.escape(str(run.settings.get("seed", ""))),
         f"{run.seconds:.1f}",
     )
-    return "<tr>" + "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells) + "</tr>"
+    marked = zip(HEAD, cells, strict=True)
+    return "<tr>" + "".join(f'<td style="{CELL}"{_class(word)}>{cell}</td>' for word, cell in marked) + "</tr>"
+
+
+def _class(word: str) -> str:
+    return ' class="glora-wide"' if word in WIDE_ONLY else ""
 
 
 def _count(runs: Sequence[Run]) -> str:
