@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, ClassVar
 
 import torch
@@ -129,6 +130,12 @@ class DeltaConfig(LabConfig):
             return {"B": None, **known}
         w0 = torch.zeros(out, into, dtype=torch.float64) if base is None else base.matrix()
         return {"B": facts.ask("delta", w0, **named), **known}
+
+    def trained_at(self, layer: str, in_features: int, out_features: int, r: int) -> int:
+        """How many parameters train on a layer where the general rank is `r`, from `shapes` alone."""
+        rank = self.on_layer(layer, "rank_pattern", r)
+        shapes = outlined(self._kind, self.settings, out_features, in_features, rank).trained.values()
+        return sum(map(prod, shapes))
 
     def depends_on_rank(self, in_features: int, out_features: int) -> bool:
         """Whether the method has other tensors at another rank."""

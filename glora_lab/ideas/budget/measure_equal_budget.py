@@ -18,8 +18,6 @@ from transformers import PretrainedConfig
 
 from glora_lab.adapters.base.frozen import features
 from glora_lab.adapters.checkpoints.fit import bare_tuner
-from glora_lab.adapters.own.config import DeltaConfig
-from glora_lab.adapters.own.examined import outlined
 from glora_lab.arguments import check_positive_int
 
 from .measure import budget_on, path_budget
@@ -108,17 +106,10 @@ def rank_within(table: Mapping[int, int], params: int) -> int | None:
 def _counting(model: nn.Module, config: PeftConfig) -> Callable[[int], int]:
     """Parameters by rank: of one's own method asked of it layer by layer, of others on a line through two."""
     at, step = copy.deepcopy(config), _smallest_rank(config)
-    if isinstance(at, DeltaConfig):
-        layers = {name: features(innermost) for name, innermost in bare_tuner(at).check_targets(model, at).items()}
-
-        def count(rank: int) -> int:
-            shapes = (
-                outlined(at._kind, at.settings, out, into, at.on_layer(name, "rank_pattern", rank)).trained.values()
-                for name, (into, out) in layers.items()
-            )
-            return sum(math.prod(shape) for of_layer in shapes for shape in of_layer)
-
-        return count
+    if (trained_at := getattr(at, "trained_at", None)) is not None:
+        found = bare_tuner(at).check_targets(model, at)  # type: ignore[arg-type]
+        layers = {name: features(innermost) for name, innermost in found.items()}
+        return lambda rank: sum(trained_at(name, into, out, rank) for name, (into, out) in layers.items())
     points = []
     for rank in (step, 2 * step):
         at.r = rank  # type: ignore[attr-defined]
