@@ -85,7 +85,7 @@ window.lab = {
     const plain = (value) =>
       ArrayBuffer.isView(value) ? Array.from(value) : Array.isArray(value) ? value.map(plain) : value;
     return [...document.querySelectorAll(".js-plotly-plot")].map((graph) => ({
-      title: (graph.closest(".glora-slot")?.querySelector(".glora-finding") ?? graph.querySelector(".gtitle"))?.innerText ?? "",
+      title: (graph.closest(".glora-slot")?.querySelector(".glora-finding")?.innerText ?? graph.querySelector(".gtitle")?.textContent) ?? "",
       traces: (graph._fullData ?? []).map(({ type, name, x, y, z }) => ({ type, name, x: plain(x), y: plain(y), z: plain(z) })),
     }));
   },
