@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -20,9 +20,9 @@ import torch
 from peft import get_peft_model
 from torch import nn
 
-from glora_lab.data import Part, Task
+from glora_lab.data import Task
 from glora_lab.ideas.training.record import Step
-from glora_lab.training.loop import fit
+from glora_lab.training.loop import batches, fit
 from glora_lab.training.mode import TrainMode
 
 from .proposals import quiet
@@ -34,7 +34,7 @@ BATCH = 32
 
 
 class Engine:
-    """Scores choices of `space` for `model` on the validation part of `task`. `ready` once it has been prepared."""
+    """Scores choices of `space` for `model` on the validation part of `task`."""
 
     name: ClassVar[str]
 
@@ -71,22 +71,22 @@ class Inherited(Engine):
         shared = list(self.net.shared.values())
         update = torch.optim.AdamW(shared, lr=self.lr, weight_decay=0.0)
         mode = TrainMode(self.net.model)
-        batches = _batches(self.task.train, self.seed)
+        drawn = batches(self.task.train, BATCH, self.seed)
         for step in range(self.total):
             update.zero_grad()
-            loss, batch = 0.0, next(batches)
+            losses, batch = [], next(drawn)
             with mode:
                 for choice in self._trained_at(step):
                     self.net.choose(choice)
                     out = self.net.model(**batch).loss
                     out.backward()
-                    loss = out.item()
-            if not math.isfinite(loss):
+                    losses.append(out.item())
+            if not math.isfinite(sum(losses)):
                 raise FloatingPointError(
-                    f"the loss of the supernet's step {step + 1} is {loss}: try a smaller `lr` (={self.lr:g})"
+                    f"the losses of the supernet's step {step + 1} are {losses}: try a smaller `lr` (={self.lr:g})"
                 )
             update.step()
-            yield loss
+            yield losses[-1]
 
     def _trained_at(self, step: int) -> list[Choice]:
         if step < self.first:
@@ -201,10 +201,3 @@ def _steps(model: nn.Module, task: Task, *, steps: int, lr: float, seed: int) ->
 def _train(model: nn.Module, task: Task, *, steps: int, lr: float, seed: int) -> None:
     for _ in _steps(model, task, steps=steps, lr=lr, seed=seed):
         pass
-
-
-def _batches(part: Part, seed: int) -> Generator[dict[str, torch.Tensor], None, None]:
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        for index in torch.randperm(len(part), generator=generator).split(BATCH):
-            yield part.rows(index)

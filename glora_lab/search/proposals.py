@@ -126,17 +126,19 @@ class Proposals:
         import optuna
 
         check_choice("objective", objective, self.objectives)
-        place, done = (
-            self.objectives.index(objective),
-            len(self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))),
-        )
-        if done < 2:
-            raise refuse("objective", objective, f"is explained by two trials or more, and there are {done}")
+        place = self.objectives.index(objective)
+        told = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+        scored = [trial for trial in told if all(over <= 0 for over in trial.constraints.values())]
+        if len(scored) < 2:
+            raise refuse("objective", objective, f"is explained by two trials or more, and there are {len(scored)}")
+        with quiet(optuna):
+            study = optuna.create_study(directions=self.study.directions)
+        study.add_trials(scored)
         fanova = optuna.importance.FanovaImportanceEvaluator(seed=0)
         found = optuna.importance.get_param_importances(
-            self.study, target=lambda trial: trial.values[place], evaluator=fanova
+            study, target=lambda trial: trial.values[place], evaluator=fanova
         )
-        return Importance(objective, {name: float(share) for name, share in found.items()}, done)
+        return Importance(objective, {name: float(share) for name, share in found.items()}, len(scored))
 
     def _values(self, measured: Mapping[str, float]) -> list[float]:
         return [float(measured[name]) for name in self.objectives]

@@ -9,7 +9,7 @@ from torch import nn
 
 from glora_lab.data import Part
 from glora_lab.models.mode import eval_mode
-from glora_lab.training.evaluate import IGNORED
+from glora_lab.training.evaluate import IGNORED, at_once, counted, wanted_of
 
 
 class Score(NamedTuple):
@@ -21,17 +21,14 @@ class Score(NamedTuple):
 
 def score(model: nn.Module, part: Part, batch_size: int = 256) -> Score:
     """In eval mode and without gradients; every module gets its mode back."""
-    right = counted = total = 0.0
-    device = next(model.parameters()).device
+    wanted, right, total = wanted_of(part), 0.0, 0.0
+    device, batch_size = next(model.parameters()).device, at_once(model, wanted, batch_size)
     with eval_mode(model), torch.no_grad():
         for start in range(0, len(part), batch_size):
             batch = {name: t.to(device) for name, t in part.rows(slice(start, start + batch_size)).items()}
             out = model(**batch)
-            said, wanted = out.logits.argmax(-1), batch["labels"]
-            if wanted.ndim == 2:  # text: what is said at a byte is about the next one
-                said, wanted = said[:, :-1], wanted[:, 1:]
-            known = wanted != IGNORED
-            right += float((said == wanted)[known].sum())
-            counted += float(known.sum())
-            total += float(out.loss) * len(batch["labels"])
-    return Score(right / counted, total / len(part))
+            said, about = out.logits.argmax(-1).cpu(), wanted[start : start + batch_size]
+            said = said[:, :-1] if about.ndim == 2 else said
+            right += float((said == about)[about != IGNORED].sum())
+            total += float(out.loss) * len(about)
+    return Score(right / counted(part), total / len(part))

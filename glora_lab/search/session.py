@@ -18,7 +18,7 @@ class SearchSession(Background):
     """
 
     def __init__(self, study: Study) -> None:
-        self.study, self._seconds = study, 0.0
+        self.study = study
         super().__init__(self._advance(), study.work)
 
     @property

@@ -185,7 +185,10 @@ class SearchSpace:
             for place, slot in enumerate(self.slots)
             for index in range(len(slot.options))
         ]
-        return min((step for step in steps if self.fits(step)), key=self.params)
+        fitting = [step for step in steps if self.fits(step)]
+        if not fitting:
+            raise refuse("space", self.method.name, "has no setting that leaves something to train, or none that fits")
+        return min(fitting, key=self.params)
 
     def _extreme(self, slot: Slot, index: int) -> int:
         return 0 if slot.what == "k" else range(len(slot.options))[index]
@@ -218,15 +221,15 @@ class SearchSpace:
         return {name: choice for name, choice in found.items() if choice is not None}
 
     def check_limit(self, limit: int | None) -> None:
-        """Refuse a limit that no setting meets.
+        """Refuse a limit that no setting meets, and a space without a setting that can be trained.
 
         Raises:
             ValueError: naming the parameters of the smallest setting.
         """
+        least = self.params(self.smallest)
         if limit is None:
             return
         check_positive_int("limit", limit)
-        least = self.params(self.smallest)
         if limit < least:
             raise refuse("limit", limit, f"must be at least {least:,}: so many parameters has the smallest setting")
 

@@ -141,9 +141,7 @@ class Study:
     def front(self) -> tuple[Trial, ...]:
         """The trials that no other beats, by rising parameters; with a test accuracy where they have been verified."""
         tests = {record.number: sum(record.test) / len(record.test) for record in self.verified}
-        return tuple(
-            replace(t, test=tests.get(t.number, t.test)) for t in front([t for t in self._trials if self._allows(t)])
-        )
+        return tuple(replace(trial, test=tests.get(trial.number, trial.test)) for trial in front(self._trials))
 
     @property
     def result(self) -> SearchResult:
@@ -199,9 +197,6 @@ class Study:
             raise ValueError("`optimism` needs finalists that were trained anew: call verify() first")
         gaps = [v - t for one in self.verified for v, t in zip(one.validation, one.test, strict=True)]
         return sum(gaps) / len(gaps)
-
-    def _allows(self, trial: Trial) -> bool:
-        return self.limit is None or trial.params <= self.limit
 
     def _run(self) -> Generator[Trial | Progress, None, None]:
         yield from self._prepare()

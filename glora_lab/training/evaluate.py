@@ -28,11 +28,8 @@ def evaluate(model: nn.Module, part: Part, batch_size: int = 256) -> float:
     -100 count nowhere. Runs in eval mode without gradients and gives every module its mode back. ValueError for an
     empty part or a batch size below 1.
     """
-    wanted = _wanted(part)
-    if wanted.ndim == 2:  # every token has an answer for each word of the vocabulary
-        words = getattr(getattr(model, "config", None), "vocab_size", 1)
-        batch_size = min(batch_size, max(1, MOST_LOGITS // (words * max(wanted.shape[1] + 1, 1))))
-    said = ask(model, part.inputs, batch_size, lambda logits: logits.argmax(-1))
+    wanted = wanted_of(part)
+    said = ask(model, part.inputs, at_once(model, wanted, batch_size), lambda logits: logits.argmax(-1))
     if wanted.ndim == 2:
         said = said[:, :-1]
     return (said == wanted)[wanted != IGNORED].double().mean().item()
@@ -40,10 +37,18 @@ def evaluate(model: nn.Module, part: Part, batch_size: int = 256) -> float:
 
 def counted(part: Part) -> int:
     """How many answers `evaluate` takes the share of."""
-    return int((_wanted(part) != IGNORED).sum())
+    return int((wanted_of(part) != IGNORED).sum())
 
 
-def _wanted(part: Part) -> Int[Tensor, ...]:
+def at_once(model: nn.Module, wanted: Tensor, batch_size: int) -> int:
+    """`batch_size`, or fewer where every token has an answer for each word of a vocabulary."""
+    if wanted.ndim == 1:
+        return batch_size
+    words = getattr(getattr(model, "config", None), "vocab_size", 1)
+    return min(batch_size, max(1, MOST_LOGITS // (words * max(wanted.shape[1] + 1, 1))))
+
+
+def wanted_of(part: Part) -> Int[Tensor, ...]:
     """Of text (n, t) that is written on, what is said at a token is about the next one."""
     labels = part.labels.cpu()
     return labels[:, 1:] if labels.ndim == 2 else labels

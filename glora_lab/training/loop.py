@@ -81,7 +81,7 @@ def fit(
     def measure() -> float:
         return _as_number(metric(model, task.validation))
 
-    return _run(advance, _batches(train, batch_size, seed), steps, measure, eval_every)
+    return _run(advance, batches(train, batch_size, seed), steps, measure, eval_every)
 
 
 def _run(
@@ -146,7 +146,7 @@ class _Advance:
         return FloatingPointError(f"{what}; the weights are those after step {index - 1}: try a smaller `lr` (={lr:g})")
 
 
-def _batches(part: Part, batch_size: int, seed: int) -> Iterator[dict[str, Tensor]]:
+def batches(part: Part, batch_size: int, seed: int) -> Iterator[dict[str, Tensor]]:
     """Batches for ever: the part in a new order each time through; the last of each time may be smaller."""
     generator = torch.Generator().manual_seed(seed)
     while True:

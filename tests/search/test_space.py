@@ -110,3 +110,10 @@ def test_a_choice_of_another_space_is_refused() -> None:
 def test_a_model_without_weights_is_counted() -> None:
     space = SearchSpace.of(meta_model(architecture("Llama-3-8B")), ranks=(8,))
     assert space.params(space.largest) == 8 * sum(site.in_features + site.out_features for site in space.layers)
+
+
+def test_a_space_without_a_setting_that_can_be_trained_is_refused_in_words() -> None:
+    for space in (SearchSpace.of(MODEL, modes={"B": ("none",)}), SearchSpace.of(MODEL, "gralora", ranks=(1,), ks=(2,))):
+        for limit in (None, 100):
+            with pytest.raises(ValueError, match=r"`space` .* has no setting that leaves something to train"):
+                space.check_limit(limit)

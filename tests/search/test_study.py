@@ -190,6 +190,13 @@ def test_what_is_drawn_is_what_the_study_has() -> None:
         study.importance("loss")
 
 
+def test_importances_are_of_what_was_scored_alone() -> None:
+    study = search(engine="inherited", trials=8, limit=3000)
+    list(study)
+    told = [trial for trial in study._proposals.study.trials if trial.values]
+    assert study.importance().trials == 8 < len(told)  # a sampler hears of those above the limit as well
+
+
 def test_a_search_runs_in_a_thread_to_its_end() -> None:
     session = SearchSession(search(engine="inherited", gate=2, trials=3))
     assert session.stage == "trial 0 of 3"
