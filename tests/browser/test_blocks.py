@@ -104,7 +104,7 @@ def click_a_block(notebook: NotebookPage) -> None:
     block(notebook, 0, 0).click()
     is_chosen(notebook, 0, 0)
     before = notebook.pixels(notebook.page.locator(".glora-slot", has_text="Block m 0, n 0").first)
-    plain = notebook.pixels(block(notebook, 2, 1))
+    plain = framed(notebook, 2, 1)
     block(notebook, 2, 1).click()
     notebook.sees("block m 2, n 1: reads input channels 32 to 63, writes output channels 64 to 95")
     is_chosen(notebook, 2, 1)
@@ -113,12 +113,21 @@ def click_a_block(notebook: NotebookPage) -> None:
     after = notebook.pixels(picture)
     assert after.shape == before.shape and (np.abs(after.astype(int) - before) > 16).mean() > 0.05
     for _ in range(50):  # until the page has drawn its black frame
-        if black(notebook.pixels(block(notebook, 2, 1))) > black(plain) + 100:
+        if black(framed(notebook, 2, 1)) > black(plain) + 100:
             break
         notebook.page.wait_for_timeout(100)
     else:
         raise AssertionError("the chosen block has no black frame")
     assert notebook.control("m, output block").first.locator("input").input_value() == "2"
+
+
+def framed(notebook: NotebookPage, m: int, n: int) -> np.ndarray:
+    """A block's pixels with those of its frame, which lies in the gap around it: (height + 6, width + 6, 4)."""
+    grid = notebook.page.locator(FIRST).first.locator("[role=grid]")
+    outer, inner = (notebook.page.evaluate("e => e.getBoundingClientRect().toJSON()", e.element_handle()) for e in
+                    (grid, block(notebook, m, n)))
+    top, left = round(inner["y"] - outer["y"]), round(inner["x"] - outer["x"])
+    return notebook.pixels(grid)[top - 3 : top + round(inner["height"]) + 3, left - 3 : left + round(inner["width"]) + 3]
 
 
 def black(pixels: np.ndarray) -> int:
