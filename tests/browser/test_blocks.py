@@ -124,10 +124,14 @@ def click_a_block(notebook: NotebookPage) -> None:
 def framed(notebook: NotebookPage, m: int, n: int) -> np.ndarray:
     """A block's pixels with those of its frame, which lies in the gap around it: (height + 6, width + 6, 4)."""
     grid = notebook.page.locator(FIRST).first.locator("[role=grid]")
-    outer, inner = (notebook.page.evaluate("e => e.getBoundingClientRect().toJSON()", e.element_handle()) for e in
-                    (grid, block(notebook, m, n)))
+    outer, inner = (
+        notebook.page.evaluate("e => e.getBoundingClientRect().toJSON()", e.element_handle())
+        for e in (grid, block(notebook, m, n))
+    )
     top, left = round(inner["y"] - outer["y"]), round(inner["x"] - outer["x"])
-    return notebook.pixels(grid)[top - 3 : top + round(inner["height"]) + 3, left - 3 : left + round(inner["width"]) + 3]
+    return notebook.pixels(grid)[
+        top - 3 : top + round(inner["height"]) + 3, left - 3 : left + round(inner["width"]) + 3
+    ]
 
 
 def black(pixels: np.ndarray) -> int:
