@@ -97,7 +97,7 @@ def _of_the_lab(asked: Iterable[Requirement]) -> list[Requirement]:
     wanted: dict[str, Requirement] = {}
     for requirement in asked:
         marker = requirement.marker
-        here = marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", "lab", "notebooks"))
+        here = marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", "lab", "notebooks", "search"))
         if here and requirement.name != NAME:
             wanted.setdefault(requirement.name, requirement)
     return list(wanted.values())
