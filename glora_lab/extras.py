@@ -7,6 +7,8 @@ and not which module of ours wanted it.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # what is imported by another name than it is installed by
 
@@ -22,6 +24,18 @@ def needed(what: str, *packages: str, extra: str = "notebooks") -> None:
             import_module(package)
         except ImportError as error:
             raise ImportError(f"{what} {lacks(package, extra)} ({error})", name=package) from error
+
+
+def folder_of(what: str, package: str, extra: str = "notebooks") -> Path:
+    """Where a package that something needs is installed, for a file in it; it is not imported.
+
+    Raises:
+        ImportError: where it is missing, as `needed` says it.
+    """
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError(f"{what} {lacks(package, extra)}", name=package)
+    return Path(spec.submodule_search_locations[0])
 
 
 def lacks(package: str, extra: str) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from glora_lab.extras import needed
+from glora_lab.extras import folder_of
 
 from .task import Part, Recipe
 
@@ -97,9 +97,11 @@ def _part(rows: Int[np.ndarray, " n"], recipe: Recipe) -> Part:
 
 @lru_cache(maxsize=1)
 def _scans() -> tuple[Float[np.ndarray, "n 8 8"], Int[np.ndarray, " n"]]:
-    """All scans (1797, 8, 8) float32 from 0 (paper) to 1 (ink), and their labels (1797,) int64."""
-    needed("a task of digits", "sklearn.datasets")
-    from sklearn.datasets import load_digits
+    """All scans (1797, 8, 8) float32 from 0 (paper) to 1 (ink), and their labels (1797,) int64.
 
-    digits = load_digits()
-    return (digits.images / INK).astype(np.float32), digits.target.astype(np.int64)
+    Read from scikit-learn's file: to import scikit-learn brings pandas and scipy.stats, and a second of waiting for the
+    first picture.
+    """
+    file = folder_of("a task of digits", "sklearn") / "datasets" / "data" / "digits.csv.gz"
+    scans = np.loadtxt(file, np.float32, delimiter=",")  # (n, 64 and the label)
+    return scans[:, :-1].reshape(-1, 8, 8) / INK, scans[:, -1].astype(np.int64)

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from glora_lab.data import TASKS, Part, digits, load_task, pretraining_part
 from glora_lab.data.digits import DIGIT_TASKS
@@ -80,9 +81,17 @@ def test_a_seed_that_numpy_refuses_is_named(seed: object) -> None:
 
 def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     digits._scans.cache_clear()
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match=r'needs scikit-learn.*pip install "glora-lab\[notebooks\]"'):
         load_task("digits")
+
+
+def test_the_scans_are_what_scikit_learn_gives() -> None:
+    images, labels = digits._scans()
+    given = load_digits()
+    np.testing.assert_array_equal(images, given.images / 16)
+    np.testing.assert_array_equal(labels, given.target)
+    assert images.dtype == np.float32 and labels.dtype == np.int64
 
 
 def test_rows_of_a_part_are_a_batch() -> None:
