@@ -131,6 +131,8 @@ def test_no_better_than_lora_is_said_within_two_standard_errors() -> None:
     close = Verified(0, 100, 90, (0.80, 0.82, 0.79), (0.79, 0.80, 0.81), (0.8, 0.8, 0.8))
     clear = Verified(0, 100, 90, (0.90, 0.91, 0.92), (0.79, 0.80, 0.82), (0.8, 0.8, 0.8))
     assert close.in_words.startswith("no better than LoRA") and clear.in_words.startswith("better than LoRA")
+    by_chance = Verified(0, 100, 90, (0.805, 0.799), (0.796, 0.787), (0.8, 0.8))  # pairs that differ by .009 and .012
+    assert by_chance.in_words.startswith("no better than LoRA")
     assert Verified(0, 9, 9, (0.5,), (0.9,), (0.5,)).in_words.startswith("no better")  # one seed shows nothing
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import variance
 from typing import Any
 
 from glora_lab.record import Record
@@ -90,12 +91,15 @@ class Verified(Record):
 
     @property
     def standard_error(self) -> float:
-        """Of the difference, over the seeds; nan of one seed."""
-        pairs = [t - of_lora for t, of_lora in zip(self.test, self.lora, strict=True)]
-        if len(pairs) < 2:
+        """Of the difference, by the spread of each over the seeds; nan of one seed.
+
+        Not by pairs of a seed: adapters of other shapes share no draw but that of the batches, and the spread of two
+        or three pairs is small by chance too often.
+        """
+        seeds = len(self.test)
+        if seeds < 2:
             return NAN
-        spread = sum((pair - _mean(pairs)) ** 2 for pair in pairs) / (len(pairs) - 1)
-        return math.sqrt(spread / len(pairs))
+        return math.sqrt((variance(self.test) + variance(self.lora)) / seeds)
 
     @property
     def in_words(self) -> str:
