@@ -27,6 +27,7 @@ _HOME = {
     "load_task": "data",
     "task_from": "data",
     "SearchSpace": "search",
+    "follow_study": "search",
     "search_paths": "search",
     "TrainSession": "training",
     "evaluate": "training",

@@ -6,6 +6,7 @@ So it has its own study, which is told of every trial whoever made it, and a sto
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ from typing import Any, Literal
 
 from glora_lab.arguments import check_choice, refuse
 from glora_lab.extras import needed
-from glora_lab.ideas.search.record import Importance
 
 from .space import Choice, SearchSpace
 
@@ -22,6 +22,7 @@ from .space import Choice, SearchSpace
 OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = MappingProxyType(
     {"accuracy": "maximize", "loss": "minimize", "parameters": "minimize"}
 )
+WORST = 1e9
 POPULATION = 24
 MOST_ASKED = 200  # proposals in a row that are above the limit, or known already, until any will do
 
@@ -51,6 +52,33 @@ def quiet(optuna: Any) -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
+def distributions_of(space: SearchSpace) -> dict[str, Any]:
+    """Name of a slot → the numbers of its options, for Optuna."""
+    import optuna
+
+    return {slot.name: optuna.distributions.IntDistribution(0, len(slot.options) - 1) for slot in space.slots}
+
+
+def values_of(objectives: Sequence[str], *, metric: float, loss: float, params: int) -> list[float]:
+    """What came of a choice, by objective; the worst that can be said of what is no number."""
+    measured = {"accuracy": metric, "loss": loss, "parameters": params}
+    worst = {"maximize": -WORST, "minimize": WORST}
+    found = [(float(measured[name]), worst[OBJECTIVES[name]]) for name in objectives]
+    return [value if math.isfinite(value) else least for value, least in found]
+
+
+def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
+    """
+    Raises:
+        ValueError: for one that is not known, and for none.
+    """
+    if isinstance(objectives, str) or not objectives or len(set(objectives)) != len(objectives):
+        raise refuse("objectives", objectives, f"must be one or more of: {', '.join(OBJECTIVES)}")
+    for objective in objectives:
+        check_choice("objectives", objective, tuple(OBJECTIVES))
+    return tuple(objectives)
+
+
 class Proposals:
     """Proposes choices of `space` with at most `limit` parameters, each once.
 
@@ -65,19 +93,21 @@ class Proposals:
         needed("a search", "optuna", extra="search")
         import optuna
 
-        if isinstance(objectives, str) or not objectives or len(set(objectives)) != len(objectives):
-            raise refuse("objectives", objectives, f"must be one or more of: {', '.join(OBJECTIVES)}")
-        for objective in objectives:
-            check_choice("objectives", objective, tuple(OBJECTIVES))
-        self.space, self.objectives, self.limit = space, tuple(objectives), limit
+        self.space, self.objectives, self.limit = space, check_objectives(objectives), limit
+        self._sampler, self._seed = sampler, seed
         with quiet(optuna):
             directions = [OBJECTIVES[name] for name in self.objectives]
             self.study = optuna.create_study(directions=directions, sampler=_sampler(sampler, seed))
-        self._distributions: dict[str, Any] = {
-            slot.name: optuna.distributions.IntDistribution(0, len(slot.options) - 1) for slot in space.slots
-        }
+        self._distributions = distributions_of(space)
         self._known: set[Choice] = set()
         self._asked: dict[Choice, Any] = {}
+
+    def anchors(self) -> Iterator[tuple[str, Choice]]:
+        """Known methods that are in the space and within the limit, each unless it is known already."""
+        for name, choice in self.space.anchors().items():
+            if choice not in self._known and (self.limit is None or self.space.params(choice) <= self.limit):
+                self._known.add(choice)
+                yield name, choice
 
     def ask(self) -> Choice | None:
         """A choice that was not proposed before; None where there are no more."""
@@ -90,55 +120,50 @@ class Proposals:
                 self._known.add(choice)
                 self._asked[choice] = trial
                 return choice
-            self._leave(trial, params, over)
+            self._leave(trial, choice, over)
         return None
 
-    def _leave(self, trial: Any, params: int, over: float) -> None:
+    def _leave(self, trial: Any, choice: Choice, over: float) -> None:
         """Of a proposal that is not scored the sampler hears how far it is above the limit."""
         import optuna
 
         if 0 < over < float("inf"):
             trial.set_constraint("limit", float(over))
-            self.study.tell(trial, self._values({"accuracy": 0.0, "loss": 1e9, "parameters": params}))
+            self.study.tell(trial, self.values(choice, 0.0, math.nan))
         else:
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
-    def tell(self, choice: Choice, *, metric: float, loss: float) -> None:
-        """What came of a choice, whether it was asked for or not."""
+    def withdraw(self, choice: Choice, number: int) -> None:
+        """Another worker has the choice, and may have drawn the same numbers: from here on they are of this trial."""
         import optuna
+
+        self.study.tell(self._asked.pop(choice), state=optuna.trial.TrialState.FAIL)
+        self.draw_as(number)
+
+    def draw_as(self, number: int) -> None:
+        """Draw as nobody else does, in a study that has so many trials."""
+        from numpy.random import SeedSequence
+
+        self.study.sampler = _sampler(self._sampler, int(SeedSequence([self._seed, number]).generate_state(1)[0]))
+
+    def tell(self, choice: Choice, *, metric: float, loss: float) -> None:
+        """What came of a choice, whether it was asked for or not: a sampler learns from all alike."""
 
         self._known.add(choice)
-        measured = {"accuracy": metric, "loss": loss, "parameters": self.space.params(choice)}
-        values, trial = self._values(measured), self._asked.pop(choice, None)
-        if trial is not None:
-            if self.limit is not None:
-                trial.set_constraint("limit", 0.0)
-            self.study.tell(trial, values)
-            return
-        params = {slot.name: index for slot, index in zip(self.space.slots, choice, strict=True)}
-        over = {} if self.limit is None else {"limit": float(max(0, measured["parameters"] - self.limit))}
-        self.study.add_trial(
-            optuna.trial.create_trial(values=values, params=params, distributions=self._distributions, constraints=over)
-        )
+        trial = self._asked.pop(choice, None) or self._begun(choice)
+        if self.limit is not None:
+            trial.set_constraint("limit", float(max(0, self.space.params(choice) - self.limit)))
+        self.study.tell(trial, self.values(choice, metric, loss))
 
-    def importance(self, objective: str) -> Importance:
-        """By Optuna's fANOVA over the trials that were scored; those that could not be are left out."""
+    def _begun(self, choice: Choice) -> Any:
+        """A trial that the sampler did not propose; a genetic one counts it into the generation that it is at."""
         import optuna
 
-        check_choice("objective", objective, self.objectives)
-        place = self.objectives.index(objective)
-        told = self.study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
-        scored = [trial for trial in told if all(over <= 0 for over in trial.constraints.values())]
-        if len(scored) < 2:
-            raise refuse("objective", objective, f"is explained by two trials or more, and there are {len(scored)}")
-        with quiet(optuna):
-            study = optuna.create_study(directions=self.study.directions)
-        study.add_trials(scored)
-        fanova = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        found = optuna.importance.get_param_importances(
-            study, target=lambda trial: trial.values[place], evaluator=fanova
-        )
-        return Importance(objective, {name: float(share) for name, share in found.items()}, len(scored))
+        self.study.enqueue_trial({slot.name: index for slot, index in zip(self.space.slots, choice, strict=True)})
+        trial = self.study.ask(self._distributions)
+        if isinstance(self.study.sampler, optuna.samplers.BaseGASampler):
+            self.study.sampler.get_trial_generation(self.study, self.study.get_trials(deepcopy=False)[trial.number])
+        return trial
 
-    def _values(self, measured: Mapping[str, float]) -> list[float]:
-        return [float(measured[name]) for name in self.objectives]
+    def values(self, choice: Choice, metric: float, loss: float) -> list[float]:
+        return values_of(self.objectives, metric=metric, loss=loss, params=self.space.params(choice))

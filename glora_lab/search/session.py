@@ -43,6 +43,8 @@ class SearchSession(Background):
         """Each piece of work; one is held back, so that the last is known to be the last."""
         held = self.study.advance()
         while held is not None:
+            if isinstance(held, Progress) and held.stage == "waiting":
+                self._total += 1  # nobody knows how long others take
             following = self.study.advance()
             if following is None:
                 self._total = len(self._steps) + 1

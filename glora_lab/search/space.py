@@ -103,7 +103,7 @@ class SearchSpace:
         groups: dict[str, list[Site]] = {}
         for site in sites:
             groups.setdefault(kind_of(site.name) if per == "kind" else site.name, []).append(site)
-        return cls(_searched(method, ranks, modes, ks, settings), _shortly(groups))
+        return cls(searched(method, ranks, modes, ks, settings), _shortly(groups))
 
     @property
     def size(self) -> int:
@@ -234,9 +234,7 @@ class SearchSpace:
             raise refuse("limit", limit, f"must be at least {least:,}: so many parameters has the smallest setting")
 
 
-def _searched(
-    method: Any, ranks: Sequence[int], modes: Any, ks: Sequence[int], settings: Mapping[str, Any]
-) -> Searched:
+def searched(method: Any, ranks: Sequence[int], modes: Any, ks: Sequence[int], settings: Mapping[str, Any]) -> Searched:
     """The method of that name, or of that class.
 
     Raises:

@@ -10,9 +10,10 @@ real, and where the engine orders them no better than their parameter counts do,
 
 from __future__ import annotations
 
+import os
 import random
+import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -20,13 +21,20 @@ from torch import nn
 
 from glora_lab.arguments import check_choice, check_count, check_positive_int, check_positive_number, refuse
 from glora_lab.data import Task
-from glora_lab.ideas.search.record import Agreement, Importance, PathMap, SearchResult, Trial, Verified, front
+from glora_lab.ideas.search.record import Agreement, Trial, Verified
 
-from .engines import ENGINES, Engine, Short, Trained, random_choice, trained
+from .engines import ENGINES, Engine, Short, Trained, random_choice
+from .finalists import trained_anew
 from .gate import agreement
+from .identity import identity
 from .proposals import Proposals
-from .score import Score, score
-from .space import Choice, SearchSpace
+from .score import Score
+from .shared import SharedStudy
+from .space import SearchSpace
+from .storage import Storage
+from .stored import Claim, Finished, StoredTrials
+from .view import StudyView
+from .written import written
 
 FINALISTS = 4
 
@@ -34,7 +42,7 @@ FINALISTS = 4
 class Progress(NamedTuple):
     """One piece of work that is no trial: what it is part of, and how much of that is done."""
 
-    stage: str  # "preparing", "gate"
+    stage: str  # "preparing", "gate", and "waiting" while others score the last trials
     done: int
     total: int
 
@@ -53,6 +61,9 @@ def search_paths(
     steps: int = 100,
     lr: float = 5e-3,
     seed: int = 0,
+    storage: str | os.PathLike[str] | None = None,
+    name: str = "search",
+    grace: float = 60.0,
 ) -> Study:
     """Look for the settings of `space` that `model` learns `task` best with; nothing runs before the study is asked.
 
@@ -67,19 +78,26 @@ def search_paths(
         sampler: Optuna's "nsga2", "tpe" or "random".
         steps: steps of real training, of the gate and of `verify`; engine "short" takes up to so many.
         lr: learning rate of all training, AdamW with batches of 32.
-        seed: the same gives the same study, on the same machine and in the same process.
+        seed: the same gives the same study, on the same machine and in the same process. Workers of one study have
+            random numbers of their own whatever it is, and the engine those of whoever made the study.
+        storage: where the trials are kept, for as many processes as like to join: a journal file for those of one
+            machine, a URL of PostgreSQL or MySQL for many machines, see storage.py. None: in memory.
+        name: the study's name in a storage. Who gives one that is there joins it, where model, data, space, settings
+            and version of this package are the same.
+        grace: seconds after which a worker that gives no sign of life is taken for dead, and its choice tried again.
 
     Returns:
         A `Study`: an iterator of `Trial` records.
 
     Raises:
         ValueError: naming the argument, before anything starts; for a `limit` that no setting meets it names the
-            parameters of the smallest.
-        ImportError: without Optuna.
+            parameters of the smallest; for a `name` what differs in the study that has it.
+        ImportError: without Optuna, or the driver of a database.
+        ConnectionError: where a database does not answer; its password is not in what is said.
     """
     check_choice("engine", engine, tuple(ENGINES))
-    for name, number in {"trials": trials, "steps": steps}.items():
-        check_positive_int(name, number)
+    for argument, number in {"trials": trials, "steps": steps}.items():
+        check_positive_int(argument, number)
     check_count("gate", gate)
     if gate == 1:
         raise refuse("gate", gate, "must be 0, or 2 settings or more: one has no order")
@@ -87,42 +105,44 @@ def search_paths(
     check_positive_number("lr", lr)
     if not isinstance(space, SearchSpace):
         raise refuse("space", type(space).__name__, "must be a SearchSpace: SearchSpace.of(model)")
+    check_positive_number("grace", grace)
     space.check_limit(limit)
     proposals = Proposals(space, sampler=sampler, seed=seed, objectives=objectives, limit=limit)
-    scorer = ENGINES[engine](model, task, space, seed=seed, lr=lr, steps=steps)
-    return Study(scorer, proposals, trials=trials, gate=gate)
+    shared = SharedStudy(Storage(storage, patience=grace), name)
+    settings: dict[str, Any] = {"limit": limit, "engine": engine, "gate": gate, "steps": steps, "lr": lr}
+    about: dict[str, Any] = {"objectives": list(proposals.objectives), "limit": limit, "settings": settings}
+    about |= {"seed": seed, "trials": trials, "grace": grace, "space": written(space)}
+    told = {"objectives": proposals.objectives, **settings}
+    about["identity"] = {} if storage is None else identity(model, task, space, told)
+    there = shared.join(about)
+    scorer = ENGINES[engine](model, task, space, seed=there["seed"], lr=lr, steps=steps)
+    stored = StoredTrials(shared.storage, shared.study_id, most=trials, grace=grace)
+    return Study(scorer, proposals, stored, shared, gate=gate)
 
 
-class Study:
+class Study(StudyView):
     """The trials of a search, as an iterator that goes on where it was left, and what they come to.
 
-    `trials` are those so far, `agreement` what the gate found (None before it, and for an engine that trains for
-    real). `engine` is the name of the one that scores, `said` a sentence where another took its place.
+    What it yields are the trials made here; `trials` are those of all who share its storage. `agreement` is what the
+    gate found (None before it, and for an engine that trains for real). `engine` is the name of the one that scores,
+    `said` a sentence where another took its place.
     """
 
-    def __init__(self, engine: Engine, proposals: Proposals, *, trials: int, gate: int) -> None:
-        self.space, self.limit = engine.space, proposals.limit
-        self.agreement: Agreement | None = None
-        self.verified: tuple[Verified, ...] = ()
-        self.said = ""
-        self._engine, self._proposals = engine, proposals
-        self._most, self._gate = trials, gate
-        self._trials: list[Trial] = []
+    def __init__(
+        self, engine: Engine, proposals: Proposals, stored: StoredTrials, shared: SharedStudy, *, gate: int
+    ) -> None:
+        super().__init__(engine.space, stored, proposals.objectives, proposals.limit)
+        self._engine, self._proposals, self._shared, self._gate = engine, proposals, shared, gate
+        self._anchors = proposals.anchors()
         self._work = self._run()
-
-    @property
-    def trials(self) -> tuple[Trial, ...]:
-        return tuple(self._trials)
-
-    @property
-    def total(self) -> int:
-        """How many trials there will be, if the space has so many."""
-        return self._most
+        self.refresh()
+        if stored.begun:
+            proposals.draw_as(stored.begun)
 
     @property
     def work(self) -> int:
         """How many pieces of work that is at most, with those on the way to the first trial."""
-        return self._engine.total + self._gate + self._most
+        return self._engine.total + self._gate + self.total
 
     @property
     def engine(self) -> str:
@@ -137,44 +157,6 @@ class Study:
         """The next piece of work, of tenths of a second: a trial, or a step towards the first. None at the end."""
         return next(self._work, None)
 
-    @property
-    def front(self) -> tuple[Trial, ...]:
-        """The trials that no other beats, by rising parameters; with a test accuracy where they have been verified."""
-        tests = {record.number: sum(record.test) / len(record.test) for record in self.verified}
-        return tuple(replace(trial, test=tests.get(trial.number, trial.test)) for trial in front(self._trials))
-
-    @property
-    def result(self) -> SearchResult:
-        """The search as it stands, for `plot_search`."""
-        return SearchResult(self.trials, self.limit, self.agreement, self.verified)
-
-    def path_map(self, trial: Trial) -> PathMap:
-        """Where the parameters of a trial are, for `plot_path_map`."""
-        return self.space.path_map(self.space.read(trial.choice))
-
-    def importance(self, objective: str = "accuracy") -> Importance:
-        """What each choice is worth, by the trials so far, for `plot_importance`.
-
-        Raises:
-            ValueError: for what was no objective of this search, and with fewer than two trials.
-        """
-        return self._proposals.importance(objective)
-
-    def best(self, limit: int | None = None) -> Trial:
-        """The most accurate trial with at most `limit` parameters; of equals the smallest.
-
-        Raises:
-            ValueError: where no trial has so few.
-        """
-        if limit is not None:
-            check_positive_int("limit", limit)
-        fitting = [trial for trial in self.front if limit is None or trial.params <= limit]
-        if not fitting:
-            least = min((trial.params for trial in self._trials), default=None)
-            has = "this study has no trial yet" if least is None else f"the smallest trial has {least:,} parameters"
-            raise refuse("limit", limit, f"leaves none: {has}")
-        return fitting[-1]
-
     def verify(self, seeds: int = 3) -> tuple[Verified, ...]:
         """Train the finalists anew, and LoRA of as many parameters, each with `seeds` seeds, and read the test part.
 
@@ -183,7 +165,7 @@ class Study:
         check_positive_int("seeds", seeds)
         ends = self.front
         places = sorted({round(i * (len(ends) - 1) / max(1, FINALISTS - 1)) for i in range(FINALISTS)}) if ends else []
-        self.verified = tuple(self._verify(ends[place], seeds) for place in places)
+        self.verified = tuple(trained_anew(self._engine, ends[place], seeds) for place in places)
         return self.verified
 
     @property
@@ -199,69 +181,96 @@ class Study:
         return sum(gaps) / len(gaps)
 
     def _run(self) -> Generator[Trial | Progress, None, None]:
-        yield from self._prepare()
-        if self._gate and self._engine.name != Short.name:
-            yield from self._put_to_the_test()
-        for name, choice in self.space.anchors().items():
-            if len(self._trials) < self._most and (self.limit is None or self.space.params(choice) <= self.limit):
-                yield self._try(choice, name)
-        while len(self._trials) < self._most and (proposed := self._proposals.ask()) is not None:
-            yield self._try(proposed)
+        if self._stored.finished >= self.total:
+            return
+        yield from self._believe()
+        while (claim := (yield from self._claim())) is not None:
+            trial = self._try(claim)
+            if trial is not None:
+                yield trial
 
-    def _prepare(self) -> Iterator[Progress]:
-        for done, _ in enumerate(self._engine.prepare(), 1):
-            yield Progress("preparing", done, self._engine.total)
+    def _believe(self) -> Iterator[Progress]:
+        """Prepare the engine and put it to the test, once for all workers."""
+        judged = bool(self._gate) and self._engine.name != Short.name
+        self.agreement = self._shared.agreement if judged else None
+        if self.agreement is None or self.agreement.is_better:
+            for done, _ in enumerate(self._engine.prepare(), 1):
+                yield Progress("preparing", done, self._engine.total)
+        if judged and self.agreement is None:
+            self.agreement = self._shared.agree((yield from self._put_to_the_test()))
+        if self.agreement is not None and not self.agreement.is_better:
+            asked = self._engine
+            self._engine = Short(asked.model, asked.task, self.space, **_numbers(asked))
 
-    def _put_to_the_test(self) -> Iterator[Progress]:
-        """Where the engine orders no better than counting does, real training takes its place, and it is said."""
+    def _put_to_the_test(self) -> Generator[Progress, None, Agreement]:
+        """Whether the engine orders settings drawn at random better than counting does."""
         draw, asked = random.Random(self._engine.seed + 1), self._engine
         choices = [random_choice(self.space, draw) for _ in range(self._gate)]
-        numbers: Any = {"seed": asked.seed, "lr": asked.lr, "steps": asked.steps}
-        real = Trained(asked.model, asked.task, self.space, **numbers)
+        real = Trained(asked.model, asked.task, self.space, **_numbers(asked))
         metrics = []
         for done, choice in enumerate(choices, 1):
             metrics.append(real.score(choice).metric)
             yield Progress("gate", done, len(choices))
         scored = [asked.score(choice).metric for choice in choices]
-        self.agreement = agreement(asked.name, self.space, choices, metrics, scored)
-        if not self.agreement.is_better:
-            self.said = f"{self.agreement.in_words}; each setting is trained for real instead, by successive halving"
-            self._engine = Short(asked.model, asked.task, self.space, **numbers)
+        return agreement(asked.name, self.space, choices, metrics, scored)
 
-    def _try(self, choice: Choice, name: str = "") -> Trial:
-        started = perf_counter()
-        got: Score = self._engine.score(choice)
-        self._proposals.tell(choice, metric=got.metric, loss=got.loss)
-        trial = Trial(
-            number=len(self._trials),
-            params=self.space.params(choice),
-            metric=got.metric,
-            loss=got.loss,
-            choice=self.space.written(choice),
-            engine=self._engine.name,
-            seconds=perf_counter() - started,
-            name=name,
-            config=self.space.config(choice),
-        )
-        self._trials.append(trial)
-        return trial
+    def _claim(self) -> Generator[Progress, None, Claim | None]:
+        """A choice to score; None at the end. Where the last ones are with others, wait whether these live."""
+        pause = 0.02
+        while True:
+            self.refresh()
+            if (again := self._stored.retry()) is not None:
+                return again
+            left = self.total - self._stored.finished
+            if left <= 0:
+                return None
+            if left > self._stored.running:
+                if (new := self._proposed()) is not None:
+                    return new
+                if not self._stored.running:
+                    return None
+            time.sleep(pause)
+            pause = min(2 * pause, self._stored.grace / 20, 1.0)
+            yield Progress("waiting", self._stored.finished, self.total)
 
-    def _verify(self, trial: Trial, seeds: int) -> Verified:
-        how, choice = self._engine, self.space.read(trial.choice)
-        lora = _lora_space(how.model, self.space, trial.params)
-        test, validation, of_lora = [], [], []
-        for seed in range(seeds):
-            model = trained(how.model, how.task, self.space, choice, how, seed)
-            test.append(score(model, how.task.test).metric)
-            validation.append(score(model, how.task.validation).metric)
-            of_lora.append(score(trained(how.model, how.task, *lora, how, seed), how.task.test).metric)
-        lora_params = lora[0].params(lora[1])
-        return Verified(trial.number, trial.params, lora_params, tuple(test), tuple(of_lora), tuple(validation))
+    def _proposed(self) -> Claim | None:
+        """A choice that nobody has; None where there are no more, or no place."""
+        for name, choice in self._anchors:
+            if isinstance(claim := self._stored.claim(self.space.written(choice), name), Claim):
+                return claim
+        while self._stored.running + self._stored.finished < self.total:
+            if (new := self._proposals.ask()) is None:
+                return None
+            claim = self._stored.claim(self.space.written(new))
+            if isinstance(claim, Claim):
+                return claim
+            self._proposals.withdraw(new, claim)
+        return None
+
+    def _take(self, finished: Finished) -> Trial:
+        """Whoever made a trial, the sampler learns from it."""
+        made = super()._take(finished)
+        self._proposals.tell(self.space.read(made.choice), metric=made.metric, loss=made.loss)
+        return made
+
+    def _try(self, claim: Claim) -> Trial | None:
+        """Score a choice; None where this worker was taken for dead meanwhile."""
+        started, choice = perf_counter(), self.space.read(claim.choice)
+        with self._stored.alive(claim):
+            try:
+                got: Score = self._engine.score(choice)
+            except Exception as error:
+                self._stored.fail(claim, f"{type(error).__name__}: {error}")
+                raise
+            except BaseException:
+                self._stored.give_back(claim)
+                raise
+        result = {**got._asdict(), "engine": self._engine.name, "seconds": perf_counter() - started}
+        values = self._proposals.values(choice, got.metric, got.loss)
+        if not self._stored.finish(claim, result, values):
+            return None
+        return self._take(Finished(claim.number, claim.choice, claim.name, result))
 
 
-def _lora_space(model: nn.Module, space: SearchSpace, params: int) -> tuple[SearchSpace, Choice]:
-    """LoRA on the same layers with the largest rank that has no more parameters, or rank 1 where that has more."""
-    one = sum(site.in_features + site.out_features for site in space.layers)
-    rank = max(1, params // one)
-    lora = SearchSpace.of(model, "lora", ranks=(rank,), target_modules=[site.name for site in space.layers])
-    return lora, lora.largest
+def _numbers(engine: Engine) -> dict[str, Any]:
+    return {"seed": engine.seed, "lr": engine.lr, "steps": engine.steps}
