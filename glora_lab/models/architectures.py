@@ -138,3 +138,18 @@ def model_class(config: PretrainedConfig) -> Any:
         raise ValueError(f"`config` (={type(config).__name__}) must belong to a model of transformers")
     found = MODEL_MAPPING[type(config)]
     return found[0] if isinstance(found, tuple | list) else found
+
+
+def classifier_class(config: PretrainedConfig) -> Any:
+    """The transformers class that tells texts or images of this configuration apart; ValueError where there is none."""
+    from transformers.models.auto import modeling_auto
+
+    for mapping in (
+        modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+        modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
+    ):
+        if type(config) in mapping:
+            return mapping[type(config)]
+    raise ValueError(
+        f"`num_labels` goes with a model that texts or images can be told apart by, not {type(config).__name__}"
+    )
