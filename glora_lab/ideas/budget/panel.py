@@ -13,6 +13,7 @@ from torch import nn
 
 from glora_lab.adapters import GloraConfig
 from glora_lab.adapters.stock.snippet import LIBRARIES, config_snippet
+from glora_lab.adapters.view import adapted_layers
 from glora_lab.arguments import check_choice
 from glora_lab.drawing.equation import equation
 from glora_lab.models import ARCHITECTURES, architecture, load_model, meta_model
@@ -109,6 +110,7 @@ class BudgetPanel(Panel):
             model = self._given if name == GIVEN and self._given is not None else load_model(SHIPPED)
             self._counted = model
             self.targets.offer(model)
+        self._carries = bool(adapted_layers(self._counted))  # an adapter, which is left out before it is counted
         self._update()
 
     @guarded_about("settings")
@@ -156,7 +158,7 @@ class BudgetPanel(Panel):
         return self._loras[key]
 
     def _count(self, config: GloraConfig | LoraConfig) -> PathBudget:
-        count = budget_on if self.model_choice.value in ARCHITECTURES else path_budget
+        count = path_budget if self._carries else budget_on
         return replace(count(self._counted, config), model=self._counted_name)
 
     @property

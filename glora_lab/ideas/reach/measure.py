@@ -22,13 +22,59 @@ from .measure_weight_changes import weight_change
 from .record import RankReach, Reach, WeightChange
 
 
+class Nearest:
+    """The nearest ΔW to one change, (out, in), of every grid and rank: each grid is decomposed once.
+
+    Each method raises ValueError where k does not divide both sides and r, or the change is zero.
+    """
+
+    def __init__(self, change: np.ndarray) -> None:
+        self._change = np.asarray(change, dtype=float)
+        self._parts: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._ranks: dict[tuple[int, int], int] = {}
+
+    def best(self, k: int, r: int) -> np.ndarray:
+        """That ΔW."""
+        (left, values, right), s = self._grid(k, r), r // k
+        blocks = (left[..., :s] * values[..., None, :s]) @ right[..., :s, :]  # (m, n, out/k, in/k)
+        return blocks.swapaxes(1, 2).reshape(self._change.shape)
+
+    def error(self, k: int, r: int) -> float:
+        """Its error: ‖change − ΔW‖ / ‖change‖."""
+        values = self._grid(k, r)[1]
+        return float(np.linalg.norm(values[..., r // k :]) / np.linalg.norm(values))
+
+    def rank(self, k: int, r: int) -> int:
+        """Its rank, as a matrix."""
+        if (k, r) not in self._ranks:
+            self._ranks[k, r] = weight_change("", self.best(k, r)).rank
+        return self._ranks[k, r]
+
+    def _grid(self, k: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(m, n, out/k, s), (m, n, s), (m, n, s, in/k): of each block the directions, the strongest first."""
+        _check(self._change.shape, k, r)
+        if k not in self._parts:
+            left, values, right = np.linalg.svd(cut(self._change, k), full_matrices=False)
+            if not values.any():
+                raise ValueError("`change` must not be zero: there is nothing to come near to")
+            self._parts[k] = left, values, right
+        return self._parts[k]
+
+
+class Wanted:
+    """A change that goes wherever a WeightChange goes, for whoever asks at one rank after another."""
+
+    def __init__(self, change: WeightChange) -> None:
+        self.change, self.draws = change, [Nearest(matrix) for matrix in change.matrices]
+
+
 def best_change(change: np.ndarray, *, k: int, r: int) -> np.ndarray:
     """The ΔW nearest to `change` (out, in) of all that GraLoRA of rank r with k×k blocks can make, in float64.
 
     Raises:
         ValueError: where k does not divide both sides and r, or the change is zero.
     """
-    return _best(change, k, r)[0]
+    return Nearest(change).best(k, r)
 
 
 def best_error(change: np.ndarray, *, k: int, r: int) -> float:
@@ -37,15 +83,18 @@ def best_error(change: np.ndarray, *, k: int, r: int) -> float:
     Raises:
         ValueError: where k does not divide both sides and r, or the change is zero.
     """
-    return _best(change, k, r)[1]
+    return Nearest(change).error(k, r)
 
 
-def best_changes(change: WeightChange, *, r: int = 16, ks: Iterable[int] = (1, 2, 4, 8)) -> tuple[WeightChange, ...]:
+def best_changes(
+    change: WeightChange | Wanted, *, r: int = 16, ks: Iterable[int] = (1, 2, 4, 8)
+) -> tuple[WeightChange, ...]:
     """The change's first draw and, for each k, the best ΔW there is for it, with its error."""
-    wanted = change.matrices[0]
-    best = [(k, *_best(wanted, k, r)) for k in ks]
+    wanted = _wanted(change)
+    nearest = wanted.draws[0]
+    best = [(k, nearest.best(k, r), nearest.error(k, r)) for k in ks]
     return (
-        weight_change(change.name, wanted),
+        weight_change(wanted.change.name, wanted.change.matrices[0]),
         *(
             weight_change(f"k = {k}", matrix, error=error, method="LoRA" if k == 1 else "GraLoRA")
             for k, matrix, error in best
@@ -54,7 +103,7 @@ def best_changes(change: WeightChange, *, r: int = 16, ks: Iterable[int] = (1, 2
 
 
 def rank_reach(
-    changes: WeightChange | Iterable[WeightChange],
+    changes: WeightChange | Wanted | Iterable[WeightChange | Wanted],
     *,
     r: int = 16,
     ks: Iterable[int] = (1, 2, 4, 8),
@@ -74,44 +123,35 @@ def rank_reach(
         ValueError: where k does not divide both sides and r, or a change is zero.
     """
     check_count("steps", steps)
-    named = (changes,) if isinstance(changes, WeightChange) else tuple(changes)
+    given = (changes,) if isinstance(changes, WeightChange | Wanted) else changes
     ks = tuple(ks)
     rows = []
-    for change in named:
-        for draw, matrix in enumerate(change.matrices):
-            rows += [_row(change.name, draw, matrix, k, r, steps, seed) for k in ks]
+    for wanted in map(_wanted, given):
+        for draw, nearest in enumerate(wanted.draws):
+            rows += [_row(wanted.change, draw, nearest, k, r, steps, seed) for k in ks]
     return RankReach(tuple(rows))
 
 
-def _row(name: str, draw: int, matrix: np.ndarray, k: int, r: int, steps: int, seed: int) -> Reach:
-    best, error = _best(matrix, k, r)
+def _row(change: WeightChange, draw: int, nearest: Nearest, k: int, r: int, steps: int, seed: int) -> Reach:
     trained = None
+    matrix, error = change.matrices[draw], nearest.error(k, r)
     if steps:
         config = GraloraConfig(r=r, gralora_k=k, alpha=r)
         trained = trained_error(matrix, config, steps=steps, seed=seed)
     return Reach(
-        change=name,
+        change=change.name,
         draw=draw,
         k=k,
         r=r,
         params=_plan(matrix.shape, k, r).total,
-        rank=weight_change(name, best).rank,
+        rank=nearest.rank(k, r),
         error=error,
         trained=trained,
     )
 
 
-def _best(change: np.ndarray, k: int, r: int) -> tuple[np.ndarray, float]:
-    """The nearest ΔW and its error, from one decomposition of each block."""
-    change = np.asarray(change, dtype=float)
-    _check(change.shape, k, r)
-    left, values, right = np.linalg.svd(cut(change, k), full_matrices=False)  # (m, n, out/k, s), (m, n, s), …
-    size = float(np.linalg.norm(values))
-    if not size:
-        raise ValueError("`change` must not be zero: there is nothing to come near to")
-    s = r // k
-    blocks = (left[..., :s] * values[..., None, :s]) @ right[..., :s, :]  # (m, n, out/k, in/k)
-    return blocks.swapaxes(1, 2).reshape(change.shape), float(np.linalg.norm(values[..., s:])) / size
+def _wanted(change: WeightChange | Wanted) -> Wanted:
+    return change if isinstance(change, Wanted) else Wanted(change)
 
 
 def _plan(shape: tuple[int, ...], k: int, r: int) -> BlockPlan:

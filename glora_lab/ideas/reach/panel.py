@@ -14,7 +14,7 @@ from glora_lab.page.panel import Panel, guarded_about
 
 from .figure import draw_rank_reach
 from .figure_weight_changes import draw_weight_changes
-from .measure import best_changes, rank_reach
+from .measure import Wanted, best_changes, rank_reach
 from .measure_weight_changes import weight_changes
 from .record import RankReach, WeightChange
 
@@ -41,8 +41,8 @@ class ReachPanel(Panel):
 
     def __init__(self, changes: WeightChange | Iterable[WeightChange] | None = None) -> None:
         super().__init__()
-        self._changes = weight_changes() if changes is None else _several(changes)
-        places = [(change.name, place) for place, change in enumerate(self._changes)]
+        self._changes = [Wanted(change) for change in (weight_changes() if changes is None else _several(changes))]
+        places = [(wanted.change.name, place) for place, wanted in enumerate(self._changes)]
         self.change = Dropdown(options=places, description="wanted change", says=WANTED, style=WIDE)
         self.rank = SelectionSlider(
             options=RANKS, value=16, description="rank", says=RANK, continuous_update=False, style=WIDE
@@ -77,7 +77,7 @@ class ReachPanel(Panel):
 
     @guarded_about("settings")
     def _draw_again(self, _: object) -> None:
-        self._changes = weight_changes(seed=self.again.value)
+        self._changes = [Wanted(change) for change in weight_changes(seed=self.again.value)]
         self._measure_reach()
         self._show()
 
@@ -87,9 +87,9 @@ class ReachPanel(Panel):
 
     def _show(self) -> None:
         """The chosen change among the others, and beside the best that each k can make of it."""
-        change = self._changes[self.change.value]
-        self.errors_over_k.show(draw_rank_reach(self.reach, change.name))
-        self.best = best_changes(change, r=self.rank.value, ks=KS)
+        wanted = self._changes[self.change.value]
+        self.errors_over_k.show(draw_rank_reach(self.reach, wanted.change.name))
+        self.best = best_changes(wanted, r=self.rank.value, ks=KS)
         self.heatmaps.show(draw_weight_changes(self.best))
 
 

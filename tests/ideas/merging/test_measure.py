@@ -15,6 +15,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from glora_lab.adapters import GloraConfig, GraloraConfig
+from glora_lab.adapters.glora.layer import GloraLinear
 from glora_lab.adapters.view import find_layer
 from glora_lab.ideas.merging.record import OURS, STOCK
 from glora_lab.measure import merge_report
@@ -62,6 +63,34 @@ def test_the_drift_is_that_of_layers_merged_by_hand(dtype, mode):
     assert report.drift(STOCK)[-1] > 0 and report.changed(STOCK) > 0
     assert not report.drift(OURS).any() and report.changed(OURS) == 0
     assert (report.cycles, report.dtype, report.method, report.libraries) == (7, dtype, "GLoRA", BOTH)
+
+
+@pytest.mark.parametrize("cycles", [40, 41])
+@pytest.mark.parametrize("value", [-1.0, -0.9, -0.7, 0.1])  # lost; comes to rest; goes to and fro; comes to rest late
+def test_cycles_that_go_round_are_not_run_and_reported_as_they_would_be(monkeypatch, value, cycles):
+    counted = {OURS: 0, STOCK: 0}
+    for kind, by in ((GloraLinear, OURS), (peft.tuners.glora.layer.GloraLinear, STOCK)):
+        monkeypatch.setattr(kind, "merge", counting(kind.merge, counted, by))
+    theirs = adapted(peft.GloraConfig(config_A_B="constant", config_C="none", config_D_E="none"))
+    stock = find_layer(theirs, "0")[1]
+    stock.glora_A["default"].X.data.fill_(value)
+    stock.glora_B["default"].X.data.fill_(0.05)
+    report = merge_report(theirs, cycles=cycles, dtype="bfloat16")
+    assert counted[OURS] == 1 and report.drift(OURS).tolist() == [0.0] * (cycles + 1)
+    assert 2 < counted[STOCK] < 12
+    stock.get_base_layer().bfloat16()
+    before = numbers(stock.get_base_layer())
+    drift = [each if math.isfinite(each) else math.inf for each in drift_by_hand(stock, cycles)]
+    assert report.drift(STOCK).tolist() == drift
+    assert report.changed(STOCK) == (numbers(stock.get_base_layer()) != before).double().mean().item()
+
+
+def counting(real, counted, by):
+    def merge(*args, **kwargs):
+        counted[by] += 1
+        return real(*args, **kwargs)
+
+    return merge
 
 
 @pytest.mark.parametrize("ours, theirs, settings", [

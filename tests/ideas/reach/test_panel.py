@@ -43,6 +43,23 @@ def test_the_rank_moves_both_pictures() -> None:
     assert [change.rank for change in panel.best] == [16, 16, 16, 16, 128]
 
 
+def test_another_rank_decomposes_no_block_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    decomposed, real = [], np.linalg.svd
+
+    def counted(matrix: np.ndarray, *args: object, compute_uv: bool = True, **settings: object) -> object:
+        decomposed.extend([matrix.shape] * compute_uv)
+        return real(matrix, *args, compute_uv=compute_uv, **settings)
+
+    monkeypatch.setattr(np.linalg, "svd", counted)
+    panel = ReachPanel()
+    assert len(decomposed) == 5 * 4  # changes and grids
+    panel.rank.value = 64
+    panel.change.value = 3
+    assert len(decomposed) == 5 * 4
+    panel.again.click()
+    assert len(decomposed) == 2 * 5 * 4
+
+
 def test_others_are_drawn_and_the_choice_stays() -> None:
     panel = ReachPanel()
     panel.change.value = 4
