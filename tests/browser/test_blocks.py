@@ -194,6 +194,8 @@ def watch_it_train(notebook: NotebookPage) -> None:
     cell = notebook.page.locator('.jp-CodeCell:has-text("live = BlockPanel(")').last
     cell.evaluate("e => e.scrollIntoView()")
     board = cell.locator("[role=grid]")
+    bar = cell.get_by_role("button", name="k = 4: rank 64")  # it was built at rank 0, before the first step
+    expect(bar.locator(".glora-cut-number")).to_have_text("64")
     seen = [board.inner_html()]  # the norms, in the names of the blocks
     again = "glora_lab.TrainSession(learner, task, steps=5000, lr=1e-2, seed=1)"
     notebook.evaluate(f"[live.follow(again := {again}), again.start()]")

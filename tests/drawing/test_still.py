@@ -83,6 +83,16 @@ def test_a_log_axis_places_by_powers_notes_by_exponents_and_shapes_by_values() -
     assert [t.get("x") for t in root.iter(f"{SVG}text") if t.text == "ten"] == ["500.0"]
 
 
+def test_an_axis_at_the_right_has_its_ticks_and_title_there() -> None:
+    line = {"type": "scatter", "mode": "lines", "x": [0, 1], "y": [0, 1], "xaxis": "x", "yaxis": "y", "name": ""}
+    for side, beyond in (("left", lambda x: x < 60), ("right", lambda x: x > 600)):
+        root = picture(line, yaxis={"side": side, "title": "error", "tickvals": [0.5]}, xaxis={"tickvals": []})
+        found = {"".join(text.itertext()): text for text in root.iter(f"{SVG}text")}
+        tick, title = found["0.5"], found["error"]
+        assert tick.get("text-anchor") == {"left": "end", "right": "start"}[side]
+        assert beyond(float(tick.get("x", "nan"))) and "rotate(-90" in title.get("transform", "")
+
+
 def test_few_cells_are_rectangles_with_their_texts() -> None:
     z = [[0.0, 1.0], [None, 0.5]]
     heatmap = {"type": "heatmap", "z": z, "colorscale": [[0, "#000000"], [1, "#ff0000"]], "texttemplate": "%{z:.1f}"}

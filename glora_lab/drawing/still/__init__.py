@@ -108,7 +108,9 @@ def _placed(
         low, high = axis.spec.get("domain", [0, 1])
         axis.start, axis.end = (low * width, high * width) if axis.letter == "x" else (high * height, low * height)
     needs = [
-        a.words_beside() + 14 + 18 * bool(a.spec["title"].get("text")) for a in first if a.spec.get("visible", True)
+        a.words_beside() + 14 + 18 * bool(a.spec["title"].get("text"))
+        for a in first
+        if a.spec.get("visible", True) and not a.right
     ]
     left = max([margin["l"], *needs])
     right = max([margin["r"], *(room_for(scale, z) for scale, z in scales)])

@@ -32,7 +32,7 @@ class Axis:
 
     def __post_init__(self) -> None:
         self.letter = self.name[0]
-        self.log = self.spec.get("type") == "log"
+        self.log, self.right = self.spec.get("type") == "log", self.spec.get("side") == "right"
         words = any(isinstance(v, str) for trace in self.traces for v in values(trace.get(self.letter)))
         if self.spec.get("type") == "category" or (words and "type" not in self.spec):
             given = values(self.spec.get("categoryarray"))
@@ -155,12 +155,12 @@ class Axis:
         if not self.spec.get("visible", True):
             return
         ticks = self.ticks()
-        far, near = sorted((across.start, across.end), reverse=self.letter == "y")
+        far, near = sorted((across.start, across.end), reverse=self.letter == "y" and not self.right)
         if self.spec.get("showline"):
             sides = (near, far) if self.spec.get("mirror") else (near,)
             color, width = self.spec["linecolor"], self.spec.get("linewidth", 1)
             yield from (across._line(side, self.start, self.end, color, width) for side in sides)
-        out = 4 if self.letter == "x" else -4
+        out = 4 if self.letter == "x" or self.right else -4
         if self.spec.get("ticks"):
             yield from (self._line(self.at(u), near, near + out, self.spec["tickcolor"], 1) for u, _ in ticks)
         yield from self._written(ticks, near + out * 1.5, {**font, **self.spec.get("tickfont", {})})
@@ -172,7 +172,7 @@ class Axis:
         turn = self.spec.get("tickangle", 0)
         for unit, text in ticks:
             if self.letter == "y":
-                yield written(beside, self.at(unit), text, font, ("right", "middle"))
+                yield written(beside, self.at(unit), text, font, ("left" if self.right else "right", "middle"))
             else:
                 yield written(self.at(unit), beside, text, font, ("right" if turn else "center", "top"), turn)
 
@@ -183,7 +183,8 @@ class Axis:
             slope = ticks * math.sin(math.radians(-self.spec.get("tickangle", 0))) if ticks else 0.0
             yield written(middle, near + (10 + 14 * bool(ticks) + slope), text, font, ("center", "top"))
         elif text:
-            yield written(near - 12 - ticks, middle, text, font, ("center", "bottom"), -90)
+            out, side = (1, "top") if self.right else (-1, "bottom")
+            yield written(near + out * (12 + ticks), middle, text, font, ("center", side), -90)
 
     def _line(self, place: float, a: float, b: float, color: str, width: float) -> str:
         ends = (place, a, place, b) if self.letter == "x" else (a, place, b, place)

@@ -137,11 +137,9 @@ function render({ model, el }) {
     chart.replaceChildren();
     make("div", "glora-cut-rank", chart);
     const bars = make("div", "glora-cut-bars", chart);
-    columns = ranks.map(({ k, rank }) => {
+    columns = ranks.map(({ k }) => {
       const column = make("button", "glora-cut-k", bars);
-      column.title = `k = ${k}: rank ${rank}. Press to cut so.`;
-      column.setAttribute("aria-label", `k = ${k}: rank ${rank}`);
-      make("span", "glora-cut-number", column, rank);
+      make("span", "glora-cut-number", column);
       make("span", "glora-cut-bar", column);
       make("span", "", column, k);
       column.addEventListener("click", () => {
@@ -160,9 +158,13 @@ function render({ model, el }) {
     chart.firstChild.textContent = `rank of ΔW: ${climbed}`;
     ranks.forEach((row, at) => {
       const here = row.k === k;
+      const [high, words] = [here ? climbed : row.rank, `k = ${row.k}: rank ${row.rank}`];
+      columns[at].title = `${words}. Press to cut so.`;
+      columns[at].setAttribute("aria-label", words);
       columns[at].setAttribute("aria-pressed", String(here));
+      columns[at].querySelector(".glora-cut-number").textContent = high;
       const bar = columns[at].querySelector(".glora-cut-bar");
-      bar.style.height = `${(200 * (here ? climbed : row.rank)) / full}px`;
+      bar.style.height = `${(200 * high) / full}px`;
       bar.style.background = here ? method : "#808080";
     });
   };

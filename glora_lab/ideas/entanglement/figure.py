@@ -8,6 +8,7 @@ how much: the deviation of every input channel, the limit drawn in.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import log10
 from typing import TypeAlias
 
 import numpy as np
@@ -21,6 +22,12 @@ from .record import LIMIT, GradientReport
 
 FULL = "full fine-tuning"
 BOTTOM = (0.0, 0.26)  # where the lines stand, below the heatmaps
+AT_LIMIT = {"yref": "y", "xshift": 4}
+COMPARED = {
+    "as is": "as it is",
+    "equal decrease": "multiplied so that a step lowers the loss as much as full fine-tuning's",
+    "equal size": "multiplied so that it is as large as full fine-tuning's",
+}
 Reports: TypeAlias = GradientReport | Mapping[str, GradientReport]
 
 
@@ -56,11 +63,11 @@ def draw_gradient_report(reports: Reports, *, limit: float = LIMIT) -> Picture:
         _title(named, limit),
         _in_words(named, limit),
         height=500,
-        notes=notes,
+        notes=[*notes, note(1.0, log10(limit), f"off: > {limit:.3g}×", size=11, anchor=("left", "middle")) | AT_LIMIT],
         shapes=[*shapes, dashed(LINE, x0=-0.5, x1=len(first.deviation) - 0.5, y0=limit, y1=limit)],
         coloraxis=scale(top),
         legend={"y": BOTTOM[1] + 0.01},
-        margin={"t": 116, "r": 76},
+        margin={"t": 116, "r": 92},
         xaxis={"domain": (0, 1), "anchor": "y", "title": IN_AXIS, "showgrid": False},
         yaxis={"domain": BOTTOM, "anchor": "x", "title": "deviation", "type": "log", "dtick": 1},
         **axes,
@@ -70,7 +77,7 @@ def draw_gradient_report(reports: Reports, *, limit: float = LIMIT) -> Picture:
 def _in_words(named: Mapping[str, GradientReport], limit: float) -> str:
     first = next(iter(named.values()))
     return (
-        f"Layer {first.layer}, scaling {first.scaling!r}. "
+        f"Layer {first.layer}, each adapter's gradient {COMPARED[first.scaling]}. "
         f"Input channels by the size of their gradient in full fine-tuning: {_channels(first)}. Off by more than "
         f"{limit:.3g} times: {'; '.join(_words(name, report, limit) for name, report in named.items())}."
     )
@@ -106,7 +113,7 @@ def _channels(report: GradientReport) -> str:
     if not report.full.any():
         return "no channel has a gradient"
     (strongest, prominence), found = report.strongest()[0], report.outliers
-    times = f"{prominence:,.{0 if prominence >= 10 else 1}f} times the median"
+    times = f"{prominence:,.{0 if prominence >= 10 else 1}f} times the median gradient"
     if not found:
         return f"no outlier, strongest channel {strongest}, {times}"
     more = [f"{len(found) - MOST_NAMED} more"] if len(found) > MOST_NAMED else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil, floor, log10
+
 import numpy as np
 
 from glora_lab.drawing.theme import SEQUENTIAL, TEXT, note
@@ -10,7 +12,7 @@ from glora_lab.drawing.traces import COLOR_BAR, Layout, beside, heatmap, matrix_
 from .record import GradientReport
 
 MOST_CELLS = 256  # per side; in a larger matrix a cell is the largest of several entries, and the axis says so
-DECADES = 4  # what is drawn below the largest value
+DECADES = 4  # what is drawn below the largest value, up to the next power of ten
 TOP = (0.46, 1.0)  # where the heatmaps stand in the figure
 MOST_NAMED = 3
 OUTLIER_MARK, STRONGEST_MARK = "▼", "▽"
@@ -19,9 +21,9 @@ OUTLIER_MARK, STRONGEST_MARK = "▼", "▽"
 def gradient(values: np.ndarray, top: float, n: int, name: str) -> Layout:
     """Sizes as powers of ten, relative to nothing: what is below the scale is drawn as its end."""
     step = one_in(values.shape, MOST_CELLS)
-    z = np.log10(np.maximum(_largest_of(np.abs(values), step), top / 10**DECADES)).astype(np.float32)
+    z = np.log10(np.maximum(_largest_of(np.abs(values), step), 10.0 ** lowest(top))).astype(np.float32)
     place = {"dx": step, "dy": step, "x0": (step - 1) / 2, "y0": (step - 1) / 2, **on(n + 1)}
-    hover = f"o %{{y}}, i %{{x}}<br>10^%{{z:.2f}}{beside(name)}"
+    hover = f"o %{{y}}, i %{{x}}<br>10<sup>%{{z:.2f}}</sup>{beside(name)}"
     return heatmap(z, hover, name=name, coloraxis="coloraxis", **meaning(x="i", y="o"), **place)
 
 
@@ -53,11 +55,16 @@ def outlines(report: GradientReport, n: int, color: str, limit: float) -> list[L
 
 def scale(top: float) -> Layout:
     """The colours that all heatmaps share, up to `top`."""
-    high = float(np.log10(top))
-    ticks = [high - decade for decade in range(DECADES, -1, -1)]
-    said = [f"≤ {10 ** ticks[0]:.1g}", *(f"{10**tick:.1g}" for tick in ticks[1:])]
-    bar = {**COLOR_BAR, "y": sum(TOP) / 2, "len": TOP[1] - TOP[0], "tickvals": ticks, "ticktext": said}
-    return {"colorscale": SEQUENTIAL, "cmin": high - DECADES, "cmax": high, "colorbar": bar}
+    ticks = range(lowest(top), floor(log10(top)) + 1)
+    said = ["1" if power == 0 else f"10<sup>{power}</sup>".replace("-", "−") for power in ticks]
+    bar = {**COLOR_BAR, "y": sum(TOP) / 2, "len": TOP[1] - TOP[0], "tickvals": list(ticks)}
+    bar |= {"ticktext": [f"≤ {said[0]}", *said[1:]], "title": {"text": "size of an entry", "side": "right"}}
+    return {"colorscale": SEQUENTIAL, "cmin": lowest(top), "cmax": log10(top), "colorbar": bar}
+
+
+def lowest(top: float) -> int:
+    """The power of ten at which the colours begin."""
+    return ceil(log10(top)) - DECADES
 
 
 def _largest_of(sizes: np.ndarray, step: int) -> np.ndarray:

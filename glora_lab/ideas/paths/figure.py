@@ -57,14 +57,14 @@ def _title(picture: PathPicture) -> str:
     elif not picture.weight_change:
         finding = "the weight stays as it is, only the bias moves"
     else:
-        finding = f"the weight moves by {picture.weight_change:.1%} of its size"
+        finding = f"the weight moves by {_of_its_size(picture.weight_change)}"
     return f"<b>{plain(picture.layer)}</b>: {finding}"
 
 
 def _weight_finding(picture: PathPicture) -> str:
     if not picture.weight_change:
         return "W_eff equals W0."
-    moved = f"W_eff differs from W0 by {picture.weight_change:.1%} of its size"
+    moved = f"W_eff differs from W0 by {_of_its_size(picture.weight_change)}"
     if picture.rank_w0a is None or picture.rank_b is None:
         return f"{moved}."
     return f"{moved}; the A term has rank {picture.rank_w0a}, B has rank {picture.rank_b}."
@@ -75,7 +75,12 @@ def _bias_finding(picture: PathPicture) -> str:
         return "b_eff equals b0."
     if np.isinf(picture.bias_change):
         return "b_eff is not zero where b0 was."
-    return f"b_eff differs from b0 by {picture.bias_change:.1%} of its size."
+    return f"b_eff differs from b0 by {_of_its_size(picture.bias_change)}."
+
+
+def _of_its_size(change: float) -> str:
+    """A change of this share of something's size, in words."""
+    return f"{change:.1%} of its size" if change < 2 else f"{change:.2g} times its size"
 
 
 def _weights(picture: PathPicture) -> tuple[list[Layout], list[Layout], Layout]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from math import log10
 
+import numpy as np
+
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import FROZEN, METHOD_COLORS, TEXT, ending, listed, note, plain, small
 from glora_lab.drawing.traces import Layout, beside, line
@@ -19,7 +21,10 @@ COLORS = {LORA: METHOD_COLORS["LoRA"], BLOCKS: METHOD_COLORS["GraLoRA"], TIE: FR
 MOST_NAMED = 6  # lines with their name beside them; of more only pointing tells it
 LETTERS = 20  # of a name beside its line
 APART = 0.06  # of the scale, from name to name
+CLEAR = 0.12  # of the scale, that a number needs between its line and the next
 HEIGHT = 420
+ERRORS = {"range": (-0.1, 1.06), "dtick": 0.25, "tickformat": ".2f"}
+RIGHT = {"side": "right"}
 
 
 @draws(RankReach)
@@ -35,17 +40,18 @@ def draw_rank_reach(reach: RankReach, chosen: str | None = None) -> Picture:
         traces.append(_line(reach, name, kind, chosen) | {"showlegend": kind not in shown})
         shown.add(kind)
     rings = [_rings(reach, name) | {"showlegend": n == 0} for n, name in enumerate(_trained(reach))]
+    named, left = 0 < len(reach.names) <= MOST_NAMED, _named_at_the_left(reach)
     return draw(
         [*traces, *rings],
         f"{_finding(reach, chosen)}<br>{small(_below(reach), 12)}",
         _in_words(reach),
         height=HEIGHT,
-        notes=_names(reach, chosen),
-        margin={"t": 100, "b": 48, "r": 140 if 0 < len(reach.names) <= MOST_NAMED else 16},
+        notes=_names(reach, chosen, left=left) if named else [],
+        margin={"t": 100, "b": 48, **({"l": 140, "r": 64} if named and left else {"r": 140 if named else 16})},
         showlegend=True,
         legend={"y": 1.0},
         xaxis=_across(reach),
-        yaxis={"title": "relative error", "range": (-0.1, 1.06), "dtick": 0.25, "tickformat": ".2f"},
+        yaxis={"title": "relative error", **(RIGHT if named and left else {}), **ERRORS},
     )
 
 
@@ -103,10 +109,23 @@ def _line(reach: RankReach, name: str, kind: str, chosen: str | None) -> Layout:
     drawn = line(ks, values, kind, COLORS[kind], hover, width=5 if name == chosen else 2)
     look: Layout = {"mode": "lines+markers", "marker": {"size": 11 if name == chosen else 7}, "cliponaxis": False}
     if name == chosen:
-        sides = ["bottom center" if value == min(values) < max(values) else "top center" for value in values]
-        look |= {"mode": "lines+markers+text", "text": [f"{value:.2f}" for value in values], "textposition": sides}
+        look |= {"mode": "lines+markers+text", "text": [f"{value:.2f}" for value in values]}
+        look["textposition"] = [f"{_clear_side(reach, name, k)} center" for k in ks]
         look["textfont"] = {"size": 14}
     return {**drawn, **look, "customdata": [ranks[k] for k in ks], "legendgroup": kind}
+
+
+def _clear_side(reach: RankReach, name: str, k: int) -> str:
+    """Where a number at this place of a line is read best: below its lowest point, and where no other line is near."""
+    errors = reach.errors(name)
+    gaps = [reach.errors(other)[k] - errors[k] for other in reach.names if other != name]
+    room = {
+        "top": min((gap for gap in gaps if gap >= 0), default=1.0),
+        "bottom": min((-gap for gap in gaps if gap < 0), default=1.0),
+    }
+    lowest = round(errors[k], 2) == round(min(errors.values()), 2) < round(max(errors.values()), 2)
+    first, second = ("bottom", "top") if lowest else ("top", "bottom")
+    return first if room[first] >= min(room[second], CLEAR) else second
 
 
 def _trained(reach: RankReach) -> list[str]:
@@ -127,11 +146,15 @@ def _rings(reach: RankReach, name: str) -> Layout:
     }
 
 
-def _names(reach: RankReach, chosen: str | None) -> list[Layout]:
-    """Each line's name at its right end; where ends lie close together the names make room for one another."""
-    if not 0 < len(reach.names) <= MOST_NAMED:
-        return []
-    ends = sorted((list(reach.errors(name).values())[-1], name) for name in reach.names)
+def _named_at_the_left(reach: RankReach) -> bool:
+    """Whether the lines are further apart where they begin than where they end, as a name needs to be told."""
+    begin, end = (sorted(list(reach.errors(name).values())[at] for name in reach.names) for at in (0, -1))
+    return min(np.diff(begin), default=0.0) > min(np.diff(end), default=0.0)
+
+
+def _names(reach: RankReach, chosen: str | None, *, left: bool) -> list[Layout]:
+    """Each line's name at one end; where ends lie close together the names make room for one another."""
+    ends = sorted((list(reach.errors(name).values())[0 if left else -1], name) for name in reach.names)
     places: list[float] = []
     for end, _ in ends:
         places.append(max(end, places[-1] + APART) if places else end)
@@ -140,8 +163,9 @@ def _names(reach: RankReach, chosen: str | None) -> list[Layout]:
     for (_, name), at in zip(ends, places, strict=True):
         text = plain(ending(name, LETTERS))
         text = f"<b>{text}</b>" if name == chosen else text
-        place = {"yref": "y", "y": at - beyond, "xshift": 12}
-        notes.append(note(1.0, 0.0, text, TEXT, size=12, anchor=("left", "middle")) | place)
+        place = {"yref": "y", "y": at - beyond, "xshift": -12 if left else 12}
+        anchor = ("right", "middle") if left else ("left", "middle")
+        notes.append(note(0.0 if left else 1.0, 0.0, text, TEXT, size=12, anchor=anchor) | place)
     return notes
 
 

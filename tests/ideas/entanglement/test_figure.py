@@ -58,7 +58,12 @@ def test_full_fine_tuning_and_each_adapter_stand_side_by_side_on_one_scale():
 def test_what_lies_below_the_scale_is_drawn_as_its_end():
     tiny = np.where(FULL > 1, FULL, 0.0)
     figure = plot_gradient_report(report(full=tiny, effective=tiny / 5))
-    assert heatmaps(figure)[0].z.min() == pytest.approx(-3) and figure.layout.coloraxis.colorbar.ticktext[0][0] == "≤"
+    bar = figure.layout.coloraxis.colorbar
+    assert heatmaps(figure)[0].z.min() == pytest.approx(-3) and bar.title.text == "size of an entry"
+    assert bar.tickvals == (-3, -2, -1, 0, 1)
+    assert bar.ticktext == ("≤ 10<sup>−3</sup>", "10<sup>−2</sup>", "10<sup>−1</sup>", "1", "10<sup>1</sup>")
+    between = plot_gradient_report(report(full=0.3 * FULL, effective=0.3 * FULL)).layout.coloraxis  # up to 15
+    assert (between.cmin, between.cmax) == (-2, pytest.approx(np.log10(15))) and between.colorbar.tickvals[-1] == 1
     nothing = report(full=0 * FULL, effective=0 * FULL, outliers=())
     assert np.isfinite(heatmaps(plot_gradient_report(nothing))[0].z).all()
 
@@ -95,6 +100,8 @@ def test_the_deviation_of_every_channel_stands_below_with_its_limit():
     np.testing.assert_allclose(lines[1].y, [0.5, 0.5, 0.1, 99.0], rtol=1e-6)
     (limit,) = (shape for shape in figure.layout.shapes if shape.type == "line")
     assert limit.y0 == limit.y1 == 3 and figure.layout.yaxis.type == "log"
+    (said,) = (note for note in figure.layout.annotations if note.yref == "y")
+    assert (said.text, said.y) == ("off: > 3×", pytest.approx(np.log10(3)))  # a note on a log axis lies at its exponent
 
 
 def test_two_of_one_method_share_its_colour_and_differ_in_their_dashes():
@@ -119,11 +126,12 @@ def test_the_title_and_the_words_say_the_finding():
     assert plot_gradient_report(BOTH).layout.title.text == (
         "The gradient is off for 75% of the input channels with LoRA and 25% with GraLoRA k=2"
         "<br><span style='font-size:13px'><b>encoder.0.query</b>: outlier 2, 1,000 times the "
-        "median. Off: by more than 3 times</span>"
+        "median gradient. Off: by more than 3 times</span>"
     )
     assert describe_gradient_report(BOTH) == (
-        "Layer encoder.0.query, scaling 'equal decrease'. Input channels by the size of their gradient in full "
-        "fine-tuning: outlier 2, 1,000 times the median. Off by more than 3 times: "
+        "Layer encoder.0.query, each adapter's gradient multiplied so that a step lowers the loss as much as full "
+        "fine-tuning's. Input channels by the size of their gradient in full "
+        "fine-tuning: outlier 2, 1,000 times the median gradient. Off by more than 3 times: "
         "75% of the input channels with LoRA; 25% of the input channels with GraLoRA k=2, in 2 of 4 blocks."
     )
 

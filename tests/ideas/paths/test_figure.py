@@ -111,6 +111,8 @@ def test_in_words() -> None:
         "W_eff differs from W0 by 9.9% of its size; the A term has rank 2, B has rank 1. "
         "b_eff differs from b0 by 53.0% of its size."
     )
+    large = picture(b0=np.array([1.0, 1.0]), b_eff=np.array([5.636, 5.636]))
+    assert describe_path_picture(large).endswith("b_eff differs from b0 by 4.6 times its size.")
     assert "W_eff equals W0. b_eff equals b0." in describe_path_picture(fresh_picture())
     assert "not zero where b0 was" in describe_path_picture(picture(b0=np.zeros(2)))
 

@@ -49,15 +49,29 @@ def test_the_chosen_change_stands_out_with_its_numbers():
     _, long, blocky = lines(plot_rank_reach(reach(), "blocky"))
     assert blocky.line.width > long.line.width and list(blocky.text) == ["0.80", "0.20", "0.40"]
     assert long.text is None and long.marker.size < blocky.marker.size
-    assert list(blocky.textposition) == ["top center", "bottom center", "top center"]  # below where it is lowest
+    assert list(blocky.textposition) == ["top center", "bottom center", "bottom center"]  # flat is near, above the last
     names = {note.text for note in plot_rank_reach(reach(), "blocky").layout.annotations}
     assert names == {"flat", "long", "<b>blocky</b>"}
 
 
-def test_names_at_the_right_end_make_room_for_one_another():
-    close = {"a": (0.5, 0.5, 0.5), "b": (0.1, 0.3, 0.51), "c": (0.2, 0.6, 0.99), "d": (0.2, 0.6, 1.0)}
-    places = sorted(note.y for note in plot_rank_reach(reach(close)).layout.annotations)
+def test_a_number_stands_clear_of_the_next_line():
+    near = {"chosen": (0.79, 0.79, 0.785), "above": (0.94, 0.87, 0.7), "below": (0.6, 0.4, 0.6)}
+    chosen = lines(plot_rank_reach(reach(near), "chosen"))[0]
+    assert list(chosen.textposition) == ["top center", "bottom center", "top center"]  # a tie has no lowest point
+
+
+def test_names_stand_where_the_lines_are_further_apart_and_make_room_for_one_another():
+    close = {"a": (0.5, 0.5, 0.5), "b": (0.2, 0.3, 0.51), "c": (0.2, 0.6, 0.99), "d": (0.2, 0.6, 1.0)}
+    right = plot_rank_reach(reach(close)).layout
+    places = sorted(note.y for note in right.annotations)
     assert all(high - low > 0.05 for low, high in pairwise(places)) and places[-1] < 1.06
+    assert {(note.x, note.xanchor) for note in right.annotations} == {(1, "left")} and right.yaxis.side is None
+    meet = {"a": (0.9, 0.5, 0.5), "b": (0.6, 0.3, 0.5), "c": (0.2, 0.6, 0.4)}
+    left = plot_rank_reach(reach(meet)).layout
+    assert {note.text: (note.x, note.y, note.xanchor) for note in left.annotations} == {
+        name: (0, errors[0], "right") for name, errors in meet.items()
+    }
+    assert left.yaxis.side == "right" and left.margin.l > 100
 
 
 @pytest.mark.parametrize(
