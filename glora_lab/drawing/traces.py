@@ -12,6 +12,7 @@ from .theme import IN_AXIS, OUT_AXIS, SEQUENTIAL, plain
 Layout = dict[str, Any]
 
 BOX: Layout = {"showline": True, "mirror": True, "showgrid": False, "zeroline": False, "ticks": ""}
+NAMES: Layout = {"type": "category", "showgrid": False, "tickcolor": "rgba(0, 0, 0, 0)"}  # a tick's length off the axis
 COLOR_BAR: Layout = {"thickness": 10, "outlinewidth": 0}
 SIDEWAYS: Layout = {"orientation": "h", "textangle": 0}
 

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from glora_lab.drawing.inks import over
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import ending, listed, number, path_color, plain, struck
-from glora_lab.drawing.traces import Layout, meaning, on
+from glora_lab.drawing.traces import NAMES, Layout, meaning, on
 
 from .record import PathBudget
 
@@ -67,7 +67,7 @@ def _as_list(budgets: Budgets) -> list[PathBudget]:
 def _describe(budget: PathBudget) -> str:
     """The total of a budget, its parameters per path, and what is inert and why."""
     model = f" of {budget.model}" if budget.model else ""
-    share = f", {budget.share:.2%} of the frozen ones" if budget.model_params else ""
+    share = f", {_percent(budget.share)} of the frozen ones" if budget.model_params else ""
     paths = listed(f"{path} {count:,}" for path, count in budget.by_path().items() if count)
     inert = "".join(f" {path} is inert{_in_some(budget, path)}: {reason}." for path, reason in budget.inert().items())
     where = f" in {len(budget.by_layer())} layers{model}: {paths}." if budget.rows else f" in no layer{model}."
@@ -85,16 +85,22 @@ def _title(budgets: Sequence[PathBudget]) -> str:
     if not any(budget.total for budget in budgets):
         return f"{listed(f'<b>{plain(budget.method)}</b>' for budget in budgets)}: nothing to train"
     if len(budgets) == 1:
-        of = f"{budgets[0].share:.2%} of {plain(budgets[0].model) or 'the model'}" if budgets[0].model_params else ""
-        share = f", {of}" if of else ""
+        of = plain(budgets[0].model) or "the model"
+        share = f", {_percent(budgets[0].share)} of {of}" if budgets[0].model_params else ""
         return f"<b>{plain(budgets[0].method)}</b> trains {number(budgets[0].total)} parameters{share}"
     model = budgets[0].model if budgets else ""
     least, most = (end(budgets, key=lambda budget: budget.total) for end in (min, max))
-    if len(budgets) > 2 and least.total < most.total:
-        says = f"from {_total(least)} to {_total(most)}"
-    else:
-        says = listed(map(_total, budgets))
-    return f"Trainable parameters{' of ' + plain(model) if model else ''}: {says}"
+    of = f" of {plain(model)}" if model else ""
+    if len(budgets) == 2 and 0 < least.total < most.total:
+        first, second = (f"<b>{plain(budget.method)}</b>" for budget in (most, least))
+        times = f"{most.total / least.total:.3g} times as many as {second} ({number(least.total)})"
+        return f"{first} trains {number(most.total)} parameters{of}, {times}"
+    says = f"from {_total(least)} to {_total(most)}" if least.total < most.total else listed(map(_total, budgets))
+    return f"Trainable parameters{of}: {says}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}" if share < 0.1 else f"{share:.1%}"
 
 
 def _total(budget: PathBudget) -> str:
@@ -159,7 +165,7 @@ def _sums(budgets: Sequence[PathBudget], groups: Sequence[Groups]) -> list[Layou
     """At the end of each bar its sum, and beside a total what is inert there."""
     notes = []
     for n, (name, budget) in enumerate(zip(_names(budgets), budgets, strict=True)):
-        share = f" · {budget.share:.2%}" if budget.model_params else ""
+        share = f" · {_percent(budget.share)}" if budget.model_params else ""
         dead = budget.inert_everywhere()
         inert = f" · {', '.join(struck(path) for path in dead)} inert" if dead else ""
         notes.append({"x": budget.total, "y": name, "text": f"{budget.total:,}{share}{inert}"})
@@ -173,10 +179,9 @@ def _axes(
     budgets: Sequence[PathBudget], groups: Sequence[Groups], labels: list[str], upper: float, lower: float
 ) -> Layout:
     """The totals across the figure's width; under them the columns, which share one scale."""
-    rows = {"type": "category", "showgrid": False, "ticks": ""}
     room = 1.45 * max((budget.total for budget in budgets), default=0) or 1
     across: Layout = {"showgrid": False, "showticklabels": False, "ticks": "", "range": (0, room)}
-    axes = {"xaxis": across, "yaxis": {"domain": (1 - upper, 1), "autorange": "reversed", **rows}}
+    axes = {"xaxis": across, "yaxis": {"domain": (1 - upper, 1), "autorange": "reversed", **NAMES}}
     first = next((n for n, budget in enumerate(budgets) if budget.total), 0)  # an empty column shows nothing
     longest = max((sum(paths.values()) for group in groups for paths in group.values()), default=0) or 1
     width = (1 + BETWEEN) / max(len(budgets), 1) - BETWEEN
@@ -186,5 +191,5 @@ def _axes(
         x = {"domain": (left, min(left + width, 1)), "anchor": f"y{n + 2}", "range": (0, 1.28 * longest), "nticks": 5}
         y = {"domain": (0, lower), "anchor": f"x{n + 2}", "showticklabels": n == first}
         axes[f"xaxis{n + 2}"] = {**x, "title": f"{plain(budget.method)}, parameters"}
-        axes[f"yaxis{n + 2}"] = {**y, **order, **rows}
+        axes[f"yaxis{n + 2}"] = {**y, **order, **NAMES}
     return axes

@@ -12,7 +12,7 @@ from typing import Any
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import listed, method_color, note, number, plain
-from glora_lab.drawing.traces import SIDEWAYS, Layout, bars, on
+from glora_lab.drawing.traces import NAMES, SIDEWAYS, Layout, bars, on
 
 from .record import Cost, CostReport
 
@@ -159,7 +159,7 @@ def _axes(report: CostReport, kind: str, n: int, x: tuple[float, float], y: tupl
     ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": names, "showticklabels": x[0] == 0}
     return {
         f"xaxis{n}": {"domain": x, "anchor": f"y{n}", "range": (0, ROOM * longest), **bare},
-        f"yaxis{n}": {"domain": y, "anchor": f"x{n}", "range": (count - 0.5, -0.5), **bare, **ticks},
+        f"yaxis{n}": {"domain": y, "anchor": f"x{n}", "range": (count - 0.5, -0.5), **NAMES, **ticks, "type": "linear"},
     }
 
 

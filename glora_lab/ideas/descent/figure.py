@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import log10
 from typing import Any
 
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import LINE, by_name, dashes, listed, method_color, plain
-from glora_lab.drawing.traces import Layout, bars, beside, dashed, line
+from glora_lab.drawing.theme import LINE, by_name, dashes, listed, method_color, note, plain
+from glora_lab.drawing.traces import NAMES, Layout, bars, beside, dashed, line
 
 from .record import Descent, StableStep
 
@@ -35,6 +36,7 @@ def draw_descent(descents: Descent | Mapping[str, Descent]) -> Picture:
         _descents_in_words(named),
         height=340,
         shapes=[dashed(LINE, xref="paper", x0=0, x1=1, y0=first, y1=first)],
+        notes=[note(1.0, log10(first), "the first loss", size=11, anchor=("right", "bottom")) | {"yref": "y"}],
         margin={"t": 84},
         xaxis={"title": "step"},
         yaxis={"title": "loss on the batch", "type": "log", "dtick": 1, "exponentformat": "power"},
@@ -69,7 +71,7 @@ def draw_stable_step(steps: StableStep | Mapping[str, StableStep]) -> Picture:
         height=110 + 44 * len(named),
         margin={"t": 48, "l": 120, "r": 120},
         xaxis={"title": "largest stable learning rate", "rangemode": "tozero", "exponentformat": "power"},
-        yaxis={"autorange": "reversed", "ticks": ""},
+        yaxis={"autorange": "reversed", **NAMES},
     )
 
 
@@ -105,6 +107,9 @@ def _end(descent: Descent) -> str:
 def _descent_title(named: Mapping[str, Descent]) -> str:
     higher = [plain(name) for name, descent in named.items() if not descent.final <= descent.losses[0]]
     lower = [f"{_end(d)} with {plain(name)}" for name, d in named.items() if d.final <= d.losses[0]]
+    if len(lower) > 2 and not higher:
+        best, worst = (end(named.items(), key=lambda pair: pair[1].final) for end in (min, max))
+        return f"The loss ends between {' and '.join(f'{_end(d)} with {plain(name)}' for name, d in (best, worst))}"
     where = [f"above its start with {listed(higher)}"] if higher else []
     return f"The loss ends {', '.join(where + ([f'at {listed(lower)}'] if lower else []))}"
 

@@ -25,11 +25,11 @@ STYLE = f"""<style>
 .glora-guess .noUi-handle {{ background: var(--jp-content-font-color1, #757575); border: 0; }}
 .glora-guess .glora-guess-verdict {{ padding: 2px 6px; }}
 .glora-guess-verdict:focus {{ outline: 2px solid {FROZEN}; outline-offset: -2px; }}
-.glora-guess-axis {{ position: relative; height: 80px; margin: 0 79px 0 94px; font-size: 12px; }}
+.glora-guess-axis {{ position: relative; height: 88px; margin: 0 79px 0 94px; font-size: 12px; }}
 .glora-guess-axis span {{ position: absolute; white-space: nowrap; }}
 .glora-guess-axis .line {{ left: 0; right: 0; top: 32px; border-top: 2px solid {FROZEN}; }}
 .glora-guess-axis .tick {{ top: 33px; height: 6px; border-left: 1px solid {FROZEN}; }}
-.glora-guess-axis .number {{ top: 39px; transform: translateX(-50%); }}
+.glora-guess-axis .number {{ top: 48px; transform: translateX(-50%); }}
 .glora-guess-axis .mark {{ top: 17px; border: 8px solid transparent; border-bottom: 0; margin-left: -8px; }}
 .glora-guess-axis .answer {{ top: 34px; border: 8px solid transparent; border-top: 0; margin-left: -8px; }}
 .glora-guess-axis.bare {{ height: 24px; margin-top: -12px; }}
@@ -118,7 +118,7 @@ def _axis(record: Guessed) -> str:
             parts += _mark(record, record.value, label, "mark", f"border-top:13px solid {FROZEN}", -2)
         if isinstance(record.answer, float | int):
             label = f"it is {said(record.answer, record.unit)}"
-            parts += _mark(record, record.answer, f"<b>{label}</b>", "answer", f"border-bottom:13px solid {RIGHT}", 58)
+            parts += _mark(record, record.answer, f"<b>{label}</b>", "answer", f"border-bottom:13px solid {RIGHT}", 66)
     bare = "" if record.decided else " bare"  # the slider above it is the line
     return f'<div class="glora-guess-axis{bare}">{"".join(parts)}</div>'
 

@@ -18,7 +18,7 @@ from glora_lab.drawing.traces import Layout, line, marked
 
 from .record import OURS, STOCK, MergeReport
 
-COLORS = {OURS: METHOD_COLORS["GLoRA"], STOCK: METHOD_COLORS["full fine-tuning"]}
+COLORS = dict.fromkeys((OURS, STOCK), METHOD_COLORS["GLoRA"])  # one method: stock PEFT's is dotted or hatched
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "pentagon")
 WHOLE = 1e-9  # where zero is drawn when nothing drifts; else one power of ten below what does
 MOST_MARKED = 12  # cycles

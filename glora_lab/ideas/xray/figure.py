@@ -6,7 +6,7 @@ import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import ending, listed, note, number, path_color, plain
-from glora_lab.drawing.traces import SIDEWAYS, Layout, bars, cells, on
+from glora_lab.drawing.traces import NAMES, SIDEWAYS, Layout, bars, cells, on
 
 from .record import XrayLayer, XrayReport
 
@@ -17,7 +17,7 @@ LEFT, RIGHT = (0.0, 0.53), (0.8, 1.0)
 LONGEST_NAME = 24  # at the bars; pointing at one tells all of it
 MOST_ROWS = 48  # with more of them every other has its name
 TOP, FOOT, ROW, LEAST = 74, 84, 15, 270  # pixels
-NAMES = {"type": "category", "showgrid": False, "tickcolor": "rgba(0, 0, 0, 0)"}
+LETTER, ACROSS, LEVEL_FOOT = 8, 330, 40  # pixels: of a name; of all names that lie level, side by side; below those
 OUTSIDE = "(apart)"  # layers that stand in no numbered block
 
 
@@ -38,17 +38,19 @@ def draw_xray(report: XrayReport, values: str = NORM) -> Picture:
     rows, columns, found = _cells(report, values)
     height, stem = max(ROW * len(rows), LEAST), report.stem()
     every = {"dtick": 1} if len(rows) <= MOST_ROWS else {}
+    level = len(columns) * LETTER * max(map(len, columns), default=0) <= ACROSS
+    foot = LEVEL_FOOT if level else FOOT
     return draw(
         [_heatmap(rows, columns, found, values), _bars(report)],
         _title(report),
         _in_words(report),
-        height=height + TOP + FOOT,
+        height=height + TOP + foot,
         notes=[
             note(LEFT[0], 1.0, xray_heading(values), anchor=("left", "bottom")),
             note(RIGHT[0], 1.0, "largest norms of ΔW", anchor=("left", "bottom")),
         ],
-        margin={"t": TOP, "b": FOOT, "r": 44},
-        xaxis={"domain": LEFT, "anchor": "y", **NAMES, "tickangle": -35},
+        margin={"t": TOP, "b": foot, "r": 44},
+        xaxis={"domain": LEFT, "anchor": "y", **NAMES, "tickangle": 0 if level else -35},
         yaxis={"anchor": "x", "autorange": "reversed", "title": stem and f"{plain(stem)}…", **NAMES, **every},
         xaxis2={"domain": RIGHT, "anchor": "y2", "rangemode": "tozero", "nticks": 4},
         yaxis2={"anchor": "x2", "autorange": "reversed", **NAMES, "dtick": 1},
@@ -81,7 +83,7 @@ def _cells(report: XrayReport, values: str) -> tuple[list[str], list[str], dict[
 def _heatmap(rows: list[str], columns: list[str], found: dict[tuple[str, str], XrayLayer], values: str) -> Layout:
     z = [[_value(found.get((block, module)), values) for module in columns] for block in rows]
     share = values not in (NORM, RANK)
-    written = "%{z:.0%}" if share else "%{z:.2g}" if values == NORM else "%{z:.1f}"
+    written = "%{z:.0%}" if share else "%{z:.3g}" if values == NORM else "%{z:.1f}"
     most = max((value for row in z for value in row if value is not None), default=0.0)
     bar = {"x": LEFT[1] + 0.005, "xanchor": "left", **({"tickformat": ".0%"} if share else {})}
     names: Layout = {"x": [plain(module) for module in columns], "y": [plain(block) for block in rows]}

@@ -6,7 +6,7 @@ import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import listed, note, path_color, plain
-from glora_lab.drawing.traces import SIDEWAYS, Layout, bars, cells, on
+from glora_lab.drawing.traces import NAMES, SIDEWAYS, Layout, bars, cells, on
 from glora_lab.ideas.blocks.figure import block_axes
 
 from .figure_spectrum import spectra_in_words, spectrum_axes, spectrum_lines
@@ -78,7 +78,7 @@ def _blocks(row: XrayLayer) -> tuple[list[Layout], Layout, list[Layout]] | None:
         return None
     k, norms = len(row.block_norms), row.block_norms.astype(np.float32)
     bar = {"x": RIGHT[1] + 0.005, "xanchor": "left"}
-    look: Layout = {**on(2), **({"texttemplate": "%{z:.2g}"} if k <= MOST_WRITTEN else {})}
+    look: Layout = {**on(2), **({"texttemplate": "%{z:.3g}"} if k <= MOST_WRITTEN else {})}
     hover = "m %{y}, n %{x}<br>norm %{z:.4g}<extra></extra>"
     drawn = cells(norms, float(row.block_norms.max()), hover, bar=bar, **look)
     axes = block_axes(k, "2")
@@ -96,6 +96,6 @@ def _paths(row: XrayLayer) -> tuple[list[Layout], Layout, list[Layout]] | None:
     drawn = bars(norms, paths, [path_color(path) for path in paths], "%{y}: norm %{x:.4g}<extra></extra>", **look)
     axes = {
         "xaxis2": {"domain": RIGHT, "anchor": "y2", "rangemode": "tozero", "title": "norm", "nticks": 4},
-        "yaxis2": {"anchor": "x2", "autorange": "reversed", "type": "category", "showgrid": False, "ticks": ""},
+        "yaxis2": {"anchor": "x2", "autorange": "reversed", **NAMES},
     }
     return [drawn], axes, [note(sum(RIGHT) / 2, 1.0, "A, B add to the weight; C, D, E to the bias")]

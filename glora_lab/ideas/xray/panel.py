@@ -52,7 +52,7 @@ class XrayPanel(Panel):
         self.folder = Text(
             named,
             description="folder",
-            placeholder="a folder with adapter_config.json",
+            placeholder="an adapter's folder",
             says="The folder of an adapter, as PEFT saves it; Enter opens it.",
             continuous_update=False,
             style=WIDE,

@@ -93,14 +93,16 @@ def test_a_path_that_is_inert_in_some_layers_only_is_not_struck() -> None:
 
 def test_sums_stand_at_the_end_of_the_bars() -> None:
     texts = [annotation.text for annotation in plot_path_budget([glora_budget(), lora_budget()]).layout.annotations]
-    assert texts[0].startswith("130 · 10.00%") and texts[1:3] == ["90", "40"]
+    assert texts[0].startswith("130 · 10.0%") and texts[1:3] == ["90", "40"]
     assert texts[3:] == ["60 · 4.62%", "40", "20"]
 
 
 def test_titles_say_the_finding() -> None:
-    assert plot_path_budget(glora_budget()).layout.title.text == "<b>GLoRA</b> trains 130 parameters, 10.00% of tiny"
+    assert plot_path_budget(glora_budget()).layout.title.text == "<b>GLoRA</b> trains 130 parameters, 10.0% of tiny"
     two = plot_path_budget([glora_budget(), lora_budget()]).layout.title.text
-    assert two == "Trainable parameters of tiny: <b>GLoRA</b> 130 and <b>LoRA</b> 60"
+    assert two == "<b>GLoRA</b> trains 130 parameters of tiny, 2.17 times as many as <b>LoRA</b> (60)"
+    same = plot_path_budget({"x": lora_budget(), "y": lora_budget()}).layout.title.text
+    assert same == "Trainable parameters of tiny: <b>x</b> 60 and <b>y</b> 60"
     assert plot_path_budget(PathBudget(())).layout.title.text == "<b>GLoRA</b>: nothing to train"
 
 
@@ -116,7 +118,7 @@ def test_equal_names_do_not_fall_on_one_bar() -> None:
 
 def test_in_words() -> None:
     assert describe_path_budget([glora_budget(), lora_budget()]) == (
-        "GLoRA trains 130 parameters, 10.00% of the frozen ones, in 2 layers of tiny: A 60, B 60 and D 10. "
+        "GLoRA trains 130 parameters, 10.0% of the frozen ones, in 2 layers of tiny: A 60, B 60 and D 10. "
         f"D is inert in 1 of 2 layers: {NO_BIAS}. "
         "LoRA trains 60 parameters, 4.62% of the frozen ones, in 2 layers of tiny: B 60."
     )

@@ -32,6 +32,8 @@ def test_a_line_a_descent_on_a_log_axis_in_its_methods_colour():
     assert [line.line.dash for line in (first, second, third)] == ["solid", "dot", "solid"]
     assert first.name == "LoRA, learning rate 0.01" and figure.layout.yaxis.type == "log"
     assert [shape.y0 for shape in figure.layout.shapes] == [8]
+    (start,) = figure.layout.annotations
+    assert (start.text, start.yref, start.y) == ("the first loss", "y", pytest.approx(np.log10(8)))
 
 
 def test_the_titles_and_the_words_of_descents():
@@ -39,6 +41,8 @@ def test_the_titles_and_the_words_of_descents():
     assert plot_descent({"a": LORA, "<b>": WILD}).layout.title.text == (
         "The loss ends above its start with &lt;b&gt;, at 2 with a"
     )
+    several = {"a": LORA, "b": BLOCKS, "c": Descent("LoRA", "sgd", 0.01, np.array([8.0, 1.5]))}
+    assert plot_descent(several).layout.title.text == "The loss ends between 1 with b and 2 with a"
     assert plot_descent(WILD).layout.title.text == "The loss ends above its start with LoRA"
     assert describe_descent({"a": LORA, "b": WILD}) == (
         "a with SGD at learning rate 0.01: loss 8 at first, 2 after 2 steps; b with SGD at learning rate 0.02: "

@@ -57,6 +57,8 @@ def test_blocks_go_down_and_modules_across():
     assert list(bars.x) == [4, 2, 2, 1] and (bars.xaxis, bars.yaxis) == ("x2", "y2")
     assert [name.strip("\u200b") for name in bars.y] == ["1.mlp.up", "0.attn.q", "head", "0.mlp.up"]
     assert len(set(bars.y)) == 4
+    assert cells.texttemplate == "%{z:.3g}" and list(bars.text) == ["4", "2", "2", "1"]  # as many digits in both
+    assert figure.layout.xaxis.tickangle == 0
     assert figure.layout.title.text == "<b>LoRA</b>, 112 parameters in 4 layers: <b>1.mlp.up</b> changes most"
 
 
@@ -81,6 +83,10 @@ def test_many_layers_keep_their_numbers_for_the_pointer_and_their_names_short():
     assert figure.data[0].texttemplate is None and len(figure.data[1].x) == 10 and figure.layout.yaxis.dtick is None
     assert figure.data[1].y[0] == "…on.very_long_projection" and len(set(figure.data[1].y)) == 10
     assert figure.data[1].customdata[0].startswith("model.layers.99.")
+    assert figure.layout.xaxis.tickangle == 0 and figure.layout.margin.b == 40  # a single name lies level
+    several = tuple(layer(f"model.layers.0.{name}_projection", 1.0) for name in ("query", "key", "value"))
+    slanting = plot_xray(XrayReport(several, "LoRA")).layout
+    assert slanting.xaxis.tickangle == -35 and slanting.margin.b == 84
     assert plot_xray(lora()).data[0].texttemplate and plot_xray(lora()).layout.yaxis.dtick == 1
 
 
