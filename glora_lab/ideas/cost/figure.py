@@ -155,11 +155,12 @@ def _axes(report: CostReport, kind: str, n: int, x: tuple[float, float], y: tupl
     count = len(report.rows)
     longest = max(getattr(row, kind) for row in report.rows) or 1
     bare = {"showgrid": False, "ticks": "", "showticklabels": False}
+    off = {"showgrid": False, "tickcolor": NAMES["tickcolor"]}
     names = [plain(_short(row.name)) for row in report.rows]
     ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": names, "showticklabels": x[0] == 0}
     return {
         f"xaxis{n}": {"domain": x, "anchor": f"y{n}", "range": (0, ROOM * longest), **bare},
-        f"yaxis{n}": {"domain": y, "anchor": f"x{n}", "range": (count - 0.5, -0.5), **NAMES, **ticks, "type": "linear"},
+        f"yaxis{n}": {"domain": y, "anchor": f"x{n}", "range": (count - 0.5, -0.5), **off, **ticks},
     }
 
 

@@ -58,7 +58,10 @@ def scale(top: float) -> Layout:
     ticks = range(lowest(top), floor(log10(top)) + 1)
     said = ["1" if power == 0 else f"10<sup>{power}</sup>".replace("-", "−") for power in ticks]
     bar = {**COLOR_BAR, "y": sum(TOP) / 2, "len": TOP[1] - TOP[0], "tickvals": list(ticks)}
-    bar |= {"ticktext": [f"≤ {said[0]}", *said[1:]], "title": {"text": "size of an entry", "side": "right"}}
+    bar |= {
+        "ticktext": [f"≤ {said[0]}", *said[1:]],
+        "title": {"text": "size of an entry", "side": "right", "font": {"size": 12}},
+    }
     return {"colorscale": SEQUENTIAL, "cmin": lowest(top), "cmax": log10(top), "colorbar": bar}
 
 

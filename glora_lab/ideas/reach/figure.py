@@ -6,6 +6,7 @@ its colour says which. A ring is what training reached.
 
 from __future__ import annotations
 
+from collections import Counter
 from math import log10
 
 import numpy as np
@@ -60,13 +61,26 @@ def _in_words(reach: RankReach) -> str:
     if not reach.rows:
         return "No change was asked for."
     ks = listed(map(str, reach.ks))
+    gap = reach.training_gap
+    reached = "" if gap is None else f" Training came within {gap:.1g} of all of them."
+    if len(reach.names) > MOST_NAMED:
+        return f"Least relative error at equal parameters {_many(reach)}.{reached}"
     lines = []
     for name in reach.names:
         errors = " / ".join(f"{error:.2f}" for error in reach.errors(name).values())
         lines.append(f"{name} {errors} ({_verdict(reach, name)})")
-    gap = reach.training_gap
-    reached = "" if gap is None else f" Training came within {gap:.1g} of all of them."
     return f"Least relative error at equal parameters for k = {ks}: {'; '.join(lines)}.{reached}"
+
+
+def _many(reach: RankReach) -> str:
+    """Of more changes than can be told one by one: from which error to which, and how often what comes closest."""
+    found = [reach.errors(name) for name in reach.names]
+    spans = (f"{min(e[k] for e in found):.2f} to {max(e[k] for e in found):.2f} for k = {k}" for k in reach.ks)
+    verdicts = Counter(_verdict(reach, name) for name in reach.names)
+    closest = listed(
+        f"{verdict} {'once' if count == 1 else f'{count} times'}" for verdict, count in verdicts.most_common()
+    )
+    return f"of {len(found)} changes: {listed(spans)}; {closest}"
 
 
 def _finding(reach: RankReach, chosen: str | None) -> str:

@@ -106,6 +106,11 @@ def test_in_words():
     assert "for k = 1, 2 and 4: flat 0.50 / 0.51 / 0.50 (a tie); long 0.10 / 0.30 / 0.60 (LoRA comes closest)" in words
     assert "blocky 0.80 / 0.20 / 0.40 (k = 2 comes closest)." in words
     assert words.endswith("Training came within 0.004 of all of them.")
+    many = reach({f"layer.{n:02}": (0.1, 0.3 + n / 100, 0.6) for n in range(7)} | {"other": ERRORS["blocky"]})
+    assert describe_rank_reach(many) == (
+        "Least relative error at equal parameters of 8 changes: 0.10 to 0.80 for k = 1, 0.20 to 0.36 for k = 2 and "
+        "0.40 to 0.60 for k = 4; LoRA comes closest 7 times and k = 2 comes closest once."
+    )
     assert (
         "Training" not in describe_rank_reach(reach()) and describe_rank_reach(reach({})) == "No change was asked for."
     )
