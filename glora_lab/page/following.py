@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
-from glora_lab.training import Race, TrainSession
-from glora_lab.training.background import FINAL
+from glora_lab.training.background import FINAL, Background
 
 from .looking import look_again
 from .panel import Panel
 
-Session = TrainSession | Race
+Session: TypeAlias = Background
 
 
 class FollowingPanel(Panel):

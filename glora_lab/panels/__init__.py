@@ -16,6 +16,7 @@ from glora_lab.ideas.guess.panel import Guess
 from glora_lab.ideas.merging.panel import MergePanel
 from glora_lab.ideas.paths.panel import PathPanel
 from glora_lab.ideas.reach.panel import ReachPanel
+from glora_lab.ideas.search.panel import SearchPanel
 from glora_lab.ideas.show import show
 from glora_lab.ideas.training.panel import TrainPanel
 from glora_lab.ideas.xray.panel import XrayPanel
@@ -35,6 +36,7 @@ __all__ = [
     "Panel",
     "PathPanel",
     "ReachPanel",
+    "SearchPanel",
     "TrainPanel",
     "XrayPanel",
     "check_panels",

@@ -7,14 +7,26 @@ from pathlib import Path
 from tests.written_notebook import write_notebook
 
 BEGIN = """\
+import random
 import torch
 from peft import get_peft_model
-from glora_lab import GraloraConfig, fit, load_model, load_task
+from glora_lab import GraloraConfig, SearchSpace, fit, load_model, load_task
 from glora_lab import panels
+from glora_lab.records import Agreement, SearchResult, Trial
 torch.set_num_threads(1)
 torch.manual_seed(0)
 adapted = get_peft_model(load_model("digits-vit"), GraloraConfig(r=8, gralora_k=2, target_modules=["fc1", "fc2"]))
 steps = list(fit(adapted, load_task("digits-turned"), steps=30, lr=1e-2, seed=0, eval_every=30))
+space, dice = SearchSpace.of(load_model("digits-vit")), random.Random(0)
+choices = {f"any {n}": [dice.randrange(5) for _ in space.slots] for n in range(40)} | space.anchors()
+counts = {name: space.params(choice) for name, choice in choices.items()}
+scored = {name: 0.3 + 0.02 * count ** 0.3 + 0.1 * dice.random() for name, count in counts.items()}
+trials = [
+    Trial(n, counts[name], scored[name], 1.0, space.written(choice), "adapted", 0.1, name * name.startswith("rank"))
+    for n, (name, choice) in enumerate(choices.items())
+]
+gate = Agreement("adapted", (0.1, 0.3, 0.2, 0.5), (0.2, 0.5, 0.4, 0.5), (10, 500, 3000, 8000), 0.67, 0.33)
+found = SearchResult(tuple(trials), None, gate)
 """
 
 PANELS = {
@@ -25,6 +37,7 @@ PANELS = {
     "EntanglementPanel": "panels.EntanglementPanel()",
     "ReachPanel": "panels.ReachPanel()",
     "XrayPanel": "panels.XrayPanel(adapted)",
+    "SearchPanel": "panels.SearchPanel(study=found, limit=8000, keep_runs=False)",
     "MergePanel": "panels.MergePanel(cycles=10)",
 }
 RUN = "TrainPanel.train()\nsteps = TrainPanel.wait()"

@@ -71,7 +71,7 @@ window.layout = {
 
   // From the top of the panel to the bottom of its main picture.
   reach(panel) {
-    const pictures = [...panel.querySelectorAll(".glora-picture :is(.glora-figure, .glora-cut-body)")];
+    const pictures = [...panel.querySelectorAll(".glora-picture :is(.glora-figure, .glora-cut-body, .glora-trials-body)")];
     return Math.max(...pictures.map((picture) => picture.getBoundingClientRect().bottom)) - panel.getBoundingClientRect().top;
   },
 };

@@ -42,7 +42,7 @@ def shows_budget(panel: panels.BudgetPanel) -> bool:
 
 
 def shows_training(panel: panels.TrainPanel) -> bool:
-    buttons = panel.train_button.disabled, panel.stop_button.disabled, panel.racing.button.disabled
+    buttons = panel.start_button.disabled, panel.stop_button.disabled, panel.racing.button.disabled
     under_way = panel.under_way
     settled = buttons == (under_way, not under_way, under_way) and panel.task.name == panel.controls.task.value
     return settled and panel.config.r == panel.controls.rank.value and panel.budget.total > 0

@@ -24,6 +24,7 @@ MOST = {
     "EntanglementPanel": 48,
     "ReachPanel": 46,
     "XrayPanel": 50,
+    "SearchPanel": 105,
     "MergePanel": 44,
 }
 SHOWN_ONLY = (widgets.HTML, widgets.Label, widgets.Output)

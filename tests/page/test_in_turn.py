@@ -214,7 +214,7 @@ def test_where_no_thread_is_to_be_had_the_panel_says_so_and_trains_later(monkeyp
         without.setattr(threading.Thread, "start", no_thread)
         panel.train()
     assert "no thread is to be had" in panel.problem and len(panel.errors) == 1
-    assert panel.session is first and panel.model is model and not panel.train_button.disabled
+    assert panel.session is first and panel.model is model and not panel.start_button.disabled
     panel.train()
     panel.wait()
     assert panel.session is not first and panel.problem == "" and len(panel.runs) == 2
@@ -265,5 +265,5 @@ def test_stop_shows_a_run_that_ended_unseen() -> None:
     panel.train()
     panel.session.wait(60)
     panel.stop()
-    assert [run.name for run in panel.runs] and not panel.train_button.disabled
+    assert [run.name for run in panel.runs] and not panel.start_button.disabled
     panel.close()

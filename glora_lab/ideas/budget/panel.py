@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import html
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from glora_lab.arguments import check_choice
 from glora_lab.drawing.equation import equation
 from glora_lab.models import ARCHITECTURES, architecture, load_model, meta_model
 from glora_lab.page.controls import widgets
+from glora_lab.page.controls.code import code_to_copy
 from glora_lab.page.controls.modes import DEFAULT, ModeControls, choice
 from glora_lab.page.controls.targets import TargetControls
 from glora_lab.page.controls.widgets import Dropdown, IntSlider
@@ -32,7 +32,6 @@ from .record import PathBudget
 RANK = "How wide the two thin matrices of a lora path are; LoRA has the same rank."
 BIAS_FREE = {"drop": "drop: they are left out.", "add": "add: the layer is given a bias, which they make."}
 SHIPPED, GIVEN = "digits-vit", "this model"
-COPY = "navigator.clipboard.writeText(this.parentElement.querySelector('pre').textContent)"
 
 
 @functools.cache
@@ -171,8 +170,4 @@ class BudgetPanel(Panel):
 
     def _write_code(self) -> None:
         self.snippet = config_snippet(self.config, self.code_for.value, conv1d=self.targets.conv1d)
-        box = "margin:0;padding:8px;line-height:1.35;border:1px solid rgba(128,128,128,.4);border-radius:4px"
-        self.code.value = (
-            f'<div><pre tabindex="0" aria-label="code" style="{box}">{html.escape(self.snippet)}</pre>'
-            f'<button class="jupyter-button" title="Copies the code." onclick="{COPY}">Copy</button></div>'
-        )
+        self.code.value = code_to_copy(self.snippet)

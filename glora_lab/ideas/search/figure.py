@@ -38,8 +38,8 @@ def draw_search(found: SearchResult | Any, chosen: int | None = None) -> Picture
     limit = [] if found.limit is None else [_limit(found.limit)]
     return draw(
         [trace for trace in traces if trace["x"]],
-        _title(found),
-        _in_words(found),
+        finding(found),
+        in_words(found),
         height=400,
         margin={"t": 72, "r": 24},
         shapes=limit,
@@ -90,7 +90,7 @@ def _decades(found: SearchResult) -> Layout:
     return {"tickvals": marks, "ticktext": [number(mark) for mark in marks], "range": (low - 0.1, high + 0.15)}
 
 
-def _title(found: SearchResult) -> str:
+def finding(found: SearchResult) -> str:
     if not found.trials:
         return "No trial yet"
     best = found.front[-1]
@@ -98,7 +98,7 @@ def _title(found: SearchResult) -> str:
     return f"{count:,} trial{'s' * (count > 1)}, <b>{len(found.front)}</b> on the front, up to {best.metric:.1%}"
 
 
-def _in_words(found: SearchResult) -> str:
+def in_words(found: SearchResult) -> str:
     if not found.trials:
         return "The search has no trial yet."
     ends = "; ".join(f"{trial.params:,} parameters {trial.metric:.1%}" for trial in found.front)

@@ -87,7 +87,7 @@ class TrainPanel(SessionPanel):
         seed: int = 0,
         keep_runs: bool | str | PathLike[str] = True,
     ) -> None:
-        super().__init__()
+        super().__init__(self.train)
         if not isinstance(model, str | nn.Module):
             raise refuse("model", model, "must be a model, or a name for load_model")
         check_is("methods", methods, Mapping, "must be a dict from a name of your own to YourMethod.config()")

@@ -11,10 +11,13 @@ from peft import PeftModel
 from glora_lab.data import Task
 from glora_lab.drawing.run_colors import method_in
 from glora_lab.drawing.theme import listed
+from glora_lab.ideas.budget.measure import path_budget
 from glora_lab.page.following import Session, status
-from glora_lab.training import Race, TrainSession
+from glora_lab.training import Race, TrainSession, evaluate
+from glora_lab.training.evaluate import counted
+from glora_lab.training.run_folder import new_id
 
-from .record import Step
+from .record import Run, Step
 
 Steps = tuple[Step, ...]
 
@@ -71,3 +74,20 @@ class Begun:
         session, done = self.session, max(map(len, self.lines.values()))
         each = " each" if len(self.models) > 1 else ""
         return f"{self.name}, {status(session.state, done, self.each, session.seconds_left, each)}"
+
+    def run(self, name: str, base_name: str) -> Run:
+        """What came of one model, by its run name, as a record with the accuracy on the test part.
+
+        Args:
+            base_name: what it adapts, by name.
+        """
+        steps, model = self.lines[name], self.models[name]
+        called = name if len(steps) == self.each else f"{name}, stopped at {len(steps)}"
+        measured = path_budget(model).total, evaluate(model, self.task.test), steps[-1].seconds
+        return Run(
+            *(called, *measured, steps, steps[-1].metric, counted(self.task.validation)),
+            model=base_name,
+            task=self.task.name,
+            settings={**self.numbers, "config": model.peft_config["default"].to_dict()},
+            id=new_id(),
+        )

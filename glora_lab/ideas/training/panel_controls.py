@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 
 from glora_lab.adapters import DeltaConfig
 from glora_lab.arguments import check_choice, check_positive_int, check_positive_number, refuse
-from glora_lab.data import BYTES, TASKS, Task, load_task
+from glora_lab.data import Task
 from glora_lab.page.controls.modes import PRESETS
-from glora_lab.page.controls.widgets import WIDE, BoundedIntText, Dropdown, FloatLogSlider
-from glora_lab.training import check_task
+from glora_lab.page.controls.widgets import WIDE, BoundedIntText, FloatLogSlider
 
 from .panel_methods import METHODS, OWN, MethodControls
+from .panel_task import TaskChoice
 
-TASK = "What the model learns; another task begins a new part of the table."
 RATE = "How far a step goes along the gradient."
 STEPS = "How many batches a run trains on."
 SEED = "Draws the first values of the adapter and the order of the batches; the same seed gives the same run."
-SIDE = 8  # pixels of a digit
 
 
 class TrainControls:
@@ -44,14 +42,10 @@ class TrainControls:
         seed: int,
         **of_method: Any,
     ) -> None:
-        self._own_task = _checked(base, task) if not isinstance(task, str | None) else None
-        titles = _titles(base) if self._own_task is None else {self._own_task.name: self._own_task.title}
-        task = next(iter(titles)) if not isinstance(task, str) else task
-        _check(titles, own, task=task, lr=lr, steps=steps, seed=seed, **of_method)
+        self.task = TaskChoice(base, task)
+        _check(own, lr=lr, steps=steps, seed=seed, **of_method)
         self.methods = MethodControls(base, on_method, own=own, **of_method)
         self.preset, self.modes, self.rank = self.methods.preset, self.methods.modes, self.methods.rank
-        tasks = [(title, name) for name, title in titles.items()]
-        self.task = Dropdown(options=tasks, value=task, description="task", says=TASK, layout={"width": "320px"})
         lowest, highest = min(-4, math.floor(math.log10(lr))), max(-1, math.ceil(math.log10(lr)))
         self.lr = FloatLogSlider(
             lr,
@@ -79,7 +73,7 @@ class TrainControls:
         return {"task": self.task, **method, **blocks, "lr": self.lr, "steps": self.steps, "seed": self.seed}
 
     def chosen_task(self) -> Task:
-        return self._own_task or load_task(self.task.value)
+        return self.task.chosen()
 
     @property
     def run_name(self) -> str:
@@ -91,31 +85,9 @@ class TrainControls:
         return {"steps": self.steps.value, "lr": self.lr.value, "seed": self.seed.value}
 
 
-def _titles(base: nn.Module) -> dict[str, str]:
-    """The package's tasks that the model takes, by name: text where it writes bytes, digits where it reads such."""
-    config = getattr(base, "config", None)
-    writes, side = getattr(config, "vocab_size", None), getattr(config, "image_size", SIDE)
-    kind = "text" if writes == BYTES else "images" if writes is None and side == SIDE else ""
-    titles = {name: recipe.title for name, recipe in TASKS.items() if recipe.kind == kind}
-    if not titles:
-        raise refuse(
-            "task", None, f"must be a task of your own data, from task_from: none here suits {type(base).__name__}"
-        )
-    return titles
-
-
-def _checked(base: nn.Module, task: object) -> Task:
-    if not isinstance(task, Task):
-        raise refuse("task", task, f"must be a Task, as task_from makes one, or one of {', '.join(TASKS)}")
-    check_task(base, task)
-    return task
-
-
 def _check(
-    tasks: Collection[str],
     own: Mapping[str, DeltaConfig],
     *,
-    task: str,
     method: str,
     preset: str,
     rank: int,
@@ -129,7 +101,6 @@ def _check(
         if not isinstance(name, str) or not name or name in METHODS or not isinstance(config, DeltaConfig):
             rule = f"must be a dict from a name of your own (not {', '.join(METHODS)}) to YourMethod.config()"
             raise refuse("methods", {name: config}, rule)
-    check_choice("task", task, tasks)
     check_choice("method", method, (*METHODS, *own))
     check_choice("preset", preset, [OWN, *PRESETS])
     check_positive_int("rank", rank)

@@ -11,12 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from glora_lab.data import Task
-from glora_lab.ideas.budget.measure import path_budget
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import Button, SelectMultiple, Text, row, show_only_if
-from glora_lab.training import evaluate
 from glora_lab.training.evaluate import counted
-from glora_lab.training.run_folder import LONGEST_NAME, RunFolder, new_id
+from glora_lab.training.run_folder import LONGEST_NAME, RunFolder
 
 from .panel_begun import Begun, Steps
 from .record import Run
@@ -102,26 +100,15 @@ class RunTable(widgets.VBox):
     def record(self, begun: Begun) -> str:
         """What was begun and is over joins the table; in words what could not be kept in the folder."""
         refusals = []
-        for name, steps in begun.learnt.items():
+        for name in begun.learnt:
+            run = begun.run(name, self._model)
+            self._own.append(run.id)
             try:
-                self._add(name if len(steps) == begun.each else f"{name}, stopped at {len(steps)}", begun, name, steps)
+                self._folder.add(run, begun.models[name])
             except OSError as why:
                 refusals.append(f"{name} is in the table until the kernel ends, and could not be kept: {why}")
         self.refresh()
         return "; ".join(refusals)
-
-    def _add(self, called: str, begun: Begun, name: str, steps: Steps) -> None:
-        model, task = begun.models[name], begun.task
-        measured = path_budget(model).total, evaluate(model, task.test), steps[-1].seconds
-        run = Run(
-            *(called, *measured, steps, steps[-1].metric, counted(task.validation)),
-            model=self._model,
-            task=task.name,
-            settings={**begun.numbers, "config": model.peft_config["default"].to_dict()},
-            id=new_id(),
-        )
-        self._own.append(run.id)
-        self._folder.add(run, model)
 
     def earlier(self) -> dict[str, Steps]:
         """Name → steps of this panel's latest runs of this task."""
@@ -129,10 +116,7 @@ class RunTable(widgets.VBox):
         return {run.name: run.steps for run in here[-EARLIER_RUNS:]}
 
     def new_name(self, name: str) -> str:
-        """The name, numbered where an earlier run has it: curves and table tell runs apart by name."""
-        taken = {run.name.partition(", stopped")[0] for run in self.rows}
-        numbered = (f"{name} ({n})" for n in range(2, len(taken) + 3))
-        return name if name not in taken else next(new for new in numbered if new not in taken)
+        return new_name(name, self.rows)
 
     def rename(self) -> None:
         """Give the chosen run the name that is typed."""
@@ -205,6 +189,13 @@ class RunTable(widgets.VBox):
         self.refresh()
         self._chosen()
         self._says.value = html.escape(words)
+
+
+def new_name(name: str, runs: Sequence[Run]) -> str:
+    """The name, numbered where an earlier run has it: curves and table tell runs apart by name."""
+    taken = {run.name.partition(", stopped")[0] for run in runs}
+    numbered = (f"{name} ({n})" for n in range(2, len(taken) + 3))
+    return name if name not in taken else next(new for new in numbered if new not in taken)
 
 
 def run_table(runs: Sequence[Run], task: str, ranking: Ranking, lost: str = "") -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from glora_lab.page.cell import running_cell
@@ -23,25 +24,23 @@ Same = TypeVar("Same", bound="SessionPanel")
 class SessionPanel(FollowingPanel):
     """The buttons of the session that a subclass starts and then asks to `_follow`.
 
-    A subclass says what Train does (`train`), what is shown at each look (`_show`) and what becomes of a session
-    that is over (`_over`). `session` is the latest, `steps` its steps so far.
+    A subclass says what the first button does (`start`, with the `word` on it and the sentence that it `says`), what
+    is shown at each look (`_show`) and what becomes of a session that is over (`_over`). `session` is the latest,
+    `steps` its steps so far.
     """
 
     between_looks = 0.1  # seconds
 
-    def __init__(self) -> None:
+    def __init__(self, start: Callable[[], None], word: str = "Train", says: str = TRAIN) -> None:
         super().__init__()
         self._cell = running_cell()
-        self.train_button = Button(description="Train", icon="play", says=TRAIN, button_style="primary")
+        self.start_button = Button(description=word, icon="play", says=says, button_style="primary")
         self.pause_button = Button(description="Pause", icon="pause", says=PAUSE, disabled=True)
         self.stop_button = Button(description="Stop", icon="stop", says=STOP, disabled=True)
-        self.buttons = classed(widgets.HBox([self.train_button, self.pause_button, self.stop_button]), "glora-buttons")
-        self.train_button.on_click(lambda _: self.train())
+        self.buttons = classed(widgets.HBox([self.start_button, self.pause_button, self.stop_button]), "glora-buttons")
+        self.start_button.on_click(lambda _: start())
         self.pause_button.on_click(lambda _: self.pause_or_resume())
         self.stop_button.on_click(lambda _: self.stop())
-
-    def train(self) -> None:
-        raise NotImplementedError
 
     def _show(self) -> None:
         raise NotImplementedError
@@ -93,7 +92,7 @@ class SessionPanel(FollowingPanel):
 
     def _look(self) -> None:
         resting = self.session is not None and self.session.state in ("pausing", "paused")
-        self.train_button.disabled = self.under_way
+        self.start_button.disabled = self.under_way
         self.pause_button.disabled = self.stop_button.disabled = not self.under_way
         self.pause_button.description, self.pause_button.icon = ("Resume", "play") if resting else ("Pause", "pause")
         self._show()

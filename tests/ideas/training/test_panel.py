@@ -43,7 +43,7 @@ def test_it_starts_with_the_frozen_models_answers() -> None:
 
 def test_a_run_trains_the_adapter_and_joins_the_table() -> None:
     panel = TrainPanel(**FEW)
-    panel.train_button.click()
+    panel.start_button.click()
     steps = panel.wait()
     assert [step.index for step in steps] == [1, 2, 3, 4, 5, 6] and panel.steps == steps
     (run,) = panel.runs
@@ -54,7 +54,7 @@ def test_a_run_trains_the_adapter_and_joins_the_table() -> None:
     assert set(panel.predictions) == {"frozen", "adapted"}
     assert panel.live.progress.value == panel.live.progress.max == 6 and "done: step 6 of 6" in panel.live.status.value
     assert len(panel.live.curves.figure.data[0].x) == 6
-    assert panel.errors == [] and not panel.train_button.disabled and panel.pause_button.disabled
+    assert panel.errors == [] and not panel.start_button.disabled and panel.pause_button.disabled
 
 
 def test_the_same_seed_gives_the_same_run_and_the_base_stays() -> None:
@@ -96,7 +96,7 @@ def test_the_model_rests_while_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_pause_rests_and_resume_goes_on_and_stop_ends() -> None:
     panel = TrainPanel(preset="BitFit (E vector)", steps=5000)
-    panel.train_button.click()
+    panel.start_button.click()
     until(lambda: len(panel.steps) > 2)
     panel.pause_button.click()
     until(lambda: panel.session.state == "paused")

@@ -183,7 +183,7 @@ def test_pause_and_stop_are_for_all_and_each_leaves_its_run() -> None:
     panel.pause_button.click()
     until(lambda: panel.session.state == "paused")
     panel.refresh()
-    assert panel.pause_button.description == "Resume" and panel.racing.button.disabled and panel.train_button.disabled
+    assert panel.pause_button.description == "Resume" and panel.racing.button.disabled and panel.start_button.disabled
     panel.pause_button.click()
     panel.stop_button.click()
     panel.wait()
