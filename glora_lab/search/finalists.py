@@ -17,10 +17,10 @@ def trained_anew(how: Engine, trial: Trial, seeds: int) -> Verified:
     lora = _lora_space(how.model, how.space, trial.params)
     test, validation, of_lora = [], [], []
     for seed in range(seeds):
-        model = trained(how.model, how.task, how.space, choice, how, seed)
+        model = trained(how.space, choice, how, seed)
         test.append(score(model, how.task.test).metric)
         validation.append(score(model, how.task.validation).metric)
-        of_lora.append(score(trained(how.model, how.task, *lora, how, seed), how.task.test).metric)
+        of_lora.append(score(trained(*lora, how, seed), how.task.test).metric)
     lora_params = lora[0].params(lora[1])
     return Verified(trial.number, trial.params, lora_params, tuple(test), tuple(of_lora), tuple(validation))
 

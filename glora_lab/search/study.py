@@ -4,14 +4,13 @@
     for trial in study: ...
     study.front; study.best(limit=8_000).config; study.verify(seeds=3)
 
-Before the first trial the engine is prepared and put to the test (the gate): settings drawn at random are trained for
+Before the first trial the engine is prepared and put to the test (the gate): settings of all sizes are trained for
 real, and where the engine orders them no better than their parameter counts do, real short training takes its place.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Generator, Iterator, Sequence
 from time import perf_counter
@@ -23,9 +22,9 @@ from glora_lab.arguments import check_choice, check_count, check_positive_int, c
 from glora_lab.data import Task
 from glora_lab.ideas.search.record import Agreement, Trial, Verified
 
-from .engines import ENGINES, Engine, Short, Trained, random_choice
+from .engines import ENGINES, Engine, Short, Trained
 from .finalists import trained_anew
-from .gate import agreement
+from .gate import agreement, spread_choices
 from .identity import identity
 from .proposals import Proposals
 from .score import Score
@@ -74,10 +73,10 @@ def search_paths(
         limit: the most parameters that a setting may have.
         trials: how many settings are looked at; fewer where the space has no more.
         engine: how one is scored: "inherited", "adapted", "short" or "paper", see engines.py.
-        gate: how many random settings are trained for real to judge the engine by; 0 believes it.
+        gate: how many settings, small and large, are trained for real to judge the engine by; 0 believes it.
         sampler: Optuna's "nsga2", "tpe" or "random".
         steps: steps of real training, of the gate and of `verify`; engine "short" takes up to so many.
-        lr: learning rate of all training, AdamW with batches of 32.
+        lr: learning rate of all training, AdamW with batches of 32, or of 8 texts that are written on.
         seed: the same gives the same study, on the same machine and in the same process. Workers of one study have
             random numbers of their own whatever it is, and the engine those of whoever made the study.
         storage: where the trials are kept, for as many processes as like to join: a journal file for those of one
@@ -158,15 +157,17 @@ class Study(StudyView):
         return next(self._work, None)
 
     def verify(self, seeds: int = 3) -> tuple[Verified, ...]:
-        """Train the finalists anew, and LoRA of as many parameters, each with `seeds` seeds, and read the test part.
-
-        Finalists are up to four of the front, evenly from the smallest to the largest.
-        """
+        """Train the finalists anew, and LoRA of as many parameters, each with `seeds` seeds, and read the test part."""
         check_positive_int("seeds", seeds)
+        self.verified = tuple(trained_anew(self._engine, trial, seeds) for trial in self.finalists)
+        return self.verified
+
+    @property
+    def finalists(self) -> tuple[Trial, ...]:
+        """Up to four of the front, evenly from the smallest to the largest."""
         ends = self.front
         places = sorted({round(i * (len(ends) - 1) / max(1, FINALISTS - 1)) for i in range(FINALISTS)}) if ends else []
-        self.verified = tuple(trained_anew(self._engine, ends[place], seeds) for place in places)
-        return self.verified
+        return tuple(ends[place] for place in places)
 
     @property
     def optimism(self) -> float:
@@ -203,9 +204,9 @@ class Study(StudyView):
             self._engine = Short(asked.model, asked.task, self.space, **_numbers(asked))
 
     def _put_to_the_test(self) -> Generator[Progress, None, Agreement]:
-        """Whether the engine orders settings drawn at random better than counting does."""
-        draw, asked = random.Random(self._engine.seed + 1), self._engine
-        choices = [random_choice(self.space, draw) for _ in range(self._gate)]
+        """Whether the engine orders settings of all sizes better than counting does."""
+        asked = self._engine
+        choices = spread_choices(self.space, self._gate, asked.seed + 1, self.limit)
         real = Trained(asked.model, asked.task, self.space, **_numbers(asked))
         metrics = []
         for done, choice in enumerate(choices, 1):

@@ -107,13 +107,6 @@ def test_agreement_is_kendalls_tau_with_ties() -> None:
     assert math.isnan(alike.tau) and not alike.is_better
 
 
-def test_halving_ends_the_worse_half_early() -> None:
-    study = search(engine="short", trials=8, steps=8)
-    list(study)
-    states = [trial.state.name for trial in study._engine._rungs.trials]
-    assert "PRUNED" in states and "COMPLETE" in states
-
-
 def test_finalists_are_trained_anew_beside_lora_and_read_the_test_part() -> None:
     study = search(engine="inherited", trials=4)
     with pytest.raises(ValueError, match=r"call verify\(\) first"):

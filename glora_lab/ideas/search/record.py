@@ -56,8 +56,8 @@ class Agreement(Record):
 
     @property
     def is_better(self) -> bool:
-        """Whether the engine orders better than counting does."""
-        return self.tau > self.tau_params
+        """Whether the engine orders better than counting does, and than not at all."""
+        return self.tau > max(self.tau_params, 0.0)
 
     @property
     def in_words(self) -> str:
