@@ -20,10 +20,10 @@ PINNED_ALONE := --ignore=tests/ideas/training/test_panel_race.py --ignore=tests/
 COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
 NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=600 notebooks -n 2
 
-.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench readme chromium clean
+.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench bench-search readme chromium clean
 
 help: ## list the commands
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 lab: $(VENV)/lab.stamp ## open JupyterLab on the first notebook; ARGS="--no-browser --port 8899" is passed on
 	$(BIN)/python -m jupyterlab $(if $(IS_ROOT),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
@@ -82,6 +82,9 @@ bench: $(VENV)/test.stamp ## what a step costs, beside stock PEFT: one layer (AR
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/mixed_batch.py --json test-results/mixed_batch.json
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/model_cost.py --json test-results/model_cost.json $(MODEL_ARGS)
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/many_layers.py --json test-results/many_layers.json
+
+bench-search: $(VENV)/test.stamp ## whether a search is worth its time: engines beside counting, fronts beside LoRA; what was measured is not measured again
+	$(TEST_ENV) $(BIN)/python tests/benchmarks/search_quality.py --json test-results/search_quality.json $(ARGS)
 
 readme: $(VENV)/test.stamp ## write what the notebooks and pyproject.toml say: badges, course table, ledger, first cells
 	$(BIN)/python -m tests.course.write
