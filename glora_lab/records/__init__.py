@@ -29,6 +29,7 @@ from glora_lab.ideas.search.record import (
     Trial,
     Verified,
 )
+from glora_lab.ideas.search.record_stored import StoredSearch
 from glora_lab.ideas.training.record import Predictions, Run, Step
 from glora_lab.ideas.training.record_ranking import Ranking
 from glora_lab.ideas.training.record_readings import Readings
@@ -71,6 +72,7 @@ __all__ = [
     "Spectrum",
     "StableStep",
     "Step",
+    "StoredSearch",
     "Trial",
     "Verdict",
     "Verified",
