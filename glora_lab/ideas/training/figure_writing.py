@@ -67,7 +67,7 @@ def _title(rows: Mapping[str, Writing]) -> str:
 
 def _color(name: str) -> str:
     own = path_color(name)
-    return own if own != FROZEN or name == "frozen" else ADAPTED
+    return own if own != FROZEN or name == "frozen" else ADAPTED if name else TEXT
 
 
 def _literal(text: str) -> str:

@@ -114,7 +114,10 @@ class LiveRun(widgets.VBox):
         lines = {**(self._chosen or self._beside), **(begun.lines if begun else {})}
         about = begun.about if begun and not self._chosen else ""
         total = begun.each if begun else None
-        self.curves.show(draw_training(lines, total=total, about=about, examples=self._examples))
+        if any(lines.values()):
+            self.curves.show(draw_training(lines, total=total, about=about, examples=self._examples))
+        else:  # empty axes say nothing
+            self.curves.clear()
 
     def _draw_answers(self) -> None:
         self.answers.show(self._asking.draw(self.predictions))

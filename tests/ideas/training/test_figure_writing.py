@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glora_lab.drawing.theme import FROZEN, METHOD_COLORS
+from glora_lab.drawing.theme import FROZEN, METHOD_COLORS, TEXT
 from glora_lab.figures import describe_writing, plot_writing
 from glora_lab.ideas.training.figure_writing import ADAPTED
 from glora_lab.records import Writing
@@ -17,7 +17,7 @@ def test_the_prompt_stands_before_what_follows_it() -> None:
         "<b>it\u00a0is</b>"
     )
     assert first.y == 1 > second.y > 0
-    assert "mono" in first.font.family
+    assert "mono" in first.font.family and first.font.color == TEXT  # of no model in particular
 
 
 def test_the_lines_of_several_models_stand_together_by_prompt() -> None:

@@ -39,6 +39,7 @@ def test_it_starts_with_the_frozen_models_answers() -> None:
     assert panel.budget.total > 0 and f"{panel.budget.total:,}" in panel.cost.value
     assert panel.steps == () and panel.runs == [] and panel.errors == []
     assert panel.pause_button.disabled and panel.stop_button.disabled and panel.keeping.button.disabled
+    assert panel.live.curves.picture is None and "glora-away" in panel.live.curves._dom_classes  # no empty axes
 
 
 def test_a_run_trains_the_adapter_and_joins_the_table() -> None:
