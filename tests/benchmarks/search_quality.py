@@ -4,8 +4,8 @@ Three questions. Do an engine's scores order settings better than their paramete
 large, are trained for real with three seeds, and Kendall's τ-b is taken against their mean accuracy on the test part,
 and against each seed's, whose spread is behind the ±; once of the ranks of each kind of layer, once of GLoRA's paths in
 each layer. As many settings looked at by NSGA-II, at random and by TPE: are what they find, trained anew, better than
-LoRA of as many parameters? A win or a loss is a difference beyond two standard errors. And how long is a whole search,
-its gate with it? These two are of ranks.
+LoRA of as many parameters? A win or a loss is a difference beyond two standard errors, from LoRA of no fewer or no more
+parameters. And how long is a whole search, its gate with it? These two are of ranks.
 
 Engines and gate see the validation part alone. What has been measured is in the JSON file, which a second call reads:
 so it may be done in pieces, and one that was stopped goes on. Seconds are of this process on the processor, one thread.
@@ -118,7 +118,7 @@ class Bench:
     def _scored(self, what: str, space: SearchSpace, choices: list[Choice]) -> Iterator[tuple[str, list[float], float]]:
         """How settings are scored, the scores, and the seconds that it takes, with those of preparing."""
         yield "parameter count", [float(space.params(choice)) for choice in choices], 0.0
-        quarter = self.steps // 4
+        quarter = max(1, self.steps // 4)
         kinds: dict[str, tuple[type[Engine], int]] = {kind.name: (kind, 0) for kind in (Inherited, Adapted, Paper)}
         for name, (kind, steps) in {**kinds, f"short, {quarter} steps": (Trained, quarter)}.items():
             engine = self.engine(kind, space, steps)
@@ -151,17 +151,25 @@ class Bench:
         return self.kept(f"{self.task.name}/searched/{self.trials}/{self.steps}/{sampler}", measure)
 
     def _verified(self, written: str) -> str:
+        """A finalist beside LoRA of the next rank below and above; a loss is to the one below, a win over the other."""
         choice = self.space.read(written)
         params, one = self.space.params(choice), sum(s.in_features + s.out_features for s in self.space.layers)
-        lora = SearchSpace.of(self.model, "lora", ranks=(max(1, params // one),))
         ours = [self.real(self.space, choice, seed) for seed in range(self.seeds)]
-        theirs = [self.real(lora, lora.largest, seed) for seed in range(self.seeds)]
-        tests, of_lora = ([run["test"] for run in runs] for runs in (ours, theirs))
-        validation = tuple(run["validation"] for run in ours)
-        found = Verified(0, params, lora.params(lora.largest), tuple(tests), tuple(of_lora), validation)
-        mean, deviation = statistics.mean(tests), statistics.stdev(tests)
-        beside = f"LoRA {statistics.mean(of_lora):.3f}: {found.in_words}"
-        return f"{params:7,} parameters {mean:.3f} ± {deviation:.3f}, {beside}"
+        tests = [run["test"] for run in ours]
+        says, verdict = "", "no better than LoRA" if params >= one else "no LoRA is so small"
+        for rank in sorted({params // one, -(-params // one)} - {0}):
+            lora = SearchSpace.of(self.model, "lora", ranks=(rank,))
+            of_lora = [self.real(lora, lora.largest, seed)["test"] for seed in range(self.seeds)]
+            validation = tuple(run["validation"] for run in ours)
+            found = Verified(0, params, rank * one, tuple(tests), tuple(of_lora), validation)
+            beyond = abs(found.difference) > 2 * found.standard_error
+            if beyond and found.difference > 0 and rank * one >= params:
+                verdict = "a win"
+            if beyond and found.difference < 0 and rank * one <= params:
+                verdict = "a loss"
+            difference = f"{found.difference:+.3f} ± {found.standard_error:.3f}"
+            says += f", LoRA of {rank * one:,} {statistics.mean(of_lora):.3f} ({difference})"
+        return f"{params:7,} parameters {statistics.mean(tests):.3f} ± {statistics.stdev(tests):.3f}{says}: {verdict}"
 
     def whole(self) -> None:
         found = self._searched("nsga2")
