@@ -8,6 +8,7 @@ else follows from the names, so that no panel has code of its own for a state.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -18,6 +19,7 @@ from .actions import Action, action_under_way, one_action
 from .controls.ticks import Ticks
 
 SAME_MOVE = 0.5  # seconds: what a page sends of one control within them is one drag
+MOST_STEPS = 100  # that can be taken back
 Values: TypeAlias = dict[str, Any]
 
 
@@ -50,8 +52,8 @@ class Settings:
     def begin(self) -> None:
         """From here on: what there is to undo begins now, and `reset` comes back to this."""
         self._now, self.start = self.values, self.values
-        self._past: list[Values] = []
-        self._future: list[Values] = []
+        self._past: deque[Values] = deque(maxlen=MOST_STEPS)
+        self._future: deque[Values] = deque(maxlen=MOST_STEPS)
 
     def put(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Set these, in one action. Name → why not, of those that cannot be; the others are set."""
@@ -75,7 +77,7 @@ class Settings:
     def redo(self) -> None:
         self._go(self._future, self._past)
 
-    def _go(self, there: list[Values], back: list[Values]) -> None:
+    def _go(self, there: deque[Values], back: deque[Values]) -> None:
         here = self.values
         while there and there[-1] == here:
             there.pop()

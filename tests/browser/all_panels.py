@@ -29,6 +29,7 @@ gate = Agreement("adapted", (0.1, 0.3, 0.2, 0.5), (0.2, 0.5, 0.4, 0.5), (10, 500
 found = SearchResult(tuple(trials), None, gate)
 """
 
+GRAPH = ".js-plotly-plot"
 PANELS = {
     "PathPanel": "panels.PathPanel()",
     "BudgetPanel": "panels.BudgetPanel()",
@@ -39,6 +40,18 @@ PANELS = {
     "XrayPanel": "panels.XrayPanel(adapted)",
     "SearchPanel": "panels.SearchPanel(study=found, limit=8000, keep_runs=False)",
     "MergePanel": "panels.MergePanel(cycles=10)",
+}
+# Of each panel the control that a reader moves most, and what shows the answer: CSS, within the panel.
+MAIN = {
+    "PathPanel": ("rank", GRAPH),
+    "BudgetPanel": ("rank", GRAPH),
+    "TrainPanel": ("rank", ".glora-side > .widget-html b"),  # what it costs: the curves wait for the run
+    "BlockPanel": ("k", ".glora-picture svg"),
+    "EntanglementPanel": ("outlier channel", GRAPH),
+    "ReachPanel": ("rank", GRAPH),
+    "XrayPanel": ("layer", GRAPH),
+    "SearchPanel": ("limit", ".glora-picture svg"),
+    "MergePanel": ("A and D", GRAPH),
 }
 RUN = "TrainPanel.train()\nsteps = TrainPanel.wait()"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Iterator
 
 import ipywidgets as widgets
@@ -9,9 +11,11 @@ import pytest
 
 from glora_lab import panels
 from glora_lab.drawing.picture import Picture
+from glora_lab.page import settings
 from glora_lab.page.closing import tree
 from glora_lab.panels import Panel
-from tests.browser.all_panels import BEGIN, PANELS
+from tests.browser.all_panels import BEGIN, MAIN, PANELS
+from tests.page.driving import controls, send, sent
 from tests.page.instances import INSTANCES
 
 CONTROLS = (widgets.Button, widgets.ValueWidget)
@@ -27,14 +31,18 @@ MOST = {
     "SearchPanel": 105,
     "MergePanel": 44,
 }
+MOVES = 40
 SHOWN_ONLY = (widgets.HTML, widgets.Label, widgets.Output)
 
 
 @pytest.fixture(params=PANELS)
-def before_and_panel(request: pytest.FixtureRequest) -> Iterator[tuple[set[str], Panel]]:
+def before_and_panel(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[set[str], Panel]]:
     """The widgets that were there, and a panel as the course calls it."""
     names: dict[str, object] = {}
     exec(BEGIN, names)
+    monkeypatch.setattr(settings, "MOST_STEPS", 5)  # what is kept to be undone is kept soon
     before = set(INSTANCES)
     panel = eval(PANELS[request.param], names)
     yield before, panel
@@ -42,7 +50,8 @@ def before_and_panel(request: pytest.FixtureRequest) -> Iterator[tuple[set[str],
 
 
 def test_all_panels_are_here() -> None:
-    assert set(PANELS) == set(MOST) == {name for name in panels.__all__ if name.endswith("Panel") and name != "Panel"}
+    public = {name for name in panels.__all__ if name.endswith("Panel") and name != "Panel"}
+    assert set(PANELS) == set(MOST) == set(MAIN) == public
 
 
 def test_controls_and_figures_have_words_and_nothing_is_left(before_and_panel: tuple[set[str], Panel]) -> None:
@@ -57,6 +66,27 @@ def test_controls_and_figures_have_words_and_nothing_is_left(before_and_panel: t
     assert 20 < len(set(INSTANCES) - before) <= MOST[type(panel).__name__]
     panel.close()
     assert set(INSTANCES) - before == set()
+
+
+def test_moves_of_the_main_control_leave_nothing(before_and_panel: tuple[set[str], Panel]) -> None:
+    """As many widgets, and of all Python's blocks of memory too few more for a picture or a record of each move."""
+    _, panel = before_and_panel
+    name, _ = MAIN[type(panel).__name__]
+    (control,) = (one for one in controls(panel) if getattr(one, "description", "") == name)
+    start, steps = getattr(control, sent(control)), [getattr(control, "step", 1) * n for n in (1, 2, 1, 0)]
+    powers = isinstance(control, widgets.FloatLogSlider)
+    places = [start * control.base**step if powers else start + step for step in steps]
+
+    def after(moves: int) -> tuple[int, int]:
+        for move in range(moves):
+            send(control, **{sent(control): places[move % 4]})
+        gc.collect()
+        return len(INSTANCES), sys.getallocatedblocks()
+
+    widgets_before, blocks_before = after(20)
+    widgets_after, blocks_after = after(MOVES)
+    assert widgets_after == widgets_before and panel.errors == [] and panel.problem == ""
+    assert blocks_after - blocks_before < 10 * MOVES
 
 
 def explained(control: widgets.Widget) -> str:

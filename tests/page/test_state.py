@@ -17,6 +17,7 @@ from torch import nn
 from glora_lab import panels
 from glora_lab.adapters import GloraConfig, GraloraConfig
 from glora_lab.models import load_model
+from glora_lab.page import settings as steps
 from glora_lab.page.closing import tree
 from glora_lab.page.controls.ticks import Ticks
 from glora_lab.page.controls.widgets import Again, Steady
@@ -85,6 +86,17 @@ def drawn(panel: Panel) -> list[str]:
     slots = [widget for widget in tree(panel) if isinstance(widget, FigureSlot) and widget.figure is not None]
     cells = [json.dumps(widget.grid) for widget in tree(panel) if widget.has_trait("grid")]
     return sorted([slot.figure.to_json() for slot in slots] + cells)
+
+
+def test_the_last_steps_can_be_taken_back_and_no_more_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "MOST_STEPS", 3)
+    panel = PathPanel()
+    for rank in (9, 10, 11, 12, 13):
+        panel.rank.value = rank
+    for rank in (12, 11, 10, 10):
+        panel.undo()
+        assert panel.rank.value == rank
+    panel.close()
 
 
 def test_the_same_panel_comes_of_the_line(made: Made, folder: Path) -> None:
