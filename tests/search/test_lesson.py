@@ -7,10 +7,22 @@ from importlib import resources
 import pytest
 from peft import get_peft_model
 
-from glora_lab import load_model
+from glora_lab import SearchSpace, load_model, load_task
 from glora_lab.ideas.search.record_stored import StoredSearch
+from glora_lab.search.engines import Inherited, Paper
 from glora_lab.search.gate import kendall, spread_choices
-from glora_lab.search.lesson import FILE, MODEL, SEARCH, SEEDS, TASK, stored_search, stored_space
+from glora_lab.search.lesson import (
+    FILE,
+    MODEL,
+    SEARCH,
+    SEEDS,
+    SETTINGS,
+    SHARED_WEIGHTS,
+    TASK,
+    judged,
+    stored_search,
+    stored_space,
+)
 
 TEXT = (resources.files("glora_lab.search") / FILE).read_text(encoding="utf-8")
 STORED, SPACE = stored_search(), stored_space()
@@ -59,3 +71,24 @@ def test_its_finalists_are_of_its_front_and_read_the_test_part() -> None:
     gaps = [v - t for one in STORED.result.verified for v, t in zip(one.validation, one.test, strict=True)]
     assert STORED.optimism == pytest.approx(sum(gaps) / len(gaps), abs=1e-4)
     assert set(STORED.importance.shares) == {slot.name for slot in SPACE.slots}
+
+
+def test_its_engines_were_judged_on_the_settings_that_are_drawn_today() -> None:
+    space = SearchSpace.of(load_model(MODEL))
+    params = tuple(map(space.params, spread_choices(space, SETTINGS, seed=0)))
+    assert [one.engine for one in STORED.agreements] == [kind.name for kind in SHARED_WEIGHTS]
+    for one in STORED.agreements:
+        assert one.params == params and one.trained == STORED.agreements[0].trained
+        assert one.tau == pytest.approx(kendall(one.trained, one.scored), abs=1e-4)
+        assert one.tau_params == pytest.approx(kendall(one.trained, one.params), abs=1e-4)
+
+
+def test_judging_trains_for_real_and_with_shared_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glora_lab.search.lesson.SEARCH", {**SEARCH, "steps": 2})
+    for kind in (Inherited, Paper):
+        monkeypatch.setattr(kind, "first", 1)
+        monkeypatch.setattr(kind, "then", 1)
+    found = list(judged(load_model(MODEL), load_task(TASK), settings=3, seeds=2))
+    assert [one.engine for one in found] == ["paper", "inherited", "adapted"]
+    assert all(one.trained == found[0].trained and len(one.scored) == 3 for one in found)
+    assert found[1].scored != found[2].scored

@@ -19,7 +19,8 @@ class StoredSearch(Record):
     """`result` and the rest as the study had it, and `made`: model, task, space, the search's arguments, versions.
 
     `engine` scored the trials, `said` is the sentence where it took another's place, and `optimism` how far the
-    finalists' validation accuracy is above their test accuracy. Trials have no `config` unless they are given one.
+    finalists' validation accuracy is above their test accuracy. `agreements` are of engines with the mean of several
+    trainings, over settings of another space, the ranks alone. Trials have no `config` unless they are given one.
     """
 
     result: SearchResult
@@ -28,6 +29,7 @@ class StoredSearch(Record):
     engine: str
     said: str
     made: dict[str, Any]
+    agreements: tuple[Agreement, ...] = ()
 
     def to_dicts(self) -> list[dict[str, Any]]:
         return self.result.to_dicts()
@@ -53,6 +55,7 @@ class StoredSearch(Record):
             ),
             Importance(**rest["importance"]),
             **{name: rest[name] for name in ("optimism", "engine", "said", "made")},
+            agreements=tuple(Agreement(**_read(one)) for one in rest["agreements"]),
         )
 
 
