@@ -1,5 +1,5 @@
-"""One page with a panel of each kind, eleven in all: it asks its own server and nobody else, it keeps nobody out, light or
-dark, it answers, and nothing is left of a closed panel.
+"""One page with a panel of each kind, eleven in all: it asks its own server and nobody else, it keeps nobody out, light
+or dark, it answers, and nothing is left of a closed panel.
 
 test_voila says the same of Voilà's page. The fixture refuses a request that leaves the server and fails the test for
 it; here every request is looked at as well, so that the statement does not rest on the fixture.
