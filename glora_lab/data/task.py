@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    import torch
     from jaxtyping import Int
 
 Kind: TypeAlias = Literal["images", "text", "rows"]
@@ -33,9 +33,22 @@ class Part:
     def labels(self) -> Int[Tensor, " n"] | Int[Tensor, "n t"]:
         return self.inputs["labels"]
 
+    @property
+    def lengths(self) -> Int[Tensor, " n"] | None:
+        """Tokens of each text up to its padding; None where no mask says what is padding."""
+        mask = self.inputs.get("attention_mask")
+        if mask is None or mask.ndim != 2:
+            return None
+        return ((mask != 0) * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1)
+
     def rows(self, index: Tensor | slice) -> dict[str, Tensor]:
-        """The examples at `index`, as a batch to call a model with."""
-        return {name: tensor[index] for name, tensor in self.inputs.items()}
+        """The examples at `index`, as a batch to call a model with; texts are filled up to the longest of them."""
+        some = Part({name: tensor[index] for name, tensor in self.inputs.items()})
+        lengths = some.lengths
+        if lengths is None or not len(lengths):
+            return dict(some.inputs)
+        shape, longest = some.inputs["attention_mask"].shape, max(int(lengths.max()), 1)
+        return {name: rows[:, :longest] if rows.shape[:2] == shape else rows for name, rows in some.inputs.items()}
 
     def one_of_each(self, most: int) -> Part:
         """The first example of each label, in the order of the labels, and of so many labels at most."""
@@ -85,10 +98,11 @@ class Task:
 class Recipe:
     """How a task is made: `change` maps what the model was pretrained to read to the task's.
 
-    Images come as (n, 8, 8), values 0 to 1, and text as a string.
+    Images come as (n, 8, 8), values 0 to 1, and text as a string. Of `kind` "text" it is read as bytes, of "sentences"
+    by a tokenizer.
     """
 
-    kind: Kind
+    kind: Kind | Literal["sentences"]
     title: str
     description: str
     change: Callable[[Any], Any]

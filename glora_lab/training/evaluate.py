@@ -93,17 +93,23 @@ def _shown(pixels: Float[Tensor, "n c h w"]) -> Float[Tensor, "n h w"]:
 def ask(
     model: nn.Module, inputs: Mapping[str, Tensor], batch_size: int, answer: Callable[[Tensor], Tensor]
 ) -> Shaped[Tensor, "n ..."]:
-    """What `answer` makes of the model's logits in float32, asked for `batch_size` examples at a time; on the CPU."""
+    """What `answer` makes of the model's logits in float32, asked for `batch_size` examples at a time; on the CPU.
+
+    Texts that get one answer each are asked about with others of their length.
+    """
     if batch_size < 1:
         raise ValueError(f"`batch_size` (={batch_size}) must be at least 1")
-    asked = {name: tensor for name, tensor in inputs.items() if name != "labels"}
-    n = len(next(iter(asked.values())))
-    if n == 0:
+    part = Part({name: tensor for name, tensor in inputs.items() if name != "labels"})
+    if len(part) == 0:
         raise ValueError("`part` holds no examples")
+    of_tokens = "labels" in inputs and inputs["labels"].ndim == 2
+    lengths = None if of_tokens else part.lengths
+    order = torch.arange(len(part)) if lengths is None else lengths.cpu().argsort(stable=True)
     device = next(model.parameters()).device
     answers = []
     with eval_mode(model), torch.no_grad():
-        for start in range(0, n, batch_size):
-            batch = {name: tensor[start : start + batch_size].to(device) for name, tensor in asked.items()}
+        for index in order.split(batch_size):
+            rows = {name: tensor[index] for name, tensor in part.inputs.items()} if of_tokens else part.rows(index)
+            batch = {name: tensor.to(device) for name, tensor in rows.items()}
             answers.append(answer(model(**batch).logits.float()).cpu())
-    return torch.cat(answers)
+    return torch.cat(answers)[order.argsort()]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from numbers import Integral, Real
 from time import perf_counter
@@ -28,11 +28,13 @@ from glora_lab.ideas.training.record import Step
 from glora_lab.models.mode import eval_mode
 
 from .evaluate import evaluate
+from .frozen_prefix import FrozenPrefix
 from .mode import TrainMode
 from .randomness import Randomness
 
 Metric: TypeAlias = Callable[[nn.Module, Part], float]
 
+POOLED = 16  # batches whose texts are sorted by length
 OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = MappingProxyType(
     {"adam": torch.optim.AdamW, "sgd": torch.optim.SGD}  # AdamW is Adam where weight_decay is 0
 )
@@ -50,6 +52,7 @@ def fit(
     eval_every: int = 10,
     optimizer: str = "adam",
     metric: Metric = evaluate,
+    keep_frozen: bool = False,
 ) -> Generator[Step, None, None]:
     """Train the parameters of `model` that require a gradient on `task`, one step per `next()`.
 
@@ -57,7 +60,10 @@ def fit(
     measured at the first step, every `eval_every` steps and at the last. The same seed gives the same numbers
     on the same machine, dropout included, and the caller's random state is kept. `model` is called with a
     batch as keyword arguments and returns an object with `.loss`; it may be on any one device. "adam"
-    decouples `weight_decay` (AdamW); "sgd" is without momentum. The learning rate is constant.
+    decouples `weight_decay` (AdamW); "sgd" is without momentum. The learning rate is constant. `keep_frozen` asks the
+    layers below all that trains once about each example, and keeps what they say (`FrozenPrefix`): with adapters in
+    the last layers a step costs what those cost, and the numbers are the plain run's to rounding where these layers
+    have no dropout.
 
     Raises ValueError at once for an argument that cannot work, and FloatingPointError, before the weights
     change, at a step whose loss or gradient is not finite. What `metric` returns must be a number, a zero-dimensional
@@ -78,10 +84,12 @@ def fit(
     update = OPTIMIZERS[optimizer](parameters, lr=lr, weight_decay=weight_decay, fused=True)  # type: ignore[call-arg]
     advance = _Advance(model, update, mode, randomness if draws else None)
 
+    with_kept = FrozenPrefix(model, train.rows(slice(0, 2))).used if keep_frozen else nullcontext
+
     def measure() -> float:
         return _as_number(metric(model, task.validation))
 
-    return _run(advance, batches(train, batch_size, seed), steps, measure, eval_every)
+    return _run(advance, batches(train, batch_size, seed), steps, measure, eval_every, with_kept)
 
 
 def _run(
@@ -90,16 +98,18 @@ def _run(
     steps: int,
     measure: Callable[[], float],
     measure_every: int,
+    with_kept: Callable[[], AbstractContextManager[None]],
 ) -> Generator[Step, None, None]:
     metric, seconds = math.nan, 0.0
     advance.model.eval()
     try:
         for index in range(1, steps + 1):
             started = perf_counter()
-            loss = advance(next(batches), index)
-            measured = index in (1, steps) or index % measure_every == 0
-            if measured:
-                metric = measure()
+            with with_kept():
+                loss = advance(next(batches), index)
+                measured = index in (1, steps) or index % measure_every == 0
+                if measured:
+                    metric = measure()
             seconds += perf_counter() - started
             yield Step(index, loss, metric, seconds, measured)
     finally:
@@ -147,10 +157,20 @@ class _Advance:
 
 
 def batches(part: Part, batch_size: int, seed: int) -> Iterator[dict[str, Tensor]]:
-    """Batches for ever: the part in a new order each time through; the last of each time may be smaller."""
+    """Batches for ever: the part in a new order each time through; one of each time may be smaller.
+
+    Texts of about one length, of those that the order brings near each other, share a batch: there is less to fill up.
+    """
     generator = torch.Generator().manual_seed(seed)
+    lengths = None if part.lengths is None else part.lengths.cpu()
     while True:
-        for index in torch.randperm(len(part), generator=generator).split(batch_size):
+        order = torch.randperm(len(part), generator=generator)
+        pieces = list(order.split(batch_size))
+        if lengths is not None:
+            near = (pool[lengths[pool].argsort(stable=True)] for pool in order.split(POOLED * batch_size))
+            sorted_pieces = [piece for pool in near for piece in pool.split(batch_size)]
+            pieces = [sorted_pieces[n] for n in torch.randperm(len(sorted_pieces), generator=generator).tolist()]
+        for index in pieces:
             yield part.rows(index)
 
 
