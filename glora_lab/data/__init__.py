@@ -1,25 +1,30 @@
-"""What models are adapted to. Tasks for the shipped ones: images and text, split once, never downloaded; and, by
+"""What models are adapted to. Tasks for the shipped ones and for minilm: images and text, never downloaded; and, by
 `task_from`, tasks of a reader's own data.
 
-Each shipped task changes what the model was pretrained to read (turned, inverted, IN CAPITALS), which is what makes a
-frozen model fail and an adapter worth training. None of them shows what the model was pretrained on.
+Each task for a shipped model changes what it was pretrained to read (turned, inverted, IN CAPITALS), which is what
+makes a frozen model fail and an adapter worth training. None of them shows what the model was pretrained on.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
+from glora_lab.arguments import refuse
+
 from .digits import CLASSES, DIGIT_TASKS, digit_parts, pretraining_part
+from .docstrings import DOCSTRING_TASKS, docstring_task
 from .fits import check_fits
 from .own import task_from
 from .task import Kind, Part, Recipe, Task
 from .text import BYTES, TEXT_TASKS, decode, encode, text_parts
 
-TASKS: Mapping[str, Recipe] = MappingProxyType({**DIGIT_TASKS, **TEXT_TASKS})
+TASKS: Mapping[str, Recipe] = MappingProxyType({**DIGIT_TASKS, **TEXT_TASKS, **DOCSTRING_TASKS})
 
 __all__ = [
     "BYTES",
@@ -38,20 +43,39 @@ __all__ = [
 ]
 
 
-def load_task(name: str, *, seed: int = 0) -> Task:
+def load_task(name: str, *, seed: int = 0, tokenizer: Any = None) -> Task:
     """The task `name`, a key of `TASKS`.
 
-    Of digits: 160 images to train on, 200 to validate, 437 to test. Of text: 128, 64 and 96 windows of 64 bytes.
-    `seed` deals the examples out to the three parts; all tasks of a kind deal the same seed alike, so they can be
-    compared example by example. Raises ValueError for an unknown name or a seed that is not an integer from 0 to
-    2**32 - 1.
+    Of digits: 160 images to train on, 200 to validate, 437 to test. Of text: 128, 64 and 96 windows of 64 bytes. Of
+    docstrings: 2,000, 1,000 and 1,000 sentences, see `glora_lab.data.docstrings`.
+
+    Args:
+        seed: deals the examples out to the three parts; all tasks of a kind deal the same seed alike, so they can be
+            compared example by example.
+        tokenizer: for "docstrings" alone, as `transformers` has them: minilm's by default, which is read once.
+
+    Raises:
+        ValueError: for an unknown name, a seed that is not an integer from 0 to 2**32 - 1, or a tokenizer for a task
+            that needs none.
+        ImportError: where the package is missing that the task or its tokenizer comes from.
     """
     if name not in TASKS:
         raise ValueError(f"`name` (={name!r}) must be a task: {', '.join(TASKS)}")
+    shuffle = _shuffle(seed)
+    if name in DOCSTRING_TASKS:
+        return docstring_task(name, shuffle, tokenizer) if tokenizer is not None else _with_minilms(name, int(seed))
+    if tokenizer is not None:
+        raise refuse("tokenizer", type(tokenizer).__name__, f"must be left out: {name} has no words to look up")
     recipe = TASKS[name]
     make, num_classes = (digit_parts, CLASSES) if recipe.kind == "images" else (text_parts, BYTES)
-    train, validation, test = make(recipe, _shuffle(seed))
+    train, validation, test = make(recipe, shuffle)
     return Task(name, recipe.title, recipe.description, train, validation, test, num_classes=num_classes)
+
+
+@lru_cache(maxsize=4)
+def _with_minilms(name: str, seed: int) -> Task:
+    """Read once: a task is frozen, and its tensors are nobody's to change."""
+    return docstring_task(name, _shuffle(seed), None)
 
 
 def _shuffle(seed: int) -> np.random.RandomState:
