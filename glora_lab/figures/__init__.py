@@ -22,6 +22,7 @@ from glora_lab.ideas.entanglement.figure import draw_gradient_report
 from glora_lab.ideas.merging.figure import draw_merge_report
 from glora_lab.ideas.merging.figure_order import draw_merge_order
 from glora_lab.ideas.merging.figure_output import draw_merge_errors
+from glora_lab.ideas.outliers.figure import draw_outliers
 from glora_lab.ideas.paths.figure import draw_path_picture
 from glora_lab.ideas.paths.figure_activity import draw_path_activity
 from glora_lab.ideas.reach.figure import draw_rank_reach
@@ -51,6 +52,7 @@ plot_gradient_report, describe_gradient_report = apart(draw_gradient_report)
 plot_merge_report, describe_merge_report = apart(draw_merge_report)
 plot_merge_errors, describe_merge_errors = apart(draw_merge_errors)
 plot_merge_order, describe_merge_order = apart(draw_merge_order)
+plot_outliers, describe_outliers = apart(draw_outliers)
 plot_path_picture, describe_path_picture = apart(draw_path_picture)
 plot_path_activity, describe_path_activity = apart(draw_path_activity)
 plot_rank_reach, describe_rank_reach = apart(draw_rank_reach)
@@ -84,6 +86,7 @@ __all__ = [
     "describe_merge_errors",
     "describe_merge_order",
     "describe_merge_report",
+    "describe_outliers",
     "describe_path_activity",
     "describe_path_budget",
     "describe_path_map",
@@ -115,6 +118,7 @@ __all__ = [
     "plot_merge_errors",
     "plot_merge_order",
     "plot_merge_report",
+    "plot_outliers",
     "plot_path_activity",
     "plot_path_budget",
     "plot_path_map",

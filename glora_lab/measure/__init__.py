@@ -11,6 +11,7 @@ from glora_lab.ideas.descent.measure import descent, stable_step
 from glora_lab.ideas.entanglement.measure import gradient_report, sensible_limit
 from glora_lab.ideas.merging.measure import merge_report
 from glora_lab.ideas.merging.measure_order import merge_order
+from glora_lab.ideas.outliers.measure import outliers
 from glora_lab.ideas.paths.measure import path_picture
 from glora_lab.ideas.paths.measure_activity import path_activity
 from glora_lab.ideas.reach.measure import best_change, best_changes, best_error, rank_reach
@@ -32,6 +33,7 @@ __all__ = [
     "gradient_report",
     "merge_order",
     "merge_report",
+    "outliers",
     "path_activity",
     "path_budget",
     "path_picture",

@@ -18,6 +18,7 @@ from glora_lab.ideas.exercises.record import Verdict
 from glora_lab.ideas.export.record import ExportReport, LayerExport
 from glora_lab.ideas.guess.record import Guessed
 from glora_lab.ideas.merging.record import LayerMerge, MergeOrder, MergeReport
+from glora_lab.ideas.outliers.record import LayerOutliers, Outliers
 from glora_lab.ideas.paths.record import PathActivity, PathPicture
 from glora_lab.ideas.reach.record import RankReach, Reach, WeightChange
 from glora_lab.ideas.search.record import (
@@ -52,8 +53,10 @@ __all__ = [
     "Importance",
     "LayerExport",
     "LayerMerge",
+    "LayerOutliers",
     "MergeOrder",
     "MergeReport",
+    "Outliers",
     "PathActivity",
     "PathBudget",
     "PathChoice",
