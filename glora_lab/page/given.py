@@ -7,6 +7,8 @@ from typing import Any
 from torch import nn
 
 from glora_lab.arguments import refuse
+from glora_lab.data import Task
+from glora_lab.data.minilm import MINILM
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import linear_layers
 
@@ -22,14 +24,16 @@ def check_model(name: str, value: Any) -> None:
     check_is(name, value, nn.Module, f"must be a model (torch.nn.Module){hint}")
 
 
-def given_model(model: nn.Module | None) -> nn.Module:
-    """The model that a panel was given, digits-vit for None.
+def given_model(model: nn.Module | str | None, task: Task | None = None) -> nn.Module:
+    """The model that a panel was given, digits-vit for None; "minilm" with a head for `task`, where there is one.
 
     Raises:
         ValueError: for what is no model, or a model without a linear layer.
     """
+    if model == MINILM and task is not None:
+        return load_model(MINILM, num_labels=task.num_classes)
     check_model("model", model)
-    found = load_model("digits-vit") if model is None else model
+    found = model if isinstance(model, nn.Module) else load_model("digits-vit")
     if not linear_layers(found):
         raise ValueError(f"`model` (a {type(found).__name__}) must have a linear layer (nn.Linear or Conv1D)")
     return found

@@ -12,6 +12,7 @@ from glora_lab.adapters.gralora.blocks import fitting_k
 from glora_lab.anatomy.batch import Batch, Loss
 from glora_lab.arguments import check_choice, check_count, check_positive_int, refuse
 from glora_lab.data import TASKS, load_task
+from glora_lab.data.minilm import MINILM
 from glora_lab.drawing.theme import listed
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import linear_layers, named_layer
@@ -27,7 +28,7 @@ from .panel_outlier_source import LayerSource, SyntheticSource, own_copy
 from .record import LIMIT, GradientReport
 
 SYNTHETIC = "synthetic layer"
-IMAGES = 32
+EXAMPLES = 32
 LABEL = {"description_width": "110px"}
 LAYER = "A layer made for the purpose, or one of the model with a real batch."
 SLIDER_SAYS = {
@@ -47,11 +48,12 @@ class EntanglementPanel(Panel):
     """Outlier, rank, k and convention → full fine-tuning's gradient beside what LoRA and GraLoRA make of it.
 
     Args:
-        model: a model whose layers can be chosen beside the synthetic one; digits-vit by default. It is left as it is.
-        batch: what its loss is taken on, as in `gradient_report`; 32 training images of `task` by default.
+        model: a model whose layers can be chosen beside the synthetic one; digits-vit by default, and "minilm" for
+            that one with a fresh head for `task`. It is left as it is.
+        batch: what its loss is taken on, as in `gradient_report`; 32 training examples of `task` by default.
         loss: `loss(outputs, targets)` for a batch (inputs, targets).
         layer: where to start: a layer of the model by its name, or an unambiguous end of one; None for the synthetic.
-        task: a key of `TASKS`.
+        task: a key of `TASKS`; "docstrings" for minilm and "digits-turned" for another model by default.
         size: input and output channels of the synthetic layer; `rank`, `k` and `seed` are where the controls start.
 
     On a real layer the panel finds the strongest channel and starts on it with magnitude 1, which changes nothing;
@@ -70,12 +72,12 @@ class EntanglementPanel(Panel):
 
     def __init__(
         self,
-        model: nn.Module | None = None,
+        model: nn.Module | str | None = None,
         batch: Batch | None = None,
         *,
         loss: Loss | None = None,
         layer: str | None = None,
-        task: str = "digits-turned",
+        task: str | None = None,
         size: int = 128,
         rank: int = 64,
         k: int = 4,
@@ -85,13 +87,14 @@ class EntanglementPanel(Panel):
         for name, value in (("size", size), ("rank", rank), ("k", k)):
             check_positive_int(name, value)
         check_count("seed", seed)
+        task = ("docstrings" if model == MINILM else "digits-turned") if task is None else task
         check_choice("task", task, TASKS)
         check_is("batch", batch, (dict, tuple), "must be a dict of the model's arguments or a tuple (inputs, targets)")
         if loss is not None and not callable(loss):
             raise refuse("loss", loss, "must be a function of outputs and targets")
         self.configs, self.reports, self.limit = {}, {}, LIMIT
-        self._model = own_copy(given_model(model))
-        self._batch, self._batch_says = (batch, "the batch that was given") if batch is not None else _images(task)
+        self._model = own_copy(given_model(model, load_task(task) if model == MINILM else None))
+        self._batch, self._batch_says = (batch, "the batch that was given") if batch is not None else _first(task)
         self._loss, self._size, self._following = loss, size, False
         names = linear_layers(self._model)
         start = SYNTHETIC if layer is None else named_layer(names, layer)
@@ -222,6 +225,7 @@ def _slider(kind: type, label: str, value: float, **settings: object) -> widgets
     return kind(value=value, description=label, says=SLIDER_SAYS[label], **look, **settings)
 
 
-def _images(task: str) -> tuple[Batch, str]:
+def _first(task: str) -> tuple[Batch, str]:
     loaded = load_task(task)
-    return loaded.train.rows(slice(0, IMAGES)), f"the first {IMAGES} training images of “{loaded.title}”"
+    what = "images" if loaded.kind == "images" else "texts"
+    return loaded.train.rows(slice(0, EXAMPLES)), f"the first {EXAMPLES} training {what} of “{loaded.title}”"

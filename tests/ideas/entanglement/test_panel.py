@@ -205,3 +205,16 @@ def test_what_cannot_be_shown_is_refused() -> None:
         EntanglementPanel(Tiny(), layer="third")
     with pytest.raises(ValueError, match=r"`model` \(=PeftModel\) carries an adapter already"):
         EntanglementPanel(get_peft_model(Tiny(), LoraConfig(target_modules=["first"])))
+
+
+def test_minilm_comes_by_its_name_with_a_head_and_texts() -> None:
+    panel = EntanglementPanel("minilm", layer="layer.5.intermediate.dense", rank=16, k=4)
+    assert list(panel.reports) == ["LoRA", "GraLoRA k=4"] and panel.errors == []
+    assert panel.reports["LoRA"].full.shape == (1536, 384)
+    assert "the first 32 training texts of “Docstrings”" in panel.note.value
+    panel.close()
+
+
+def test_another_name_is_no_model() -> None:
+    with pytest.raises(ValueError, match=r"`model` \(='digits-vit'\) must be a model"):
+        EntanglementPanel("digits-vit")
