@@ -98,7 +98,7 @@ def take_pictures(notebook: NotebookPage, theme: str, width: int) -> None:
     wanted = os.environ.get("PANEL_PICTURES")
     if not wanted:
         return
-    layout.resize(notebook, width, 1500)  # so that the tallest panel is seen whole
+    layout.resize(notebook, width, 2400)  # so that the tallest panel is seen whole
     for name in PANELS:
         panel = notebook.page.locator(".jp-CodeCell", has_text=f"{name} = ").locator(".glora-panel")
         panel.scroll_into_view_if_needed()

@@ -80,9 +80,8 @@ def move_with_the_keys(notebook: NotebookPage) -> None:
     notebook.page.keyboard.press("End")
     notebook.becomes("lab.chosen == lab.study.front[-1]", True)
     notebook.until(f"document.querySelector('{MAP}').innerText !== {first!r}")
-    expect(board).to_have_attribute(
-        "aria-valuetext", notebook.evaluate("lab.map.note").split("Chosen: ")[-1].rstrip(".")
-    )
+    words = notebook.evaluate("lab.map.chooser.points['words'][lab.map.chooser.chosen]")
+    expect(board).to_have_attribute("aria-valuetext", words)
     for key, expression in {
         "ArrowDown": "lab.chosen == lab.study.front[-2]",
         "ArrowUp": "lab.chosen == lab.study.front[-1]",

@@ -60,7 +60,7 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "study": [3, "study"],
         "method": [3, "zzz", None],
         "ranks": [3, [], "4"],
-        "modes": [3, {"F": ["lora"]}, {"B": ["loud"]}],
+        "modes": [3, {"F": ["lora"]}],
         "per": ["zzz", None],
         "engine": ["zzz", None],
         "sampler": ["zzz", None],

@@ -39,6 +39,7 @@ from .panel_outcome import Outcome
 from .panel_progress import Progress, words_of
 from .panel_trial_map import BEST, TrialMap
 from .record import PathMap, SearchResult, Trial
+from .record_stored import StoredSearch
 
 SEARCH = "Looks for good settings as the controls say; the points come one by one."
 TASK = "What the model learns; settings are scored on its validation part."
@@ -52,8 +53,8 @@ class SearchPanel(SessionPanel):
         model: a name for `load_model`, or a model, which is left as it is.
         task: a Task, or a key of `TASKS` that goes with the model; None for the first of them.
         space: a SearchSpace of your own, in place of the controls that make one.
-        study: what is shown at first: a study of `search_paths`, also one that others fill, or a SearchResult; of the
-            latter `space`, or the controls, say what its settings were chosen from.
+        study: what is shown at first: a study of `search_paths`, or of `follow_study`, one that others fill; a
+            StoredSearch; or a SearchResult, of which `space`, or the controls, say what it was chosen from.
         method, ranks, modes, per: where the controls of the space start, as `SearchSpace.of` takes them; a method of
             your own is searched alone.
         engine, sampler, limit, trials, gate, steps, lr, seed: where the others start, as `search_paths` takes them.
@@ -103,7 +104,12 @@ class SearchPanel(SessionPanel):
         given = made if space is not None or isinstance(method, type) else None
         numbers: dict[str, Any] = {"trials": trials, "gate": gate, "steps": steps, "lr": lr, "seed": seed}
         numbers |= {"engine": engine, "sampler": sampler, "limit": limit}
-        self.space, self.found = made, Found(study, made)
+        of = (
+            made
+            if space or not isinstance(study, StoredSearch)
+            else SearchSpace.of(self._base, **study.made.get("space", {}))
+        )
+        self.space, self.found = made, Found(study, of)
         asked = {"given": given, "method": method, **where, **numbers}
         self.controls = SearchControls(self._change_space, self._change_limit, **asked)
         self.map, self.taken = TrialMap(), ChosenTrial(self.train, self._base, self._base_name, folder)

@@ -21,7 +21,7 @@ from glora_lab.ideas.training.record import Run
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.code import code_to_copy
 from glora_lab.page.controls.example import adapt
-from glora_lab.page.controls.widgets import Button
+from glora_lab.page.controls.widgets import Button, row
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import PANELS
 from glora_lab.training.run_folder import RunFolder
@@ -56,7 +56,7 @@ class ChosenTrial(widgets.VBox):
             description="Train this one", icon="play", says=TRAIN, disabled=True, layout={"width": "auto"}
         )
         self.button.on_click(lambda _: on_train())
-        super().__init__([self.figure, self.button, self.trained, self.code])
+        super().__init__([self.figure, row(self.button, self.trained), self.code])
         self.figure.clear()
 
     def show(self, trial: Trial | None, found: Found) -> None:

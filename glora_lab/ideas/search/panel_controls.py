@@ -48,7 +48,7 @@ TRIALS = "How many settings are looked at."
 STEPS = "Steps of real training: of the gate, of engine short, and of “train this one”."
 RATE = "How far a step goes along the gradient, in the search and in “train this one”."
 SEED = "Draws settings, first values and batches; the same seed gives the same search."
-GATE_SAYS = "Trains random settings for real first, to see whether the engine orders them better than counting does."
+GATE_SAYS = "Trains some settings for real first, to see whether the engine orders them better than counting does."
 BOUNDED = "Whether the next search stays below the limit; without it the limit only says what is shown."
 LIMIT = "The most parameters: the best setting within it is shown, and the line moves. No search is needed."
 

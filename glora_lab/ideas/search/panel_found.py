@@ -10,12 +10,14 @@ from glora_lab.arguments import refuse
 from glora_lab.search import SearchSpace
 
 from .record import PathMap, SearchResult, Trial
+from .record_stored import StoredSearch
 
 CALLED = {"glora": "GLoRA", "lora": "LoRA", "gralora": "GraLoRA"}
 
 
 class Found:
-    """`study` is a `Study`, whatever has its `trials` and `result`, or a `SearchResult`; None for nothing yet.
+    """`study` is a `Study`, whatever has its `trials` and `result`, a `SearchResult` or a `StoredSearch`; None for
+    nothing yet.
 
     Args:
         space: what the settings were chosen from, where the study does not say.
@@ -26,9 +28,8 @@ class Found:
 
     def __init__(self, study: Any, space: SearchSpace) -> None:
         self.study: Any = SearchResult(()) if study is None else study
-        self._is_record = isinstance(self.study, SearchResult)
-        if not self._is_record and not all(hasattr(study, name) for name in ("trials", "result")):
-            raise refuse("study", study, "must be a study, as search_paths gives one, or a SearchResult")
+        if not self._is_kept and not all(hasattr(study, name) for name in ("trials", "result")):
+            raise refuse("study", study, "must be a study, as search_paths gives one, a SearchResult or a StoredSearch")
         self.space: SearchSpace = getattr(self.study, "space", space)
         self._seen: tuple[Any, ...] = ()
 
@@ -40,13 +41,17 @@ class Found:
 
     @property
     def result(self) -> SearchResult:
-        found: SearchResult = self.study if self._is_record else self.study.result
+        found: SearchResult = self.study if isinstance(self.study, SearchResult) else self.study.result
         return found
+
+    @property
+    def _is_kept(self) -> bool:
+        return isinstance(self.study, SearchResult | StoredSearch)
 
     @property
     def can_grow(self) -> bool:
         """Whether trials may come from elsewhere."""
-        return not self._is_record
+        return not self._is_kept
 
     def has_grown(self) -> bool:
         """Whether there is something that there was not when this was asked last.

@@ -39,9 +39,12 @@ class Outcome(widgets.VBox):
             self.agreement.show(draw_agreement(agreement))
 
     def explain(self, study: Any) -> None:
-        """By the trials of a study that can say it."""
-        if not hasattr(study, "importance") or len(study.trials) < ENOUGH:
-            return
-        with suppress(ValueError):  # accuracy was no objective of this search
-            self.importance = study.importance()
+        """By the trials of a study that can say it, or as it was kept."""
+        kept = getattr(study, "importance", None)
+        if isinstance(kept, Importance):
+            self.importance = kept
+        elif kept is not None and len(study.trials) >= ENOUGH:
+            with suppress(ValueError):  # accuracy was no objective of this search
+                self.importance = kept()
+        if self.importance is not None:
             self.worth.show(draw_importance(self.importance))

@@ -17,6 +17,7 @@ from glora_lab.models import load_model
 from glora_lab.panels import SearchPanel
 from glora_lab.records import SearchResult
 from glora_lab.search import SearchSpace
+from glora_lab.search.lesson import stored_search, stored_space
 from tests.ideas.search.searches import GATE, MODEL, SPACE, found, panel
 from tests.page.driving import send
 
@@ -188,6 +189,17 @@ def test_a_study_of_another_space_is_shown_and_says_so() -> None:
     lab.close()
     lab = panel(study=found(), modes={"A": ["vector", "none"], "B": ["lora", "none"]}, space=SPACE)
     assert lab.problem == "" and lab.config is not None
+    lab.close()
+
+
+def test_a_search_that_was_stored_brings_its_space_and_what_each_choice_is_worth() -> None:
+    kept = stored_search()
+    lab = panel(study=kept)
+    assert lab.result == kept.result and lab.chosen == kept.result.front[-1] and lab.session is None
+    assert lab.path_map == stored_space().path_map(stored_space().read(lab.chosen.choice))
+    assert lab.path_map.total == lab.chosen.params and lab.outcome.importance == kept.importance
+    assert kept.result.agreement.in_words in lab.outcome.says.value and lab.problem == "" and lab.errors == []
+    assert not lab._look_at_study()
     lab.close()
 
 
