@@ -20,7 +20,7 @@ PINNED_ALONE := --ignore=tests/ideas/training/test_panel_race.py --ignore=tests/
 COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
 NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=600 notebooks -n 2
 
-.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench bench-search readme chromium clean
+.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench bench-panels bench-search readme chromium clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -85,6 +85,10 @@ bench: $(VENV)/test.stamp ## what a step costs, beside stock PEFT: one layer (AR
 
 bench-search: $(VENV)/test.stamp ## whether a search is worth its time: engines beside counting, fronts beside LoRA; what was measured is not measured again
 	$(TEST_ENV) $(BIN)/python tests/benchmarks/search_quality.py --json test-results/search_quality.json $(ARGS)
+
+bench-panels: $(VENV)/test.stamp chromium ## how long each panel's picture takes after a move; ARGS=--memory what 200 moves leave in kernel and page
+	@mkdir -p test-results
+	$(TEST_ENV) $(BIN)/python -m tests.benchmarks.panel_speed --json test-results/panel_speed.json $(ARGS)
 
 readme: $(VENV)/test.stamp ## write what the notebooks and pyproject.toml say: badges, course table, ledger, first cells
 	$(BIN)/python -m tests.course.write

@@ -100,20 +100,44 @@ window.lab = {
   // What the first element of this selector holds.
   content: (selector) => () => [document.querySelector(selector)?.innerHTML],
 
-  // Press each key on a slider's handle, one movement of a hand at a time since a burst is drawn ten times a second,
-  // and note the milliseconds from there to the first frame that shows something else.
-  async press(handle, keys, shown) {
+  // Press each key on a slider's handle, or take the option next to a menu's, one movement of a hand at a time since a
+  // burst is drawn ten times a second, and note the milliseconds from there to the first frame that shows something else.
+  async press(control, keys, shown, rest = 400) {
     lab.took = [];
+    lab.moves = []; // when each began and when its answer was there, in milliseconds of the wall clock
     for (const key of keys) {
-      await new Promise((rested) => setTimeout(rested, 400));
+      await new Promise((rested) => setTimeout(rested, rest));
       const [before, began] = [shown(), performance.now()];
       const same = (now) => !now || now.every((part, at) => part === before?.[at]);
-      handle.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+      if (control.matches("select")) {
+        control.selectedIndex += key === "ArrowRight" ? 1 : -1;
+        control.dispatchEvent(new Event("change", { bubbles: true }));
+      } else control.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
       let frame;
       do frame = await new Promise(requestAnimationFrame);
       while (same(shown()));
       lab.took.push(frame - began);
+      lab.moves.push([began, performance.now()].map((at) => performance.timeOrigin + at));
     }
+  },
+
+  // The last of the graphs of this selector in an element, or what the element holds where it is none; see `picture`.
+  last: (within, selector) => () => {
+    const found = [...within.querySelectorAll(selector)].at(-1);
+    if (!found?.matches(".js-plotly-plot")) return found ? [found.innerHTML] : null;
+    return found.querySelector(".cartesianlayer > *, .infolayer > *") ? [found] : null;
+  },
+
+  // From now on, of every message between page and kernel: its own id or whose answer it is, the traits of a widget that
+  // it sets, and when each side had it.
+  hearMessages() {
+    lab.messages = [];
+    lab.kernel().anyMessage.connect((_, { msg: { header, parent_header, content }, direction }) =>
+      lab.messages.push({
+        direction, type: header.msg_type, of: direction === "send" ? header.msg_id : parent_header?.msg_id,
+        sets: Object.keys(content.data?.state ?? {}), sent: header.date, page: performance.timeOrigin + performance.now(),
+      })
+    );
   },
 
   luminance(color) {
