@@ -113,6 +113,20 @@ def answers(cell: dict) -> Iterator[str]:
 
 
 @each_notebook
+def test_what_comes_after_an_answer_waits_for_the_guess_too(notebook: Path) -> None:
+    """Who runs all cells at once would read below what the guess above holds back: from the answer to the end of its
+    section, texts and pictures go through `then`."""
+    answered = False
+    for cell in Lesson(notebook).cells:
+        if cell["cell_type"] == "markdown":
+            answered = answered and "\n## " not in "\n" + "".join(cell["source"])
+            continue
+        answered = answered or any(answers(cell))
+        called = {ast.unparse(node.func) for node in ast.walk(cell_tree(cell)) if isinstance(node, ast.Call)}
+        assert not (answered and called & {"print", "show", "display"}), "".join(cell["source"])
+
+
+@each_notebook
 def test_no_lesson_has_its_reader_type_a_guess_into_a_cell(notebook: Path) -> None:
     for cell in code_cells(notebook):
         source = "".join(cell["source"])

@@ -63,7 +63,10 @@ def draws(record: type) -> Callable[[Drawing], Drawing]:
 
 
 def picture_of(what: Any) -> Picture:
-    """The picture of a record, of several of a kind, or of several by name. ValueError where there is none."""
+    """The picture of a record, of several of a kind, or of several by name; one that was drawn already as it is.
+    ValueError where there is none."""
+    if isinstance(what, Picture):
+        return what
     example = what
     while isinstance(example, Mapping | list | tuple) and len(example):
         example = next(iter(example.values() if isinstance(example, Mapping) else example))

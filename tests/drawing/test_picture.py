@@ -54,6 +54,11 @@ def test_show_finds_the_picture_of_a_record_it_has_never_heard_of() -> None:
     assert drawn["text/plain"] == "There are 2 dots." and "There are 2 dots." in words["text/html"]
 
 
+def test_a_picture_that_was_drawn_is_its_own() -> None:
+    drawn = draw_dots(Dots(2), twice=True)
+    assert picture.picture_of(drawn) is drawn
+
+
 def test_every_public_figure_is_half_of_a_picture_that_show_finds() -> None:
     names = {drawing.__name__.removeprefix("draw_") for drawing in DRAWN_BY.values()}
     names |= {"merge_errors"}  # a second picture of a record, which show is asked for by its function

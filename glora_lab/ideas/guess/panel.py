@@ -111,7 +111,8 @@ class Guess(widgets.VBox):
         """Show these in this cell, at once or when the guess is made or waived.
 
         Args:
-            what: a panel or another widget, what `show` takes (a record, several, or several by name), or a text.
+            what: a panel or another widget, what `show` takes (a record, several, or several by name), a picture of
+                theirs that `draw_…` made, or a text.
             answer: what is so, where it is known by now.
         """
         if answer is not None:
