@@ -52,7 +52,8 @@ class FigureSlot(AnsweringPage, widgets.VBox):
     """Shows one picture at a time, its words below the figure. Safe to call from any thread.
 
     `picture` is the latest that was given, drawn or about to be; `figure` and `summary` are its figure and words.
-    `took` is the seconds that the page needed for the last, 0 where no page ever answered; `drawn` is told of each.
+    `took` is the seconds that the page needed for the last, 0 where no page ever answered; `drawn` is told of each,
+    and of none.
     """
 
     def __init__(self, height: int = 360) -> None:
@@ -95,6 +96,7 @@ class FigureSlot(AnsweringPage, widgets.VBox):
             self.picture, self._waiting = None, False
             self._output.outputs, self._finding.value, self._words.value = (), "", ""
             widgets.show_only_if(False, self)
+            self.drawn()
 
     def flush(self) -> None:
         """Draw what was shown last, at once."""

@@ -24,10 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from IPython.display import display, update_display
+from ipywidgets import Widget
 
 from glora_lab.drawing.picture import Picture
 from glora_lab.drawing.still import still
 
+from .closing import tree
 from .figure_slot import plain_figure, sentence
 from .looking import running_loop
 
@@ -36,10 +38,12 @@ SECONDS_BETWEEN = 3.0  # a picture of a hundred kilobytes: seldom enough to be n
 
 
 class LastPicture:
-    """`show` puts the `picture` of these widgets into the cell, and from then on what they draw follows there."""
+    """`show` puts the `picture` of each place that is `pictured` into the cell, and from then on what the panel draws
+    follows there: a place, a figure's or of one that moves in the page, tells its `drawn` of another picture, or none.
+    """
 
-    def __init__(self, name: str, pictured: Callable[[], Iterable[Any]]) -> None:
-        self._name, self._pictured = name, pictured
+    def __init__(self, panel: Widget, pictured: Callable[[], Iterable[Any]]) -> None:
+        self._panel, self._pictured = panel, pictured
         self._id, self._shown, self._waiting = uuid.uuid4().hex, False, False
 
     def show(self) -> None:
@@ -53,12 +57,17 @@ class LastPicture:
             update_display({"text/plain": ""}, raw=True, display_id=self._id)
 
     def _data(self) -> dict[str, str]:
-        for widget in (shown := list(self._pictured())):
-            widget.drawn = self._soon
-        pictures = "".join(f"{_image(widget.picture)}{sentence(widget.picture.words)}" for widget in shown)
+        for place in tree(self._panel):  # those that have no picture yet, or are not on the page, as well
+            if hasattr(place, "drawn"):
+                place.drawn = self._soon
+        shown: list[Picture] = [place.picture for place in self._pictured()]
+        pictures = "".join(f"{_image(picture)}{sentence(picture.words)}" for picture in shown)
         page = HERE.with_suffix(".html").read_text(encoding="utf-8")
-        says = "\n".join(widget.picture.words for widget in shown)
-        return {"text/html": page.replace("{name}", self._name).replace("{pictures}", pictures), "text/plain": says}
+        says = "\n".join(picture.words for picture in shown)
+        return {
+            "text/html": page.replace("{name}", type(self._panel).__name__).replace("{pictures}", pictures),
+            "text/plain": says,
+        }
 
     def _soon(self) -> None:
         """A place has another picture; called on any thread."""

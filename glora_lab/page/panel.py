@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
+import ipywidgets as widgets
 from IPython.display import HTML, display
 
-from glora_lab.drawing.picture import Picture
 from glora_lab.training.in_turn import TURN, in_turn
 
 from .actions import one_action
@@ -60,7 +60,7 @@ class Panel(Settable):
         self.errors: list[Exception] = []
         self._said: dict[str, str] = {}  # subject → what stands
         self._subject = ""
-        self._last_picture = LastPicture(type(self).__name__, self._pictured)
+        self._last_picture = LastPicture(self, self._pictured)
         super().__init__()
         PANELS.add(self)
 
@@ -118,8 +118,9 @@ class Panel(Settable):
             display(HTML(words(widget.picture.words)))
 
     def _pictured(self) -> list[Any]:
-        """The widgets that show a `picture`: a figure's place, or one that moves in the page."""
-        return [widget for widget in tree(self) if isinstance(getattr(widget, "picture", None), Picture)]
+        """The places on the page that show a picture, from the top down."""
+        places = (widget for widget in _downwards(self) if hasattr(widget, "drawn"))
+        return [place for place in places if place.picture is not None]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(where you read this, the page shows no widgets: see `glora-lab doctor`)"
@@ -174,6 +175,13 @@ def check_panels() -> None:
     """Raise an AssertionError that names every error any open panel has met."""
     met = [f"{type(panel).__name__}: {type(e).__name__}: {e}" for panel in PANELS for e in panel.errors]
     assert not met, "panels met errors: " + "; ".join(sorted(met))
+
+
+def _downwards(widget: widgets.Widget) -> Iterator[widgets.Widget]:
+    """The widget and those in it, as they stand on the page."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from _downwards(child)
 
 
 def _in_words(problem: Exception | str) -> str:

@@ -6,14 +6,17 @@ import asyncio
 import base64
 import re
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import nbformat
 import plotly.graph_objects as go
 import pytest
 from nbconvert import HTMLExporter
+from peft import get_peft_model
 
-from glora_lab import panels
+from glora_lab import GraloraConfig, load_model, panels
 from glora_lab.drawing.picture import Picture
 from glora_lab.page import last_picture
 from glora_lab.page.figure_slot import FigureSlot
@@ -81,6 +84,45 @@ def test_they_follow_the_panel_a_little_later_and_not_each_time(shown: Shown) ->
     assert 1 <= len(later) <= 4 and "figure 21" in pictures(later[-1])[0]
     assert {data["id"] for data in shown} == {first["id"]}
     assert "text/html" not in last  # a closed panel is not lost
+
+
+def test_a_picture_that_moves_in_the_page_is_followed_as_well(shown: Shown) -> None:
+    async def use() -> list[str]:
+        panel = panels.BlockPanel(k=2)
+        panel._ipython_display_()
+        seen = []
+        for change in (partial(setattr, panel.controls.k, "value", 4), partial(panel.select, 1, 1)):
+            change()
+            await asyncio.sleep(0.3)
+            seen.append([widget.picture.words for widget in panel._pictured()])
+            assert shown[-1]["text/plain"] == "\n".join(seen[-1])
+        panel.map.apart.value = False  # what was below is away
+        await asyncio.sleep(0.3)
+        assert shown[-1]["text/plain"] == panel.map.picture.words
+        panel.close()
+        return seen[0] + seen[1]
+
+    before, cut, *parts = asyncio.run(use())
+    assert "2×2 pairs" in shown[0]["text/plain"] and "4×4 pairs" in before
+    assert cut == before and len(parts) == 2  # in the order of the page
+
+
+def test_a_place_that_has_no_picture_at_first_or_later_is_followed_as_well(shown: Shown, tmp_path: Path) -> None:
+    get_peft_model(load_model("digits-vit"), GraloraConfig(target_modules=["fc1"])).save_pretrained(tmp_path)
+
+    async def use() -> None:
+        panel = panels.XrayPanel()
+        panel._ipython_display_()
+        assert shown[-1]["text/plain"] == ""
+        panel.folder.value = str(tmp_path)
+        await asyncio.sleep(0.3)
+        assert panel.figure.summary and shown[-1]["text/plain"].startswith(panel.figure.summary)
+        panel.folder.value = ""
+        await asyncio.sleep(0.3)
+        assert shown[-1]["text/plain"] == ""
+        panel.close()
+
+    asyncio.run(use())
 
 
 def test_a_panel_that_was_never_shown_tells_no_page(shown: Shown) -> None:

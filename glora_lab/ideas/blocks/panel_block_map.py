@@ -38,14 +38,16 @@ class BlockMap(widgets.VBox):
     """Shows a cut with `show(cut, ranks)`; `selected` is the chosen block (m, n), `apart` is the box that says
     whether it is taken apart, as it is from the first choice on.
 
-    `on_select` is told of a new one, `on_k` of the k that was asked for in the picture. `chooser` is the picture to
-    click, or None; then `figure` is the slot of the drawn one. `numbers` are the two controls, which the owner places.
+    `on_select` is told of a new one, `on_k` of the k that was asked for in the picture, `drawn` of each `picture`.
+    `chooser` is the picture to click, or None; then `figure` is the slot of the drawn one. `numbers` are the two
+    controls, which the owner places.
     """
 
     def __init__(self, on_select: Callable[[], None], on_k: Callable[[int], None]) -> None:
         self.cut: BlockCut | None = None
         self.selected = (0, 0)
         self._ranks: Sequence[RankAtK] = ()
+        self.drawn: Callable[[], None] = lambda: None
         self._on_select, self._on_k, self._setting = on_select, on_k, False
         self.numbers = self.m, self.n = tuple(
             BoundedIntText(0, min=0, max=0, description=text, says=says, style=WIDE, layout={"width": "180px"})
@@ -133,6 +135,7 @@ class BlockMap(widgets.VBox):
     def _draw_figure(self) -> None:
         if self.figure is not None and self.cut is not None:
             self.figure.show(self._drawn(self.cut))
+        self.drawn()
 
     def _drawn(self, cut: BlockCut) -> Picture:
         return draw_block_cut(cut, self._ranks, self.selected if self.apart.value else None)

@@ -91,6 +91,8 @@ class XrayPanel(Panel):
         else:
             self.report, self.spectrum = None, None
             self.arrange(title=self._note, controls=[self.folder, self.open_button], picture=[])
+            self.figure.clear()
+            self.layer_figure.clear()
             self._filling, self.layer_choice.options = True, ()
             self._filling = False
             self._note.value = "Name a folder that <code>save_pretrained</code> wrote, and open it."
