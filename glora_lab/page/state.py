@@ -2,7 +2,8 @@
 
 Decision: a state is what the reader can set, and what the panel was made with: arguments that JSON can say are in it
 (`made`), and of the others, a model of the reader's own, it says what they were (`own`), since only the reader has
-them. Nothing that was computed is kept; it is computed again.
+them. Nothing that was computed is kept; it is computed again. A folder to write in is neither: a state is sent to
+others, whose machine has its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from IPython import get_ipython
 from torch import nn
@@ -35,6 +36,7 @@ Made = TypeVar("Made", bound="Settable")
 class Settable(Stage):
     """What can be set as it was: a subclass names its controls in `_settings`."""
 
+    folder_arguments: ClassVar[tuple[str, ...]] = ()  # of folders to write in, which no state carries
     _made: Values  # arguments that JSON can say
     _own: Values  # and those that it cannot
     _steps: Settings
@@ -77,14 +79,14 @@ class Settable(Stage):
         Args:
             state: what `panel.state` gave, here or elsewhere.
             args, kwargs: arguments of the panel, which go before what the state says of them; those of the reader's
-                own, a model say, have to be given again.
+                own, a model say, have to be given again. A folder that an older state names is left out: give it here.
 
         Raises:
             ValueError: naming each key that cannot be, its value and the rule; no panel is left then.
         """
         given = _bound(cls, args, kwargs)
         _check_head(cls, state, given)
-        made = state.get("made", {})
+        made = {name: value for name, value in state.get("made", {}).items() if not _is_folder(cls, name, value)}
         try:
             panel = cls(**{**made, **given})
         except TypeError as error:
@@ -204,21 +206,28 @@ def _bound(kind: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Values
     return dict(list(bound.arguments.items())[1:])
 
 
-def _made_and_own(kind: type, given: Mapping[str, Any]) -> tuple[Values, Values]:
+def _made_and_own(kind: type[Settable], given: Mapping[str, Any]) -> tuple[Values, Values]:
     """What a panel is made with, as (what JSON can say and is not the default, what it cannot say), by name.
 
-    A session to follow is neither: it is under way or over, and no setting.
+    A session to follow is neither: it is under way or over, and no setting. Nor is a folder to write in.
     """
     parameters = _parameters(kind)
     made, own = {}, {}
     for name, value in given.items():
         value = fspath(value) if isinstance(value, PathLike) else value
+        if _is_folder(kind, name, value):
+            continue
         if is_plain(value):
             if value != parameters[name].default:
                 made[name] = value
         elif not isinstance(value, TrainSession):
             own[name] = value
     return made, own
+
+
+def _is_folder(kind: type[Settable], name: str, value: object) -> bool:
+    """Whether this is a folder to write in; that nothing is written is a setting."""
+    return name in kind.folder_arguments and not isinstance(value, bool)
 
 
 def _described(value: Any, layer: object) -> Values:

@@ -298,3 +298,17 @@ def test_every_control_is_a_setting(made: Made) -> None:
     controls = [one for one in tree(panel) if isinstance(one, Steady) and one.has_trait("value")]
     left = {control.description for control in controls if control not in known and hasattr(control, "description")}
     assert left <= {"more", "state", "adapter", "compare", "name"}
+
+
+def test_no_state_carries_the_folder_that_runs_are_kept_in(tmp_path: Path) -> None:
+    """A path of whoever sends it. That none are kept is a setting, and a folder can be named where it arrives."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    panel = TrainPanel(keep_runs=here, rank=2)
+    assert panel.table._folder.path == here and str(tmp_path) not in json.dumps(panel.state) + panel._code()
+    old = {**panel.state, "made": {"rank": 2, "keep_runs": str(here)}}
+    again, elsewhere = TrainPanel.from_state(old), TrainPanel.from_state(old, keep_runs=there)
+    assert again.table._folder.path is None and elsewhere.table._folder.path == there
+    assert again.state == elsewhere.state == panel.state
+    assert TrainPanel.from_state(TrainPanel(keep_runs=False).state).state["made"] == {"keep_runs": False}
+    with pytest.raises(ValueError, match="`keep_runs`"):
+        TrainPanel.from_state(panel.state, keep_runs=3)

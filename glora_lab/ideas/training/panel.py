@@ -55,8 +55,8 @@ class TrainPanel(SessionPanel):
         methods: name → configuration of methods of your own, `{"mine": Mine.config()}`; they take the rank that the
             control says, and part in a race.
         preset, rank, k, lr, steps, seed: where the controls start; `preset` is GLoRA's, `k` GraLoRA's.
-        keep_runs: the folder where runs are kept, with their curves and adapters; True for `glora_lab_runs` beside
-            the notebook (or what GLORA_LAB_RUNS in the environment says, a folder or "off"), False for none.
+        keep_runs: the folder where runs are kept, with curves and adapters, which no state carries; True for
+            `glora_lab_runs` beside the notebook (or what GLORA_LAB_RUNS says, a folder or "off"), False for none.
 
     State: `config` and `budget` (what the controls say, and its cost; where that cannot be trained the budget has
     no rows, and where it cannot even be a configuration `config` stays the last that could), `session` (the latest
@@ -66,6 +66,7 @@ class TrainPanel(SessionPanel):
     adapted model, after a race that with the best validation accuracy, unless the reader chose another).
     """
 
+    folder_arguments = ("keep_runs",)
     config: Config
     budget: PathBudget
     task: Task
@@ -142,8 +143,7 @@ class TrainPanel(SessionPanel):
         self._refusal, self.budget = None, PathBudget(())
         try:
             self.config = methods.config()
-            count = path_budget if isinstance(self.config, DeltaConfig) else budget_on
-            self.budget = count(self._base, self.config)  # type: ignore[arg-type]
+            self.budget = budget_on(self._base, self.config)
         except ValueError as refusal:
             self._refusal = refusal
             self.say(refusal)

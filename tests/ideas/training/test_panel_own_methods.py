@@ -43,6 +43,12 @@ def test_they_race_the_others_at_equal_parameters() -> None:
     assert panel.errors == [] and panel.problem == "" and "rows has" in panel.racing.words
 
 
+def test_what_else_its_configuration_trains_is_counted() -> None:
+    own = {"mine": OwnLora.config(modules_to_save=["classifier"])}
+    panel = TrainPanel(**{**START, "method": "mine"}, methods=own)
+    assert panel.budget.by_path()["whole"] == 650 and panel.budget.total == 10_752 + 650
+
+
 def test_what_is_above_the_budget_whatever_its_rank_cannot_race() -> None:
     panel = TrainPanel(**{**START, "rank": 1}, methods={"whole": Whole.config()})
     for method in ("GLoRA", "GraLoRA"):
