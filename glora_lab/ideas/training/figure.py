@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.run_colors import run_colors
-from glora_lab.drawing.theme import listed, plain
 from glora_lab.drawing.traces import Layout, line, on, side_by_side
 
+from .figure_ranking import headline
 from .record import Step
 from .record_ranking import Ranking
 
-NAMED = 3  # runs that tie, in a title
 Steps = Sequence[Step]
 
 
@@ -74,10 +73,7 @@ def _title(runs: Mapping[str, Steps], about: str, examples: int) -> str:
             f"<b>{line[-1].metric:.0%}</b> of the validation part is right"
         )
     ranking = Ranking({name: line[-1].metric for name, line in started.items()}, examples)
-    leaders = [f"<b>{plain(name)}</b>" for name in ranking.leaders]
-    who = listed(leaders) if len(leaders) <= NAMED else f"{len(leaders)} runs"
-    lead = "leads with" if len(leaders) == 1 else "tie with up to" if examples else "tie with"
-    return f"{who} {lead} {ranking.best:.0%} of the validation part{about and ', '}{about}"
+    return f"{headline(ranking)}{about and ', '}{about}"
 
 
 def _describe(name: str, line: Steps) -> str:

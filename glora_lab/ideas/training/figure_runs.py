@@ -1,6 +1,7 @@
 """Finished runs: accuracy against parameters.
 
-Nothing is averaged: runs that share a name (seeds) all stand in the picture, joined by a line.
+Nothing is averaged: runs that share a name (seeds) all stand in the picture, joined by a line. The picture shows the
+test part; who leads is asked of the validation part, as everywhere (`Ranking`), and of the best run of each name.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.run_colors import kind_color
 from glora_lab.drawing.theme import plain
 
+from .figure_ranking import headline
 from .record import Run
+from .record_ranking import Ranking
 
 
 @draws(Run)
@@ -34,10 +37,18 @@ def draw_runs(runs: Sequence[Run]) -> Picture:
 
 
 def _in_words(runs: Sequence[Run]) -> str:
-    """The most accurate name first; of several runs of one name, from the worst to the best."""
-    ranked = sorted(_by_name(runs).items(), key=lambda named: named[1][-1].metric, reverse=True)
-    words = (f"{name} {_range(points)} with {points[-1].params:,} parameters" for name, points in ranked)
-    return f"Test accuracy: {'; '.join(words)}." if runs else "No run has finished yet."
+    """The name that leads comes first; of several runs of one name, from the worst to the best."""
+    named, ranking = _by_name(runs), _ranking(runs)
+    ranked = sorted(named, key=lambda name: -ranking.scores.get(name, -1.0))
+    words = (f"{name} {_range(named[name])} with {named[name][-1].params:,} parameters" for name in ranked)
+    return f"Test accuracy: {'; '.join(words)}. {ranking.words}".rstrip() if runs else "No run has finished yet."
+
+
+def _ranking(runs: Sequence[Run]) -> Ranking:
+    """By the validation part, as far as it is known."""
+    known = [run for run in runs if run.scored is not None]
+    scores = {name: max(run.scored or 0.0 for run in known if run.name == name) for name in _by_name(known)}
+    return Ranking(scores, min((run.examples for run in known), default=0))
 
 
 def _by_name(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -91,8 +102,11 @@ def _points(name: str, points: Sequence[Run], place: Mapping[int, float], label:
 def _title(runs: Sequence[Run]) -> str:
     if not runs:
         return "No run has finished yet"
-    best = max(runs, key=lambda run: run.metric)
-    return f"The most accurate run is <b>{plain(best.name)}</b>: {best.metric:.1%} with {best.params:,} parameters"
+    named, ranking = _by_name(runs), _ranking(runs)
+    if len(ranking.scores) > 1:
+        return headline(ranking)
+    who = f"<b>{plain(runs[0].name)}</b>" if len(named) == 1 else f"{len(runs)} runs"
+    return f"{who}: {_range(sorted(runs, key=lambda run: run.metric))} of the test part is right"
 
 
 def _places(counts: Sequence[int]) -> dict[int, float]:

@@ -49,6 +49,11 @@ class Run(Record):
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     id: str = ""
 
+    @property
+    def scored(self) -> float | None:
+        """What ranks it: the accuracy on the validation part, None where it is not known."""
+        return self.steps[-1].metric if self.validation is None and self.steps else self.validation
+
     def to_dicts(self) -> list[dict[str, Any]]:
         return [{"name": self.name, "params": self.params, "accuracy": self.metric, "seconds": round(self.seconds, 2)}]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from glora_lab.drawing.theme import METHOD_COLORS, PATH_COLORS
 from glora_lab.figures import describe_runs, plot_runs
-from glora_lab.records import Run
+from glora_lab.records import Run, Step
 from tests.ideas.literal import RUNS
 
 
@@ -72,15 +74,39 @@ def test_no_parameters_have_a_place_on_the_log_axis_that_says_zero() -> None:
     assert "0" not in plot_runs(RUNS[1:]).layout.xaxis.ticktext
 
 
-def test_run_titles_say_the_finding() -> None:
-    assert plot_runs(RUNS).layout.title.text == "The most accurate run is <b>LoRA</b>: 76.0% with 7,000 parameters"
+def ranked(test: dict[str, float], validation: dict[str, float], **of: Any) -> list[Run]:
+    return [Run(name, 10, metric, 1.0, validation=validation[name], **of) for name, metric in test.items()]
+
+
+def test_who_leads_is_asked_of_the_validation_part() -> None:
+    runs = ranked({"a": 0.9, "b": 0.5, "c": 0.7}, {"a": 0.60, "b": 0.85, "c": 0.82}, examples=20_000)
+    assert plot_runs(runs).layout.title.text == "<b>b</b> leads with 85% of the validation part"
+    assert describe_runs(runs).startswith("Test accuracy: b 50.0% with 10 parameters; c 70.0% with 10 parameters; a ")
+    tie = ranked({"a": 0.9, "b": 0.5, "c": 0.7}, {"a": 0.60, "b": 0.85, "c": 0.82}, examples=200)
+    assert plot_runs(tie).layout.title.text == "<b>b</b> and <b>c</b> tie with up to 85% of the validation part"
+    assert describe_runs(tie).endswith("they are within 5.1 points, two standard errors of 200 examples.")
+
+
+def test_seeds_are_ranked_by_their_best_and_a_run_by_its_last_step() -> None:
+    steps = {"a": (0.5, 0.7), "b": (0.9, 0.6)}
+    runs = [
+        Run(name, 10, 0.5, 1.0, (Step(1, 1.0, 0.99, 0.1), Step(2, 1.0, last, 0.1)), examples=20_000)
+        for name, found in steps.items()
+        for last in found
+    ]
+    assert plot_runs(runs).layout.title.text == "<b>b</b> leads with 90% of the validation part"
+
+
+def test_where_the_validation_part_is_not_known_nobody_leads() -> None:
+    assert plot_runs(RUNS).layout.title.text == "4 runs: 50.0% to 76.0% of the test part is right"
+    assert plot_runs(RUNS[1:3]).layout.title.text == "<b>LoRA</b>: 70.0% to 76.0% of the test part is right"
     assert plot_runs([]).layout.title.text == "No run has finished yet"
     assert len(plot_runs([]).data) == 0
 
 
 def test_in_words() -> None:
     assert describe_runs(RUNS) == (
-        "Test accuracy: LoRA 70.0% to 76.0% with 7,000 parameters; all paths 75.0% with 19,000 parameters; "
-        "probe 50.0% with 0 parameters."
+        "Test accuracy: probe 50.0% with 0 parameters; LoRA 70.0% to 76.0% with 7,000 parameters; "
+        "all paths 75.0% with 19,000 parameters."
     )
     assert describe_runs([]) == "No run has finished yet."
