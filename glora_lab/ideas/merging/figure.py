@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil, floor, log10
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -42,16 +42,20 @@ def draw_merge_report(reports: Reports) -> Picture:
     lines = [_line(named, name, by, low, n, colors) for n, (name, by) in enumerate(colors)]
     lost = [(name, by) for name, by in colors if named[name].lost_at(by) is not None]
     crosses = [_cross(named, name, by, n) for n, (name, by) in enumerate(lost)]
-    return draw(
+    return laid_out(
         [*_one_legend_for_exact(named, lines, colors), *crosses],
-        f"{_finding(named)}<br>{small(_where(named), 12)}",
+        _finding(named),
+        _where(named),
         _in_words(named),
-        height=400,
-        margin={"t": 108, "b": 52},
-        legend={"y": 1.02},
         xaxis={"title": "cycles of merging and unmerging", "rangemode": "tozero"},
         yaxis=_drift_axis(named, low, len(lost)),
     )
+
+
+def laid_out(traces: list[Layout], finding: str, where: str, words: str, **axes: Any) -> Picture:
+    """A picture of merge reports: the finding over where it was found, then the legend, then the plot."""
+    title, room = f"{finding}<br>{small(where, 12)}", {"t": 108, "b": 52}
+    return draw(traces, title, words, height=400, margin=room, legend={"y": 1.02}, **axes)
 
 
 def colors_of(named: Mapping[str, MergeReport]) -> dict[tuple[str, str], str]:

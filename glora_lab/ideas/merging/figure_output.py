@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
-from glora_lab.drawing.picture import Picture, draw
-from glora_lab.drawing.theme import listed, small
+from glora_lab.drawing.picture import Picture
+from glora_lab.drawing.theme import listed
 from glora_lab.drawing.traces import Layout, bars
 
-from .figure import Reports, colors_of, label, named_reports
+from .figure import Reports, colors_of, label, laid_out, named_reports
 from .record import OURS, MergeReport
 
 STATES = ("unmerged", "merged")
@@ -25,13 +25,11 @@ def draw_merge_errors(reports: Reports) -> Picture:
         ValueError: where there is none.
     """
     named = named_reports(reports)
-    return draw(
+    return laid_out(
         [_bars(named, *pair, color) for pair, color in colors_of(named).items()],
-        f"{_finding(named)}<br>{small('of what the adapter does, on 64 random inputs', 12)}",
+        _finding(named),
+        "of what the adapter does, on 64 random inputs",
         _in_words(named),
-        height=400,
-        margin={"t": 108, "b": 40},
-        legend={"y": 1.02},
         yaxis={"rangemode": "tozero", "title": "output error ÷ adapter's effect"},
         barmode="group",
         showlegend=True,

@@ -109,6 +109,11 @@ def test_the_outputs_error_is_a_picture_of_its_own():
     assert "with stock PEFT (b) by" in describe_merge_errors({"a": DRIFTS, "b": LOST})
 
 
+def test_the_two_pictures_have_one_layout():
+    drift, output = plot_merge_report(DRIFTS).layout, plot_merge_errors(DRIFTS).layout
+    assert (drift.height, drift.margin, drift.legend) == (output.height, output.margin, output.legend)
+
+
 def test_ours_keeps_its_lines_where_it_drifts():
     """A figure says what a record holds, also what should not be."""
     off = MergeReport((layer(OURS, [0, 1e-8], changed=0.1),), "float32")
