@@ -11,7 +11,7 @@ import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import DIVERGING, FROZEN, IN_AXIS, METHOD_COLORS, OUT_AXIS, ending, note, plain, small
-from glora_lab.drawing.traces import BOX, Layout, heatmap, largest, on
+from glora_lab.drawing.traces import BOX, Layout, heatmap, largest, meaning, on
 
 from .record import BlockDetail
 
@@ -61,10 +61,25 @@ def _panels(detail: BlockDetail) -> list[Layout]:
     """B, Aᵀ and the block: values, what their axes count, and where they lie."""
     writes, reads, columns = detail.writes, detail.reads, range(detail.B.shape[1])
     block = "ΔW<sub>mn</sub>" if detail.scaling == 1 else f"ΔW<sub>mn</sub> = {detail.scaling:.3g} · B Aᵀ"
+    both = meaning(x="i", y="o")
     return [
-        {"name": "B<sub>mn</sub>", "values": detail.B, "y": writes, "x": columns, "at": ("B", "block")},
-        {"name": "A<sub>mn</sub>ᵀ", "values": detail.A.T, "y": columns, "x": reads, "at": ("block", "A")},
-        {"name": block, "values": detail.block, "y": writes, "x": reads, "at": ("block", "block")},
+        {
+            "name": "B<sub>mn</sub>",
+            "values": detail.B,
+            "y": writes,
+            "x": columns,
+            "at": ("B", "block"),
+            "means": meaning(y="o"),
+        },
+        {
+            "name": "A<sub>mn</sub>ᵀ",
+            "values": detail.A.T,
+            "y": columns,
+            "x": reads,
+            "at": ("block", "A"),
+            "means": meaning(x="i"),
+        },
+        {"name": block, "values": detail.block, "y": writes, "x": reads, "at": ("block", "block"), "means": both},
     ]
 
 
@@ -75,7 +90,7 @@ def _heatmap(axis: int, panel: Layout) -> Layout:
     channels = {"x": list(panel["x"][::right]), "y": list(panel["y"][::down])}
     colors = {"colorscale": DIVERGING, "zmin": -limit, "zmax": limit, "zmid": 0, "showscale": False}
     hover = f"%{{y}}, %{{x}}<br>%{{z:.4g}}<extra>{panel['name']}</extra>"
-    return heatmap(z, hover, **channels, **colors, name=panel["name"], **on(axis))
+    return heatmap(z, hover, **channels, **colors, name=panel["name"], **on(axis), **panel["means"])
 
 
 def _matrix_axes(axis: int, panel: Layout) -> Layout:

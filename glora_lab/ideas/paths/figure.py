@@ -102,14 +102,15 @@ def _weights(picture: PathPicture) -> tuple[list[Layout], list[Layout], Layout]:
         "coloraxis2": _scale(terms, COLUMNS[1][0], COLUMNS[2][1], f"both terms{finer}"),
     }
     step = one_in(picture.w0.shape, MOST_CELLS)
+    first = (step - 1) // 2  # of so many rows and columns the one in the middle is drawn, at its own place
+    channels = {"x0": first, "dx": step, "y0": first, "dy": step}
     sampled = f" (1 in {step} drawn)" if step > 1 else ""
     traces, notes = [], []
     for n, (name, path, says, color, values) in enumerate(panels, start=1):
         left, right = COLUMNS[n - 1]
-        shown = values[::step, ::step]
-        channels = {"x": "i", "y": "o"} if step == 1 else {}  # of a thinned matrix the cells' places are no channels
-        traces.append(_heatmap(shown, n, name) | meaning(path, **channels))
-        axes |= matrix_axes(n, shown.shape, COLUMNS[n - 1], WEIGHTS, first=n == 1, says=sampled)
+        shown = values[first::step, first::step]
+        traces.append(_heatmap(shown, n, name) | meaning(path, x="i", y="o") | channels)
+        axes |= matrix_axes(n, values.shape, COLUMNS[n - 1], WEIGHTS, first=n == 1, says=sampled)
         notes.append(note((left + right) / 2, 1.0, f"<b>{name}</b><br>{small(says)}", color, size=14))
         if n in (2, 3) and not values.any():
             notes.append(note((left + right) / 2, 0.74, says, color))

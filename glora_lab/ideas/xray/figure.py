@@ -6,7 +6,7 @@ import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import ending, listed, note, number, path_color, plain
-from glora_lab.drawing.traces import NAMES, SIDEWAYS, Layout, bars, cells, on
+from glora_lab.drawing.traces import NAMES, SIDEWAYS, Layout, bars, cells, meaning, on
 
 from .record import XrayLayer, XrayReport
 
@@ -90,7 +90,8 @@ def _heatmap(rows: list[str], columns: list[str], found: dict[tuple[str, str], X
     names |= {"texttemplate": written} if len(found) <= MOST_WRITTEN else {}
     hover = f"%{{y}} %{{x}}<br>{plain(xray_heading(values))} {written}<extra></extra>"
     largest = 1 if share and len(values) == 1 else most  # of 16 blocks each has little
-    return cells(z, largest, hover, bar=bar, gap=1, hoverongaps=False, **names)
+    path = meaning(values) if share and len(values) == 1 else {}
+    return cells(z, largest, hover, bar=bar, gap=1, hoverongaps=False, **names, **path)
 
 
 def _value(row: XrayLayer | None, values: str) -> float | None:

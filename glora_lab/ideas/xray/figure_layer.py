@@ -6,7 +6,7 @@ import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import listed, note, path_color, plain
-from glora_lab.drawing.traces import NAMES, SIDEWAYS, Layout, bars, cells, on
+from glora_lab.drawing.traces import NAMES, SIDEWAYS, Layout, bars, cells, meaning, on
 from glora_lab.ideas.blocks.figure import block_axes
 
 from .figure_spectrum import spectra_in_words, spectrum_axes, spectrum_lines
@@ -89,13 +89,18 @@ def _blocks(row: XrayLayer) -> tuple[list[Layout], Layout, list[Layout]] | None:
 def _paths(row: XrayLayer) -> tuple[list[Layout], Layout, list[Layout]] | None:
     if len(row.parts) < 2 and not row.unknown:
         return None
-    paths = list(row.parts)
-    norms = [0.0 if path in row.unknown else row.parts[path] for path in paths]
-    text = ["unknown without the base" if path in row.unknown else f"{row.parts[path]:.3g}" for path in paths]
-    look = {"text": text, "marker": {"line": {"width": 0}}, **SIDEWAYS, **on(2)}
-    drawn = bars(norms, paths, [path_color(path) for path in paths], "%{y}: norm %{x:.4g}<extra></extra>", **look)
+    drawn = [_bar(row, path) for path in row.parts]
     axes = {
         "xaxis2": {"domain": RIGHT, "anchor": "y2", "rangemode": "tozero", "title": "norm", "nticks": 4},
         "yaxis2": {"anchor": "x2", "autorange": "reversed", **NAMES},
     }
-    return [drawn], axes, [note(sum(RIGHT) / 2, 1.0, "A, B add to the weight; C, D, E to the bias")]
+    heading = note(sum(RIGHT) / 2, 1.0, "A, B add to the weight; C, D, E to the bias")
+    return drawn, {**axes, "barmode": "stack"}, [heading]
+
+
+def _bar(row: XrayLayer, path: str) -> Layout:
+    """What a path adds; a trace of its own, which is pointed at by itself."""
+    known = path not in row.unknown
+    norm, text = (row.parts[path], f"{row.parts[path]:.3g}") if known else (0.0, "unknown without the base")
+    look = {"name": path, "text": [text], "marker": {"line": {"width": 0}}, **SIDEWAYS, **on(2), **meaning(path)}
+    return bars([norm], [path], path_color(path), "%{y}: norm %{x:.4g}<extra></extra>", **look)

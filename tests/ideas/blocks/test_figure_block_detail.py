@@ -114,6 +114,15 @@ def test_a_large_block_is_thinned_and_says_so():
     assert "1 in 3 drawn" in figure.layout.annotations[2].text
 
 
+def test_what_lies_along_an_axis_is_known_to_the_page():
+    assert [trace.meta for trace in plot_block_detail(detail()).data] == [
+        {"y": "o"},
+        {"x": "i"},
+        {"x": "i", "y": "o"},
+        None,
+    ]
+
+
 @pytest.mark.parametrize("k, color", [(1, "#489CCC"), (3, "#FC600C")])
 def test_one_block_has_the_colour_of_lora(k, color):
     assert plot_block_detail(detail(k=k)).data[3].marker.color == color

@@ -97,7 +97,11 @@ def test_a_large_matrix_is_thinned_out_and_says_so() -> None:
     few = np.zeros(600)
     biases = dict.fromkeys(("b0", "b0d", "e", "w0c", "b_eff"), few)
     figure = plot_path_picture(picture(w0=big, w0a=0 * big, b=0 * big, w_eff=big, **biases))
-    assert np.asarray(figure.data[0].z).shape == (200, 100)
+    cells = figure.data[0]
+    assert np.asarray(cells.z).shape == (200, 100)
+    assert cells.meta == {"x": "i", "y": "o"}  # each cell where its channels are
+    assert (cells.x0, cells.dx, cells.y0, cells.dy) == (1, 3, 1, 3) and cells.z[2][1] == big[7, 4]
+    assert (figure.layout.xaxis.range, figure.layout.yaxis.range) == ((-0.5, 299.5), (599.5, -0.5))
     assert figure.layout.xaxis.title.text == "i, input channel (1 in 3 drawn)"
 
 

@@ -67,6 +67,7 @@ def test_the_cells_show_what_is_chosen():
     figure = plot_xray(report, "effective rank")
     assert figure.layout.annotations[0].text == "effective rank of ΔW" and figure.data[0].z[0][0] == 1.9
     share = plot_xray(XrayReport((glora_layer(),), "GLoRA"), "A")
+    assert (share.data[0].meta, figure.data[0].meta) == ({"path": "A"}, None)  # for the page to light up
     assert share.data[0].z[0][0] == pytest.approx(9 / 25) and share.data[0].zmax == 1
     assert share.layout.annotations[0].text == "share of the energy, path A"
     assert plot_xray(XrayReport((unknown_layer(),), "GLoRA"), "A").data[0].z[0][0] is None
@@ -137,9 +138,13 @@ def test_the_spectrum_has_the_colour_of_the_reports_method():
 
 
 def test_a_layer_of_glora_shows_its_paths_the_unknown_ones_named():
-    _, bars = plot_xray_layer(unknown_layer()).data
-    assert bars.y == ("A", "B", "D") and bars.x == (0, 4, 0)
-    assert bars.text == ("unknown without the base", "4", "unknown without the base")
+    _, *bars = plot_xray_layer(unknown_layer()).data
+    assert [(*bar.y, *bar.x, *bar.text) for bar in bars] == [
+        ("A", 0, "unknown without the base"),
+        ("B", 4, "4"),
+        ("D", 0, "unknown without the base"),
+    ]
+    assert [bar.meta for bar in bars] == [{"path": "A"}, {"path": "B"}, {"path": "D"}]  # each lights up by itself
     assert "(what is known of it)" in plot_xray_layer(unknown_layer()).layout.title.text
     assert describe_xray_layer(unknown_layer()).endswith("Its paths add B 4. Unknown without the base model: A and D.")
 
