@@ -46,11 +46,11 @@ MAIN = {
     "PathPanel": ("rank", GRAPH),
     "BudgetPanel": ("rank", GRAPH),
     "TrainPanel": ("rank", ".glora-side > .widget-html b"),  # what it costs: the curves wait for the run
-    "BlockPanel": ("k", ".glora-picture svg"),
+    "BlockPanel": ("k", ".glora-cut-grid"),
     "EntanglementPanel": ("outlier channel", GRAPH),
     "ReachPanel": ("rank", GRAPH),
     "XrayPanel": ("layer", GRAPH),
-    "SearchPanel": ("limit", ".glora-picture svg"),
+    "SearchPanel": ("limit", ".glora-trials-note"),
     "MergePanel": ("A and D", GRAPH),
 }
 RUN = "TrainPanel.train()\nsteps = TrainPanel.wait()"
