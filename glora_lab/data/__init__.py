@@ -52,7 +52,7 @@ def load_task(name: str, *, seed: int = 0, tokenizer: Any = None) -> Task:
     Args:
         seed: deals the examples out to the three parts; all tasks of a kind deal the same seed alike, so they can be
             compared example by example.
-        tokenizer: for "docstrings" alone, as `transformers` has them: minilm's by default, which is read once.
+        tokenizer: for the tasks of docstrings, as `transformers` has them: minilm's by default, which is read once.
 
     Raises:
         ValueError: for an unknown name, a seed that is not an integer from 0 to 2**32 - 1, or a tokenizer for a task

@@ -6,10 +6,12 @@ import json
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from glora_lab.data import load_task, minilm
+from glora_lab.data.docstrings import swapped
 from glora_lab.data.gather_docstrings import MARKS, NAMES, PACKAGES, REPEATED, SENTENCES, chosen, fair, sentences_of
 from glora_lab.data.minilm import minilm_tokenizer
 
@@ -95,3 +97,26 @@ def test_another_tokenizer_makes_the_ids(monkeypatch: pytest.MonkeyPatch) -> Non
     assert task.tokenizer is tokenizer and len(task.train) == 2000
     with pytest.raises(ValueError, match=r"`tokenizer` \(='.*'\) must be left out: text has no words to look up"):
         load_task("text", tokenizer=tokenizer)
+
+
+def test_two_neighbouring_words_change_places_and_never_for_each_other() -> None:
+    draws = np.random.RandomState(0)
+    found = {swapped("The the end of all.", draws) for _ in range(40)}
+    assert found == {"The end the of all.", "The the of end all.", "The the end all of."}
+
+
+def test_every_other_sentence_is_swapped_and_a_seed_deals_the_same_again() -> None:
+    task, plain = load_task("docstrings-swapped"), load_task("docstrings")
+    assert task.classes == ("as written", "swapped") and task.num_classes == 2
+    for part in PARTS:
+        its, other = (
+            task.tokenizer.batch_decode(getattr(one, part).inputs["input_ids"], skip_special_tokens=True)
+            for one in (task, plain)
+        )
+        assert getattr(task, part).labels.tolist() == [0, 1] * (len(its) // 2)
+        assert its[::2] == other[::2]
+        assert all(mine != theirs for mine, theirs in zip(its[1::2], other[1::2], strict=True))
+        same = [sorted(mine) == sorted(theirs) for mine, theirs in zip(its[1::2], other[1::2], strict=True)]
+        assert sum(same) > 0.95 * len(same)  # an apostrophe may be written apart
+    texts = [tuple(row.tolist()) for part in PARTS for row in getattr(task, part).inputs["input_ids"]]
+    assert len(set(texts)) == 4000
