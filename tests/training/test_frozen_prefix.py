@@ -136,8 +136,10 @@ def test_an_example_is_known_whatever_it_is_filled_up_with_and_beside_whom(fille
 def test_what_does_not_fit_is_run_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_layers, "MOST_BYTES", -1)
     model, part = adapted(bert(), LoraConfig, [3]), texts().train
-    with pytest.raises(AssertionError):  # nothing may be kept: nothing is
-        assert len(FrozenPrefix(model, part.rows(slice(0, 2))))
+    prefix = FrozenPrefix(model, part.rows(slice(0, 2)))
+    with prefix.used():
+        model(**part.rows(slice(0, 4)))
+    assert prefix.layers == 3 and len(prefix) == 0
     assert losses(True) == losses(False)
 
 
@@ -201,3 +203,24 @@ class LooksBack(nn.Module):
 def test_a_model_whose_upper_part_looks_below_the_kept_layers_is_refused() -> None:
     with pytest.raises(ValueError, match="the lower 3 layers of layers cannot be kept: LooksBack answers otherwise"):
         FrozenPrefix(LooksBack(), {"x": torch.randn(2, 5, 4)})
+
+
+def test_minilm_with_adapters_in_its_last_two_layers_runs_those_alone() -> None:
+    model = load_model("minilm", num_labels=8)
+    targets = {"target_modules": ["query", "dense"], "layers_pattern": "layer", "layers_to_transform": [4, 5]}
+    adapted = get_peft_model(model, LoraConfig(r=4, modules_to_save=HEADS, **targets))
+    part = load_task("docstrings").train
+    batch = part.rows(slice(0, 6))
+    prefix = FrozenPrefix(adapted, part.rows(slice(0, 2)))
+    assert prefix.layers == 4
+    adapted.train()
+    plain = adapted(**batch)
+    with prefix.used():
+        adapted(**batch)
+        kept = adapted(**part.rows(slice(0, 6)))
+    assert len(prefix) == 6
+    torch.testing.assert_close(kept.logits, plain.logits, rtol=1e-4, atol=1e-5)
+    trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+    gradients = [torch.autograd.grad(answer.loss, trained) for answer in (plain, kept)]
+    assert any(gradient.any() for gradient in gradients[0])
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-5)
