@@ -6,6 +6,8 @@ and not which module of ours wanted it.
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,9 +24,19 @@ def needed(what: str, *packages: str, extra: str = "notebooks") -> None:
     """
     for package in packages:
         try:
-            import_module(package)
+            _import(package)
         except ImportError as error:
             raise ImportError(f"{what} {lacks(package, extra)} ({error})", name=package) from error
+
+
+def _import(package: str) -> None:
+    """On a thread, whose stack is empty: Optuna keeps what its optional imports raise, and with that every frame below
+    its own import, where a panel or a model would never be let go."""
+    if package in sys.modules:
+        import_module(package)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(import_module, package).result()
 
 
 def folder_of(what: str, package: str, extra: str = "notebooks") -> Path:

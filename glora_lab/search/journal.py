@@ -15,7 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from optuna.storages.journal import JournalFileBackend
+
+from glora_lab.extras import needed
+
+needed("a search", "optuna", extra="search")
+from optuna.storages.journal import JournalFileBackend  # noqa: E402
 
 LOCK = ".in-use"  # Optuna's is ".lock", and a link to the journal itself
 PATIENCE = 30.0  # seconds for a holder that lives and does not let go

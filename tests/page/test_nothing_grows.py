@@ -8,6 +8,7 @@ import random
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
 import pytest
@@ -24,6 +25,7 @@ from tests.page.driving import allowed, controls, press, send, sent
 from tests.page.instances import INSTANCES
 
 CHANGES = 10
+QUICK: dict[str, Any] = {"engine": "short", "gate": 0, "steps": 1, "trials": 2, "keep_runs": False}
 
 
 def adapted(config: type) -> nn.Module:
@@ -42,6 +44,7 @@ MAKE: dict[str, tuple[Callable[[], nn.Module], Callable[[nn.Module], Panel]]] = 
     "XrayPanel": (lambda: adapted(LoraConfig), panels.XrayPanel),
     "XrayPanel with nothing open": (nn.Module, lambda _: panels.XrayPanel()),
     "MergePanel": (lambda: load_model("digits-vit"), lambda model: panels.MergePanel(model, cycles=2)),
+    "SearchPanel": (lambda: load_model("digits-vit"), lambda model: panels.SearchPanel(model, **QUICK)),
 }
 
 
@@ -54,7 +57,7 @@ def started() -> set[str]:
 def use(panel: Panel) -> None:
     """Ten changes of each control, and back to where they were; ten presses of each button but those that train."""
     dice = random.Random(0)
-    training = isinstance(panel, panels.TrainPanel)
+    training = isinstance(panel, panels.TrainPanel | panels.SearchPanel)
     for control in controls(panel):
         if isinstance(control, widgets.Button):
             for _ in range(0 if training else CHANGES):
@@ -67,6 +70,10 @@ def use(panel: Panel) -> None:
     if isinstance(panel, panels.TrainPanel):
         for start_one in (panel.train, panel.race, panel.train):
             start_one()
+            panel.wait()
+    if isinstance(panel, panels.SearchPanel):
+        for _ in range(2):
+            panel.search()
             panel.wait()
 
 
