@@ -20,7 +20,7 @@ PINNED_ALONE := --ignore=tests/ideas/training/test_panel_race.py --ignore=tests/
 COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
 NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=600 notebooks -n 2
 
-.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench bench-panels bench-search readme chromium clean
+.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench bench-panels bench-search readme chromium postgres clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -31,8 +31,9 @@ lab: $(VENV)/lab.stamp ## open JupyterLab on the first notebook; ARGS="--no-brow
 # Two cores: what runs in one process runs beside its like, the rest brings two of its own.
 test: ## everything: format, lint, types, unit tests, notebooks here and at Colab's versions, browser
 	@$(MAKE) --no-print-directory -j2 $(VENV)/test.stamp $(COLAB)/colab.stamp $(VENV)/axe.stamp chromium
+	@$(MAKE) --no-print-directory postgres
 	@$(MAKE) --no-print-directory -j2 --output-sync colab-panels lint types quantised
-	@$(MAKE) --no-print-directory unit
+	@GLORA_LAB_REQUIRE_POSTGRES=1 $(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory notebooks
 	@$(MAKE) --no-print-directory colab-notebooks
 	@GLORA_LAB_REQUIRE_BROWSER=1 $(MAKE) --no-print-directory browser
@@ -99,6 +100,9 @@ format: $(VENV)/test.stamp ## rewrite the sources as the formatter and the linte
 
 chromium: ## install Chromium where it is missing
 	@.ci/chromium
+
+postgres: ## install PostgreSQL where it is missing
+	@.ci/postgres
 
 clean: ## remove what the tools left behind, the environment stays
 	rm -rf build dist test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,5 @@
-"""`glora-lab`: the course beside you and JupyterLab on its first page, and a look at what the machine has.
+"""`glora-lab`: the course beside you and JupyterLab on its first page, a look at what the machine has, and a search
+with several processes.
 
 Nothing heavy is imported before it is needed, so that `glora-lab --help` answers at once.
 """
@@ -17,6 +18,7 @@ from glora_lab.extras import lacks
 from glora_lab.folders import folder_named
 
 from .course import FIRST, FOLDER, copy_course
+from .search import add_search, search
 
 EPILOG = "Something looks wrong? `glora-lab doctor` says what is there and what to mend."
 OPEN = f"""\
@@ -39,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         findings = examine()
         print(report(findings))
         return int(any(finding.mend for finding in findings))
+    if asked.command == "search":
+        return search(asked)
     return _open(asked.directory, asked.copy_only, given[at + 1 :])
 
 
@@ -57,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "doctor", help="what is installed, how it behaves, what to mend", description=DOCTOR, formatter_class=wide
     )
+    add_search(commands, wide)
     return parser
 
 

@@ -36,6 +36,11 @@ from .supernet import Supernet
 BATCH, BATCH_OF_TEXT = 32, 8  # of text that is written on, every token is an answer: fewer examples say as much
 
 
+def batch_of(task: Task) -> int:
+    """How many examples a step of training takes."""
+    return BATCH_OF_TEXT if task.writes else BATCH
+
+
 class Engine:
     """Scores choices of `space` for `model` on the validation part of `task`."""
 
@@ -44,7 +49,7 @@ class Engine:
     def __init__(self, model: nn.Module, task: Task, space: SearchSpace, *, seed: int, lr: float, steps: int) -> None:
         self.model, self.task, self.space = model, task, space
         self.seed, self.lr, self.steps = seed, lr, steps
-        self.batch = BATCH_OF_TEXT if task.writes else BATCH
+        self.batch = batch_of(task)
 
     @property
     def total(self) -> int:

@@ -11,12 +11,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from glora_lab.arguments import check_choice, refuse
 from glora_lab.extras import needed
 
 from .space import Choice, SearchSpace
+
+if TYPE_CHECKING:
+    from .limits import Limits
 
 # objective → its direction
 OBJECTIVES: Mapping[str, Literal["maximize", "minimize"]] = MappingProxyType(
@@ -80,7 +83,7 @@ def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
 
 
 class Proposals:
-    """Proposes choices of `space` with at most `limit` parameters, each once.
+    """Proposes choices of `space` within the `limits`, each once.
 
     Raises:
         ImportError: without Optuna, with what to install.
@@ -88,12 +91,12 @@ class Proposals:
     """
 
     def __init__(
-        self, space: SearchSpace, *, sampler: str, seed: int, objectives: Sequence[str], limit: int | None
+        self, space: SearchSpace, *, sampler: str, seed: int, objectives: Sequence[str], limits: Limits
     ) -> None:
         needed("a search", "optuna", extra="search")
         import optuna
 
-        self.space, self.objectives, self.limit = space, check_objectives(objectives), limit
+        self.space, self.objectives, self.limits = space, check_objectives(objectives), limits
         self._sampler, self._seed = sampler, seed
         with quiet(optuna):
             directions = [OBJECTIVES[name] for name in self.objectives]
@@ -105,7 +108,7 @@ class Proposals:
     def anchors(self) -> Iterator[tuple[str, Choice]]:
         """Known methods that are in the space and within the limit, each unless it is known already."""
         for name, choice in self.space.anchors().items():
-            if choice not in self._known and (self.limit is None or self.space.params(choice) <= self.limit):
+            if choice not in self._known and not self.limits.over(choice):
                 self._known.add(choice)
                 yield name, choice
 
@@ -114,24 +117,27 @@ class Proposals:
         for _ in range(MOST_ASKED):
             trial = self.study.ask(self._distributions)
             choice = tuple(trial.params[slot.name] for slot in self.space.slots)
-            params = self.space.params(choice) if self.space.fits(choice) else 0
-            over = float("inf") if not params else params - (self.limit or params)
-            if over <= 0 and choice not in self._known:
+            over = self.limits.over(choice) if self.space.fits(choice) else None
+            if over == {} and choice not in self._known:
                 self._known.add(choice)
                 self._asked[choice] = trial
                 return choice
             self._leave(trial, choice, over)
         return None
 
-    def _leave(self, trial: Any, choice: Choice, over: float) -> None:
-        """Of a proposal that is not scored the sampler hears how far it is above the limit."""
+    def _leave(self, trial: Any, choice: Choice, over: Mapping[str, float] | None) -> None:
+        """Of a proposal that is not scored the sampler hears how far it is above the limits."""
         import optuna
 
-        if 0 < over < float("inf"):
-            trial.set_constraint("limit", float(over))
+        if over:
+            self._constrain(trial, over)
             self.study.tell(trial, self.values(choice, 0.0, math.nan))
         else:
             self.study.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+    def _constrain(self, trial: Any, over: Mapping[str, float]) -> None:
+        for kind in self.limits.most:
+            trial.set_constraint(kind, over.get(kind, 0.0))
 
     def withdraw(self, choice: Choice, number: int) -> None:
         """Another worker has the choice, and may have drawn the same numbers: from here on they are of this trial."""
@@ -151,8 +157,7 @@ class Proposals:
 
         self._known.add(choice)
         trial = self._asked.pop(choice, None) or self._begun(choice)
-        if self.limit is not None:
-            trial.set_constraint("limit", float(max(0, self.space.params(choice) - self.limit)))
+        self._constrain(trial, {})  # what is scored, here or elsewhere, is within the limits
         self.study.tell(trial, self.values(choice, metric, loss))
 
     def _begun(self, choice: Choice) -> Any:

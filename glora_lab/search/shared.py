@@ -116,7 +116,7 @@ class FollowedStudy(StudyView):
     """A search that others run, as it was at the last `refresh`. `engine` is the name of the one that scores."""
 
     def __init__(self, shared: SharedStudy, space: SearchSpace, about: Mapping[str, Any], stored: StoredTrials) -> None:
-        super().__init__(space, stored, about["objectives"], about["limit"])
+        super().__init__(space, stored, about["objectives"], about["settings"]["limit"])
         self._shared, self._engine = shared, about["settings"]["engine"]
 
     @property

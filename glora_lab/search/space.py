@@ -175,11 +175,15 @@ class SearchSpace:
         return tuple(self._extreme(slot, -1) for slot in self.slots)
 
     @cached_property
-    def smallest(self) -> Choice:
-        """As little as can be trained: the poorest options, and in one group the fewest parameters that are any."""
+    def simplest(self) -> list[Choice]:
+        """What can be trained of the poorest choice, and of those that have one option more than that.
+
+        Raises:
+            ValueError: where there is none.
+        """
         poorest = tuple(self._extreme(slot, 0) for slot in self.slots)
         if self.fits(poorest):
-            return poorest
+            return [poorest]
         steps = [
             tuple(index if at == place else poorest[at] for at in range(len(poorest)))
             for place, slot in enumerate(self.slots)
@@ -188,7 +192,12 @@ class SearchSpace:
         fitting = [step for step in steps if self.fits(step)]
         if not fitting:
             raise refuse("space", self.method.name, "has no setting that leaves something to train, or none that fits")
-        return min(fitting, key=self.params)
+        return fitting
+
+    @cached_property
+    def smallest(self) -> Choice:
+        """As little as can be trained: the poorest options, and in one group the fewest parameters that are any."""
+        return min(self.simplest, key=self.params)
 
     def _extreme(self, slot: Slot, index: int) -> int:
         return 0 if slot.what == "k" else range(len(slot.options))[index]

@@ -87,12 +87,14 @@ class Storage:
     def _database(self, url: str, read_only: bool) -> Any:
         """Made outside of `except`, so that no error has a driver's behind it."""
         from optuna.storages import RDBStorage, get_storage
+        from sqlalchemy.pool import NullPool  # a connection for each transaction: a database has a hundred for all
 
+        kept: dict[str, Any] = {} if url.startswith("sqlite") else {"poolclass": NullPool}
         why = ""
         for attempt in range(1 if read_only else TRIES):
             time.sleep(0.2 * attempt)
             try:
-                made = RDBStorage(url, engine_kwargs=_kept(url), skip_table_creation=read_only)
+                made = RDBStorage(url, engine_kwargs=kept, skip_table_creation=read_only)
                 return get_storage(made)
             except ImportError:
                 why = ""
@@ -112,11 +114,6 @@ class Storage:
         for secret in self._secrets:
             says = says.replace(secret, "***")
         return says or type(error).__name__
-
-
-def _kept(url: str) -> dict[str, Any]:
-    """Few connections, each asked whether it lives: a database has a hundred for all workers."""
-    return {} if url.startswith("sqlite") else {"pool_size": 1, "max_overflow": 1, "pool_pre_ping": True}
 
 
 def _without_secrets(url: str) -> tuple[str, list[str]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from .engines import ENGINES, Engine, Short, Trained
 from .finalists import trained_anew
 from .gate import agreement, spread_choices
 from .identity import identity
+from .limits import Limits
 from .proposals import Proposals
 from .score import Score
 from .shared import SharedStudy
@@ -52,7 +53,7 @@ def search_paths(
     space: SearchSpace,
     *,
     objectives: Sequence[str] = ("accuracy", "parameters"),
-    limit: int | None = None,
+    limit: int | Mapping[str, int] | None = None,
     trials: int = 200,
     engine: str = "adapted",
     gate: int = 12,
@@ -70,7 +71,8 @@ def search_paths(
         model: the model, which is left as it is.
         task: what it is to learn. Settings are scored on its validation part; the test part is read by `verify` alone.
         objectives: what a good setting has, of "accuracy", "loss" and "parameters".
-        limit: the most parameters that a setting may have.
+        limit: the most parameters that a setting may have, or a dict of "parameters", "flops" and "saved_bytes", the
+            latter two of a training step, as `cost_report` counts them.
         trials: how many settings are looked at; fewer where the space has no more.
         engine: how one is scored: "inherited", "adapted", "short" or "paper", see engines.py.
         gate: how many settings, small and large, are trained for real to judge the engine by; 0 believes it.
@@ -89,8 +91,8 @@ def search_paths(
         A `Study`: an iterator of `Trial` records.
 
     Raises:
-        ValueError: naming the argument, before anything starts; for a `limit` that no setting meets it names the
-            parameters of the smallest; for a `name` what differs in the study that has it.
+        ValueError: naming the argument, before anything starts; for a `limit` that no setting meets it names what
+            the smallest has; for a `name` what differs in the study that has it.
         ImportError: without Optuna, or the driver of a database.
         ConnectionError: where a database does not answer; its password is not in what is said.
     """
@@ -105,11 +107,11 @@ def search_paths(
     if not isinstance(space, SearchSpace):
         raise refuse("space", type(space).__name__, "must be a SearchSpace: SearchSpace.of(model)")
     check_positive_number("grace", grace)
-    space.check_limit(limit)
-    proposals = Proposals(space, sampler=sampler, seed=seed, objectives=objectives, limit=limit)
+    limits = Limits(model, task, space, limit)
+    proposals = Proposals(space, sampler=sampler, seed=seed, objectives=objectives, limits=limits)
     shared = SharedStudy(Storage(storage, patience=grace), name)
-    settings: dict[str, Any] = {"limit": limit, "engine": engine, "gate": gate, "steps": steps, "lr": lr}
-    about: dict[str, Any] = {"objectives": list(proposals.objectives), "limit": limit, "settings": settings}
+    settings: dict[str, Any] = {"limit": limits.most, "engine": engine, "gate": gate, "steps": steps, "lr": lr}
+    about: dict[str, Any] = {"objectives": list(proposals.objectives), "settings": settings}
     about |= {"seed": seed, "trials": trials, "grace": grace, "space": written(space)}
     told = {"objectives": proposals.objectives, **settings}
     about["identity"] = {} if storage is None else identity(model, task, space, told)
@@ -130,7 +132,7 @@ class Study(StudyView):
     def __init__(
         self, engine: Engine, proposals: Proposals, stored: StoredTrials, shared: SharedStudy, *, gate: int
     ) -> None:
-        super().__init__(engine.space, stored, proposals.objectives, proposals.limit)
+        super().__init__(engine.space, stored, proposals.objectives, proposals.limits.most)
         self._engine, self._proposals, self._shared, self._gate = engine, proposals, shared, gate
         self._anchors = proposals.anchors()
         self._work = self._run()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from glora_lab.arguments import check_positive_int, refuse
@@ -17,11 +17,15 @@ class StudyView:
     """The trials so far and what they come to. `refresh` takes in what others have finished since.
 
     `total` is how many there will be, `running` how many are being scored just now, by anybody; `storage` where they
-    are kept, without a password. `agreement` is what the gate found, `said` a sentence where an engine was replaced.
+    are kept, without a password. `limits` are all that there are, `limit` the one on parameters. `agreement` is what
+    the gate found, `said` a sentence where an engine was replaced.
     """
 
-    def __init__(self, space: SearchSpace, stored: StoredTrials, objectives: Sequence[str], limit: int | None) -> None:
-        self.space, self.objectives, self.limit = space, tuple(objectives), limit
+    def __init__(
+        self, space: SearchSpace, stored: StoredTrials, objectives: Sequence[str], limits: Mapping[str, int]
+    ) -> None:
+        self.space, self.objectives = space, tuple(objectives)
+        self.limits, self.limit = dict(limits), limits.get("parameters")
         self.storage, self.total = stored.storage.name, stored.most
         self.agreement: Agreement | None = None
         self.verified: tuple[Verified, ...] = ()

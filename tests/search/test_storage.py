@@ -105,7 +105,7 @@ def test_what_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
     [
         ({"lr": 1e-3}, r"differs in lr \(0\.005 there, 0\.001 here\)"),
         ({"objectives": ("accuracy",)}, r"differs in objectives"),
-        ({"limit": 9000}, r"differs in limit \(None there, 9000 here\)"),
+        ({"limit": 9000}, r"differs in limit \({} there, {'parameters': 9000} here\)"),
         ({"space": SearchSpace.of(MODEL, ranks=(1, 2))}, r"differs in space"),
         ({"steps": 7, "gate": 3}, r"differs in gate \(0 there, 3 here\), steps \(100 there, 7 here\)"),
     ],

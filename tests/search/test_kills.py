@@ -1,0 +1,33 @@
+"""Twenty workers killed at random moments: nothing finished lost or counted twice, and the rest done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.search.campaign import Campaign, check, run
+from tests.search.postgres import Server
+
+
+def campaign(storage: str) -> Campaign:
+    made = run(storage, kills=20, trials=60, grace=1.0, seconds=0.1)
+    print(check(made))
+    assert len(made.killed) == 20 and len(made.lost()) >= 5  # else they were killed between two trials
+    return made
+
+
+def test_twenty_kills_with_a_journal(tmp_path: Path) -> None:
+    campaign(str(tmp_path / "search.journal"))
+
+
+def test_twenty_kills_with_postgresql(postgres: Server) -> None:
+    campaign(postgres.url())
+
+
+def test_a_campaign_that_loses_a_trial_is_seen(tmp_path: Path) -> None:
+    made = run(str(tmp_path / "search.journal"), kills=0, trials=8, grace=1.0, seconds=0.0)
+    check(made)
+    made.seen[100] = ("0.0.0.0.0.1", 0.5)
+    with pytest.raises(AssertionError, match="a finished trial is lost"):
+        check(made)
