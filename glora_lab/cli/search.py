@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
@@ -114,6 +115,7 @@ def _work(how: dict[str, Any], place: int) -> None:
         raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, leave)
+    warnings.simplefilter("ignore", FutureWarning)  # of the libraries, once for each worker
     try:
         for _ in _study(**how):
             pass

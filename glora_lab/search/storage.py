@@ -1,5 +1,16 @@
 """Where a search keeps its trials: in memory, in a journal file for one machine, in a database for many.
 
+For a thousand workers, on paper, from what was counted here with one client and a scorer that takes no time: a trial
+writes three times and looks twice. In memory that is 2.5 ms of a processor, in a journal 6.4 ms and 800 bytes, which
+every worker reads of every other: up to 150 trials a second, less the more workers there are, and one machine.
+PostgreSQL takes 85 ms of the worker's processor and 65 ms of the server's. Each transaction there opens a connection of
+its own, because an idle one for each worker would be ten times the hundred that a server allows. So eight cores of a
+server bear about 120 trials a second, which a thousand workers reach with trials of 8 s. It bends next at what is under
+way: each look reads all of it, .4 ms of the worker's processor and .07 ms of the server's for each running trial. With
+a thousand that is .4 s, twice a trial and at each sign of life, and a `grace` of 60 s alone would keep four to five
+cores of the server busy: let it be five minutes, and trials half a minute. Numbering a new trial counts those before
+it under a lock of the study.
+
 A URL may hold a password. It goes to the database's driver and nowhere else: whatever is said of a storage, in an
 error, on a page or in a file, says `Storage.name`, and an error of a driver is not passed on but told again.
 """

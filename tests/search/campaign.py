@@ -39,7 +39,7 @@ class Campaign:
 
     def lost(self) -> list[Any]:
         """The trials whose worker was killed, each with when that was."""
-        own = [(trial, int(trial.user_attrs[SETTING]["worker"].split()[1])) for trial in self.stored]
+        own = [(trial, process_of(trial)) for trial in self.stored]
         return [(trial, self.killed[pid]) for trial, pid in own if trial.state.name == "FAIL" and pid in self.killed]
 
 
@@ -47,6 +47,16 @@ def work(storage: str, options: dict[str, Any], seconds: float) -> None:
     Counting.seconds = seconds
     for _ in counted(storage, **options):
         pass
+
+
+def busy(study: Any) -> set[int]:
+    """The processes that are at a trial."""
+    study.refresh()
+    return {process_of(trial) for trial in study._stored._known.running.values()}
+
+
+def process_of(trial: Any) -> int:
+    return int(trial.user_attrs[SETTING]["worker"].split()[1])
 
 
 def run(storage: str, *, kills: int, trials: int, grace: float, seconds: float, seed: int = 0) -> Campaign:
@@ -66,10 +76,14 @@ def run(storage: str, *, kills: int, trials: int, grace: float, seconds: float, 
         study.refresh()
         made.seen |= {trial.number: (trial.choice, trial.metric) for trial in study.trials}
         place = draw.randrange(WORKERS)
-        if workers[place].is_alive():
-            os.kill(workers[place].pid, signal.SIGKILL)
-            made.killed[workers[place].pid] = time.time()
-        workers[place].join()
+        victim = workers[place]
+        if len(made.killed) % 2:  # every other one in the midst of a trial
+            while victim.is_alive() and victim.pid not in busy(study):
+                time.sleep(seconds / 10)
+        if victim.is_alive():
+            os.kill(victim.pid, signal.SIGKILL)
+            made.killed[victim.pid] = time.time()
+        victim.join()
         workers[place] = started()
     for worker in workers:
         worker.join()
