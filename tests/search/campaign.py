@@ -79,7 +79,7 @@ def run(storage: str, *, kills: int, trials: int, grace: float, seconds: float, 
         victim = workers[place]
         if len(made.killed) % 2:  # every other one in the midst of a trial
             while victim.is_alive() and victim.pid not in busy(study):
-                time.sleep(seconds / 10)
+                time.sleep(seconds)
         if victim.is_alive():
             os.kill(victim.pid, signal.SIGKILL)
             made.killed[victim.pid] = time.time()
@@ -93,8 +93,12 @@ def run(storage: str, *, kills: int, trials: int, grace: float, seconds: float, 
     return made
 
 
-def check(campaign: Campaign) -> str:
-    """That nothing was lost and nothing counted twice, and what there is to say of it."""
+def check(campaign: Campaign, *, timely: bool = True) -> str:
+    """That nothing was lost and nothing counted twice, and what there is to say of it.
+
+    `timely`: and that what was lost was begun again in time. Who is killed knows no longer whom it has watched, so this
+    holds where some workers live for longer than the grace time, and not on a machine on which all take seconds.
+    """
     trials = campaign.study.trials
     found = {trial.number: (trial.choice, trial.metric) for trial in trials}
     assert campaign.seen.items() <= found.items(), "a finished trial is lost"
@@ -109,7 +113,7 @@ def check(campaign: Campaign) -> str:
         if all(trial.state.name == "FAIL" or trial.number > lost.number for trial in same):  # it had the choice
             late.append(min(t.datetime_start.timestamp() for t in same if t.number > lost.number) - when)
     longest, doubles = max(trial.seconds for trial in trials), len(campaign.stored) - len(trials) - len(late)
-    assert max(late, default=0) < campaign.grace + longest + SLACK
+    assert not timely or max(late, default=0) < campaign.grace + longest + SLACK
     return (
         f"{len(campaign.killed)} kills, {len(trials)} of {campaign.trials} trials, {len(late)} lost to a kill, tried "
         f"again after {max(late, default=0):.1f} s at most (grace {campaign.grace:g} s, a trial {longest:.1f} s), "

@@ -10,19 +10,19 @@ from tests.search.campaign import Campaign, check, run
 from tests.search.postgres import Server
 
 
-def campaign(storage: str) -> Campaign:
+def campaign(storage: str, *, timely: bool) -> Campaign:
     made = run(storage, kills=20, trials=60, grace=1.0, seconds=0.1)
-    print(check(made))
+    print(check(made, timely=timely))
     assert len(made.killed) == 20 and len(made.lost()) >= 5  # else they were killed between two trials
     return made
 
 
 def test_twenty_kills_with_a_journal(tmp_path: Path) -> None:
-    campaign(str(tmp_path / "search.journal"))
+    campaign(str(tmp_path / "search.journal"), timely=True)
 
 
 def test_twenty_kills_with_postgresql(postgres: Server) -> None:
-    campaign(postgres.url())
+    campaign(postgres.url(), timely=False)
 
 
 def test_a_campaign_that_loses_a_trial_is_seen(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_what_is_no_url_of_a_database_is_refused_without_its_password(url: str) 
 
 def test_what_may_be_said_of_a_url() -> None:
     name, secrets = _without_secrets("postgresql+psycopg://me:a%40b@host:5432/db?sslpassword=key&sslmode=require")
-    assert name == "postgresql+psycopg://me:***@host:5432/db" and secrets == ["a%40b", "a@b", "key"]
+    assert name == "postgresql+psycopg://me:***@host:5432/db" and set(secrets) == {"a%40b", "a@b", "key"}
     assert _without_secrets("sqlite:////tmp/my.db") == ("sqlite:////tmp/my.db", [])
     assert _without_secrets("postgresql://host/db")[0] == "postgresql://host/db"
 
