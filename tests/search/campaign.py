@@ -49,12 +49,6 @@ def work(storage: str, options: dict[str, Any], seconds: float) -> None:
         pass
 
 
-def busy(study: Any) -> set[int]:
-    """The processes that are at a trial."""
-    study.refresh()
-    return {process_of(trial) for trial in study._stored._known.running.values()}
-
-
 def process_of(trial: Any) -> int:
     return int(trial.user_attrs[SETTING]["worker"].split()[1])
 
@@ -76,14 +70,10 @@ def run(storage: str, *, kills: int, trials: int, grace: float, seconds: float, 
         study.refresh()
         made.seen |= {trial.number: (trial.choice, trial.metric) for trial in study.trials}
         place = draw.randrange(WORKERS)
-        victim = workers[place]
-        if len(made.killed) % 2:  # every other one in the midst of a trial
-            while victim.is_alive() and victim.pid not in busy(study):
-                time.sleep(seconds)
-        if victim.is_alive():
-            os.kill(victim.pid, signal.SIGKILL)
-            made.killed[victim.pid] = time.time()
-        victim.join()
+        if workers[place].is_alive():
+            os.kill(workers[place].pid, signal.SIGKILL)
+            made.killed[workers[place].pid] = time.time()
+        workers[place].join()
         workers[place] = started()
     for worker in workers:
         worker.join()
