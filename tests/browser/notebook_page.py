@@ -203,9 +203,10 @@ class NotebookPage:
         (self.page if what is None else self._locate(what)).screenshot(path=path, animations="disabled")
         return path
 
-    def shrunk(self, png: bytes, scale: float) -> bytes:
-        """A smaller PNG of the same, by the browser that drew it."""
-        small = self.page.evaluate("([png, scale]) => lab.shrunk(png, scale)", [base64.b64encode(png).decode(), scale])
+    def shrunk(self, png: bytes, scale: float, tallest: int) -> bytes:
+        """A smaller PNG of the same, by the browser that drew it; its upper part where it would be taller than that."""
+        given = [base64.b64encode(png).decode(), scale, tallest]
+        small = self.page.evaluate("([png, scale, tallest]) => lab.shrunk(png, scale, tallest)", given)
         return base64.b64decode(small.partition(",")[2])
 
     # Errors

@@ -171,16 +171,16 @@ window.lab = {
   },
 
   // A PNG, smaller, and in 32 levels of each colour: a heatmap's grain is most of its bytes.
-  async shrunk(png, scale) {
+  async shrunk(png, scale, tallest) {
     const image = new Image();
     image.src = `data:image/png;base64,${png}`;
     await image.decode();
     const size = { width: Math.round(image.width * scale), height: Math.round(image.height * scale) };
-    const canvas = Object.assign(document.createElement("canvas"), size);
+    const canvas = Object.assign(document.createElement("canvas"), { ...size, height: Math.min(size.height, tallest) });
     const context = canvas.getContext("2d");
     context.imageSmoothingQuality = "high";
     context.drawImage(image, 0, 0, size.width, size.height);
-    const drawn = context.getImageData(0, 0, size.width, size.height);
+    const drawn = context.getImageData(0, 0, canvas.width, canvas.height);
     drawn.data.forEach((value, at) => (drawn.data[at] = Math.min(255, Math.round(value / 8) * 8)));
     context.putImageData(drawn, 0, 0);
     return canvas.toDataURL("image/png");

@@ -20,6 +20,7 @@ from tests.browser.all_panels import PANELS, all_panels
 from tests.browser.conftest import OpenNotebook
 from tests.browser.notebook_page import NotebookPage
 
+TALLEST = 740  # pixels of a picture in the README
 PICTURED = (1280, 700)  # pixels of the window
 
 
@@ -106,4 +107,4 @@ def take_pictures(notebook: NotebookPage, theme: str, width: int) -> None:
         picture = notebook.screenshot(f"{theme}_{width}_{name}", panel)
         if width == PICTURED[0]:
             file = f"{name}.png" if theme == "light" else f"{name}_dark.png"
-            (Path(wanted) / file).write_bytes(notebook.shrunk(picture.read_bytes(), 0.6))
+            (Path(wanted) / file).write_bytes(notebook.shrunk(picture.read_bytes(), 0.6, TALLEST))
