@@ -80,7 +80,7 @@ def move(notebook: NotebookPage, name: str, keys: list[str], rest: int) -> None:
         "{ lab.press(control, keys, lab.last(control.closest('.glora-panel'), shown), rest); }",
         [keys, shown, rest],
     )
-    notebook.until(f"lab.took.length === {len(keys)}")
+    notebook.until(f"lab.took.length === {len(keys)}", PATIENCE + 10 * len(keys))
 
 
 def waits(notebook: NotebookPage) -> list[dict[str, float]]:

@@ -110,7 +110,7 @@ window.lab = {
       const [before, began] = [shown(), performance.now()];
       const same = (now) => !now || now.every((part, at) => part === before?.[at]);
       if (control.matches("select")) {
-        control.selectedIndex += key === "ArrowRight" ? 1 : -1;
+        control.selectedIndex = (control.selectedIndex + (key === "ArrowRight" ? 1 : control.length - 1)) % control.length;
         control.dispatchEvent(new Event("change", { bubbles: true }));
       } else control.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
       let frame;
