@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -20,9 +21,15 @@ COMMAND = [sys.executable, "-c", "import sys; from glora_lab.cli import main; sy
 HOW = ["--task", "digits-turned", "--method", "lora", "--ranks", "1,2", "--engine", "short", "--gate", "0"]
 
 
+def hears_ctrl_c() -> None:
+    """Whoever runs the tests in the background, where a shell has it ignored, hands that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments: str) -> subprocess.Popen[str]:
     """In a group of its own, as a terminal has it: Ctrl-C goes to all of it."""
     how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    how["preexec_fn"] = hears_ctrl_c
     return subprocess.Popen([*COMMAND, *HOW, *arguments], cwd=ROOT, **how)  # type: ignore[call-overload, no-any-return]
 
 
@@ -50,7 +57,11 @@ def test_ctrl_c_ends_cleanly_and_gives_back_what_is_tried(tmp_path: Path) -> Non
         if journal.exists() and journal.read_text().count('"result"') >= 2:
             break
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=120)
+    try:
+        out, err = process.communicate(timeout=120)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert err == "glora-lab search: ended; the same line goes on with it\n" and "of 500 trials." in out
     study = follow_study(journal)

@@ -69,7 +69,10 @@ def test_controls_and_figures_have_words_and_nothing_is_left(before_and_panel: t
 
 
 def test_moves_of_the_main_control_leave_nothing(before_and_panel: tuple[set[str], Panel]) -> None:
-    """As many widgets, and of all Python's blocks of memory too few more for a picture or a record of each move."""
+    """As many widgets, and of all Python's blocks of memory too few more for a picture or a record of each move.
+
+    What is made at first use, somewhere in a library, is made once: what leaks, leaks in each of three rounds.
+    """
     _, panel = before_and_panel
     name, _ = MAIN[type(panel).__name__]
     (control,) = (one for one in controls(panel) if getattr(one, "description", "") == name)
@@ -84,9 +87,13 @@ def test_moves_of_the_main_control_leave_nothing(before_and_panel: tuple[set[str
         return len(INSTANCES), sys.getallocatedblocks()
 
     widgets_before, blocks_before = after(20)
-    widgets_after, blocks_after = after(MOVES)
-    assert widgets_after == widgets_before and panel.errors == [] and panel.problem == ""
-    assert blocks_after - blocks_before < 10 * MOVES
+    for _ in range(3):
+        widgets_after, blocks_after = after(MOVES)
+        assert widgets_after == widgets_before and panel.errors == [] and panel.problem == ""
+        if (grown := blocks_after - blocks_before) < 10 * MOVES:
+            return
+        blocks_before = blocks_after
+    raise AssertionError(f"{grown:,} more blocks after {MOVES} moves")
 
 
 def explained(control: widgets.Widget) -> str:

@@ -23,7 +23,6 @@ from glora_lab.adapters.checkpoints.fit import bare_tuner
 from glora_lab.adapters.glora.config import GloraConfig
 from glora_lab.adapters.glora.paths import PATHS
 from glora_lab.adapters.gralora.config import GraloraConfig
-from glora_lab.adapters.own.config import DeltaConfig
 from glora_lab.adapters.peft_layers import table_of
 from glora_lab.adapters.tuner.method_names import method_name
 from glora_lab.adapters.view import adapted_layers, adapter_parameters
@@ -58,18 +57,18 @@ def path_budget(model_or_config: nn.Module | PretrainedConfig, adapter_config: P
     return _carried(model)
 
 
-def budget_on(model: nn.Module, config: GloraConfig | GraloraConfig | LoraConfig | DeltaConfig) -> PathBudget:
+def budget_on(model: nn.Module, config: PeftConfig) -> PathBudget:
     """As `path_budget`, from the plans that the layers would be built by: nothing is built, and `model` stays bare.
 
     Args:
         model: one without an adapter, and without weights too if they are not there for anything else.
-        config: of GLoRA, or a plain LoRA or GraLoRA of one rank on named layers. A method of one's own, whose
-            configuration may say anything, is attached as `path_budget` does it.
+        config: of GLoRA, or a plain LoRA or GraLoRA of one rank on named layers. That of another method, which may say
+            anything, is attached as `path_budget` does it.
 
     Raises:
         ValueError: where the configuration does not fit the model.
     """
-    if isinstance(config, DeltaConfig):
+    if not isinstance(config, GloraConfig | GraloraConfig | LoraConfig):
         return path_budget(model, config)
     if isinstance(config, GloraConfig):
         layers = bare_tuner(config).check_targets(model, config)

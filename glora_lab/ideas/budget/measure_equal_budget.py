@@ -113,7 +113,7 @@ def _counting(model: nn.Module, config: PeftConfig) -> Callable[[int], int]:
     points = []
     for rank in (step, 2 * step):
         at.r = rank  # type: ignore[attr-defined]
-        points.append(budget_on(model, at).total)  # type: ignore[arg-type]
+        points.append(budget_on(model, at).total)
     first, second = points
     return lambda rank: first + (second - first) * (rank // step - 1)
 

@@ -42,8 +42,8 @@ class TrainControls:
         seed: int,
         **of_method: Any,
     ) -> None:
-        self.task = TaskChoice(base, task)
         _check(own, lr=lr, steps=steps, seed=seed, **of_method)
+        self.task = TaskChoice(base, task)
         self.methods = MethodControls(base, on_method, own=own, **of_method)
         self.preset, self.modes, self.rank = self.methods.preset, self.methods.modes, self.methods.rank
         lowest, highest = min(-4, math.floor(math.log10(lr))), max(-1, math.ceil(math.log10(lr)))
