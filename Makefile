@@ -60,7 +60,7 @@ notebooks: $(VENV)/test.stamp ## every notebook, in a kernel where a swallowed e
 colab: colab-panels colab-notebooks ## the panels' tests and every notebook at Colab's versions of everything but torch
 
 colab-panels: $(COLAB)/colab.stamp
-	$(TEST_ENV) $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning tests/colab tests/page tests/ideas/test_show.py tests/ideas/*/test_panel*.py $(PINNED_ALONE) $(ARGS)
+	$(TEST_ENV) $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning tests/colab tests/page tests/ideas/test_show.py tests/ideas/*/test_panel*.py $(PINNED_ALONE) -n 2 --dist worksteal $(ARGS)
 
 colab-notebooks: $(COLAB)/colab.stamp
 	COLAB_RELEASE_TAG=test IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(TEST_ENV) $(COLAB)/bin/python -m pytest $(NBMAKE) $(ARGS)

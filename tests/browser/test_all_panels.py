@@ -66,7 +66,7 @@ def is_seen_whole_and_keeps_nobody_out(notebook: NotebookPage) -> None:
     """
     names = [*PANELS, *MORE_NAMES]
     found: dict[str, list[str]] = {}
-    for theme in ("light", "dark"):
+    for theme in ("dark", "light"):  # and light it stays, for the tests after this one
         layout.change_theme(notebook, theme.title())
         for width, height in layout.SIZES:
             layout.resize(notebook, width, height)

@@ -14,7 +14,6 @@ from playwright.sync_api import expect
 
 from tests.browser.all_panels import PANELS
 from tests.browser.conftest import OpenNotebook
-from tests.browser.notebook_page import NotebookPage
 from tests.written_notebook import write_notebook
 
 BEGIN = "from glora_lab import panels"
@@ -76,18 +75,6 @@ def test_after_the_kernels_end_the_last_pictures_stay_and_a_button_makes_the_pan
     picture = notebook.pixels(shown.locator("img").first)
     assert picture.std() > 5  # something is drawn
     notebook.screenshot("last_picture", shown)
-    by_keyboard(notebook)
+    notebook.page.locator(".glora-still button").click()
     notebook.until(f"{BACK}.length === 1 && !{STILL}.length")
     assert notebook.evaluate("ReachPanel.rank.value") == 16  # a new one
-
-
-def by_keyboard(notebook: NotebookPage) -> None:
-    """Tab from the cell to the button, and Enter."""
-    notebook.page.locator(".jp-CodeCell .cm-content").last.click()
-    notebook.page.keyboard.press("Escape")  # out of the code, where Tab is a tab
-    for _ in range(30):
-        if notebook.page.evaluate("document.activeElement.matches('.glora-still button')"):
-            break
-        notebook.page.keyboard.press("Tab")
-    assert notebook.page.evaluate("document.activeElement.textContent") == "Revive"
-    notebook.page.keyboard.press("Enter")

@@ -61,6 +61,8 @@ def test_a_reader_takes_steps_back_and_copies_what_stands(open_notebook: OpenNot
         True, 4
     ]  # fmt: skip
 
+    page.evaluate("lab.shutDown()")  # or the panel that is there would take what the link brings, before the new one
+    notebook.until("lab.down")
     notebook.reload(link)
     notebook.run_all()
     notebook.becomes("[panel.rank.value, panel.state['A']]", [4, "vector"])
