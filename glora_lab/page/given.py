@@ -7,8 +7,6 @@ from typing import Any
 from torch import nn
 
 from glora_lab.arguments import refuse
-from glora_lab.data import Task
-from glora_lab.data.minilm import MINILM
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import linear_layers
 
@@ -24,14 +22,12 @@ def check_model(name: str, value: Any) -> None:
     check_is(name, value, nn.Module, f"must be a model (torch.nn.Module){hint}")
 
 
-def given_model(model: nn.Module | str | None, task: Task | None = None) -> nn.Module:
-    """The model that a panel was given, digits-vit for None; "minilm" with a head for `task`, where there is one.
+def given_model(model: nn.Module | str | None) -> nn.Module:
+    """The model that a panel was given, digits-vit for None.
 
     Raises:
         ValueError: for what is no model, or a model without a linear layer.
     """
-    if model == MINILM and task is not None:
-        return load_model(MINILM, num_labels=task.num_classes)
     check_model("model", model)
     found = model if isinstance(model, nn.Module) else load_model("digits-vit")
     if not linear_layers(found):

@@ -14,6 +14,7 @@ from glora_lab.arguments import check_choice, check_count, check_positive_int, r
 from glora_lab.data import TASKS, load_task
 from glora_lab.data.minilm import MINILM
 from glora_lab.drawing.theme import listed
+from glora_lab.models import load_model
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.modes import choice
@@ -93,7 +94,9 @@ class EntanglementPanel(Panel):
         if loss is not None and not callable(loss):
             raise refuse("loss", loss, "must be a function of outputs and targets")
         self.configs, self.reports, self.limit = {}, {}, LIMIT
-        self._model = own_copy(given_model(model, load_task(task) if model == MINILM else None))
+        if model == MINILM:
+            model = load_model(MINILM, num_labels=load_task(task).num_classes)
+        self._model = own_copy(given_model(model))
         self._batch, self._batch_says = (batch, "the batch that was given") if batch is not None else _first(task)
         self._loss, self._size, self._following = loss, size, False
         names = linear_layers(self._model)
