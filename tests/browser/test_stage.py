@@ -5,6 +5,7 @@ How all panels lie on the page at all sizes is asked in test_all_panels, where t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,10 +19,15 @@ from tests.written_notebook import write_notebook
 ONE = "from glora_lab.panels import PathPanel\npanel = PathPanel()\npanel"
 LARGER = "() => document.querySelector('.glora-figure .main-svg .xtick text').getBoundingClientRect().height"
 CELL = """() => {
-    const { xaxis2, yaxis2 } = document.querySelector(".glora-panel .js-plotly-plot")._fullLayout;
+    const { xaxis, yaxis } = document.querySelector(".glora-panel .js-plotly-plot")._fullLayout;
     const at = ([from, to], share) => Math.round(from + share * (to - from));
-    return [at(yaxis2.range, 0.3), at(xaxis2.range, 0.3)];
-}"""  # of the second heatmap, 0.3 from the left and from below
+    return [at(yaxis.range, 0.3), at(xaxis.range, 0.3)];
+}"""  # of the first heatmap, 0.3 from the left and from below
+LABEL = """label => {
+    const { e, f } = label.getScreenCTM(); // where its tip is
+    const [name, ground] = ["text.name", "rect"].map((part) => label.querySelector(part).getBoundingClientRect());
+    return { tip: [e, f], over: Math.max(ground.left - name.left, name.right - ground.right) };
+}"""
 
 
 def test_a_panel_fills_the_window_and_gives_it_back(open_notebook: OpenNotebook, tmp_path: Path) -> None:
@@ -59,13 +65,18 @@ def fills_the_window_and_gives_it_back(page: Page, while_it_fills: Callable[[Pag
 
 
 def the_pointer_finds_what_it_is_at(page: Page) -> None:
-    """plotly has to know that it is drawn larger."""
-    plot = page.locator(".glora-panel .glora-figure .nsewdrag[data-subplot=x2y2]").first
+    """plotly has to know that it is drawn larger: what it finds, where its label stands, how wide the label is."""
+    plot = page.locator(".glora-panel .glora-figure .nsewdrag[data-subplot=xy]").first
     plot.hover()  # which waits until it stands still
     box = plot.bounding_box()
-    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
+    x, y = box["x"] + 0.3 * box["width"], box["y"] + 0.7 * box["height"]
+    page.mouse.move(x, y, steps=5)
     o, i = page.evaluate(CELL)
-    expect(page.locator(".glora-figure .hoverlayer .hovertext")).to_contain_text(f"o {o}, i {i}")
+    label = page.locator(".glora-figure .hoverlayer .hovertext")
+    expect(label).to_contain_text(f"o {o}, i {i}")
+    shown = label.evaluate(LABEL)
+    assert math.dist(shown["tip"], (x, y)) < 5  # a cell is this large
+    assert shown["over"] < 1  # the matrix's name stands on the label, and not beyond it
 
 
 def folds_with_the_keyboard(notebook: NotebookPage) -> None:

@@ -23,7 +23,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.browser.conftest import VIEWPORT
 from tests.browser.lab_server import STRICT_PROFILE, LabServer, free_port
 from tests.browser.notebook_page import PATIENCE
-from tests.browser.test_stage import fills_the_window_and_gives_it_back
+from tests.browser.test_stage import fills_the_window_and_gives_it_back, the_pointer_finds_what_it_is_at
 from tests.source import ROOT
 
 ONE = "01_five_paths"
@@ -86,7 +86,7 @@ def test_a_panel_notebook_opens_as_a_page(voila: str, browser: Browser, name: st
         assert page.locator(".jp-mod-error, [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
         if name == ONE:
             a_control_answers(page)
-            fills_the_window_and_gives_it_back(page)
+            fills_the_window_and_gives_it_back(page, the_pointer_finds_what_it_is_at)
         assert all("/@fortawesome/fontawesome-free@" in url for url in refused), refused
         page.screenshot(path=ROOT / "test-results" / f"voila_{name}.png", full_page=True)
     finally:
