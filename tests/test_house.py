@@ -77,7 +77,7 @@ MUST_NOT_IMPORT = {
 }
 CORE = {"torch", "transformers", "peft"}
 COMES_WITH_THE_CORE = {"numpy", "safetensors", "accelerate", "huggingface_hub", "tqdm", "yaml", "packaging"}
-COMES_WITH_THE_LAB = {"IPython", "traitlets", "jupyter_client", "jupyter_core"}
+COMES_WITH_THE_LAB = {"IPython", "traitlets", "comm", "jupyter_client", "jupyter_core"}
 COLAB = {
     "torch": "2.11", "transformers": "5.15.0", "peft": "0.20.0", "numpy": "2.1.3",
     "ipywidgets": "7.7.1", "plotly": "5.24.1", "anywidget": "0.9.21", "ipython": "7.34.0", "ipykernel": "6.17.1",

@@ -7,11 +7,13 @@ every widget by itself, which is why a panel has few. After the kernel's end, or
 for: "Error displaying widget: model not found", and the other forms of the same output (its text, an image) are not
 tried. A notebook that was not saved comes back as it was before, without a panel's place.
 
-So a panel shows a second output beside its widgets: its pictures as SVG and their words, which the page hides while
+So a panel shows a second output beside its widgets: its pictures as SVG and their words, moved by a slider where the
+panel names one (see `sweep.py`), which the page hides while
 the panel is there, by style alone and without a script. It stands while widgets load, after the kernel's end, and in an
 export; its button runs the cells down to its own, by the keys that a reader would press, for a page gives its scripts
 no other way to the notebook. It follows the panel with a few seconds' delay, as long as its page is the one that
-ran the cell: a page that was loaded anew no longer knows which output is meant, and keeps that picture.
+ran the cell: a page that was loaded anew no longer knows which output is meant, and keeps that picture. The slider's
+frames are computed one by one once the panel has been left alone for a while, where nobody is there at once.
 """
 
 from __future__ import annotations
@@ -19,36 +21,43 @@ from __future__ import annotations
 import base64
 import html
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 from IPython.display import display, update_display
-from ipywidgets import Widget
 
 from glora_lab.drawing.picture import Picture
 from glora_lab.drawing.still import still
 
 from .closing import tree
 from .figure_slot import plain_figure, sentence
-from .looking import running_loop
+from .looking import look_again, running_loop
+from .state import Settable
+from .sweep import Sweep, moved, moving
+from .unattended import unattended
 
 HERE = Path(__file__)
 SECONDS_BETWEEN = 3.0  # a picture of a hundred kilobytes: seldom enough to be nothing beside the panel's own
+SECONDS_ALONE = 8.0  # a reader who looks for so long may wait a tenth of a second for an answer
+BETWEEN_FRAMES = 0.2
 
 
 class LastPicture:
-    """`show` puts the `picture` of each place that is `pictured` into the cell, and from then on what the panel draws
-    follows there: a place, a figure's or of one that moves in the page, tells its `drawn` of another picture, or none.
+    """`show` puts the panel's pictures into the cell, and from then on what the panel draws follows there: a place, a
+    figure's or of one that moves in the page, tells its `drawn` of another picture, or none.
     """
 
-    def __init__(self, panel: Widget, pictured: Callable[[], Iterable[Any]]) -> None:
-        self._panel, self._pictured = panel, pictured
+    def __init__(self, panel: Settable) -> None:
+        self._panel = panel
         self._id, self._shown, self._waiting = uuid.uuid4().hex, False, False
+        self._changes = 0
 
     def show(self) -> None:
         self._loop, self._shown = running_loop(), True
-        display(self._data(), raw=True, display_id=self._id)
+        alone = unattended()
+        display(self._data(moved(self._panel) if alone else None), raw=True, display_id=self._id)
+        if not alone:
+            self._move_soon()
 
     def clear(self) -> None:
         """Take the pictures back: the panel is closed, and not lost."""
@@ -56,12 +65,12 @@ class LastPicture:
             self._shown = False
             update_display({"text/plain": ""}, raw=True, display_id=self._id)
 
-    def _data(self) -> dict[str, str]:
+    def _data(self, sweep: Sweep | None = None) -> dict[str, str]:
         for place in tree(self._panel):  # those that have no picture yet, or are not on the page, as well
             if hasattr(place, "drawn"):
                 place.drawn = self._soon
-        shown: list[Picture] = [place.picture for place in self._pictured()]
-        pictures = "".join(f"{_image(picture)}{sentence(picture.words)}" for picture in shown)
+        shown: list[Picture] = [place.picture for place in self._panel.pictured()]
+        pictures = sweep.html if sweep else "".join(f"{_image(one)}{sentence(one.words)}" for one in shown)
         page = HERE.with_suffix(".html").read_text(encoding="utf-8")
         says = "\n".join(picture.words for picture in shown)
         return {
@@ -71,6 +80,7 @@ class LastPicture:
 
     def _soon(self) -> None:
         """A place has another picture; called on any thread."""
+        self._changes += 1
         if self._shown and not self._waiting and self._loop is not None and self._loop.is_running():
             self._waiting = True
             self._loop.call_soon_threadsafe(self._loop.call_later, SECONDS_BETWEEN, self._again)
@@ -79,6 +89,28 @@ class LastPicture:
         self._waiting = False
         if self._shown:
             update_display(self._data(), raw=True, display_id=self._id)
+            self._move_soon()
+
+    def _move_soon(self) -> None:
+        """Make the slider's frames when the panel has been left alone; a change meanwhile, and it is begun anew."""
+        if self._panel.moves and self._loop is not None:
+            self._loop.call_later(SECONDS_ALONE, self._move, self._changes)
+
+    def _move(self, changes: int) -> None:
+        if self._changes != changes:
+            return
+        frames: Generator[Sweep | None] = moving(self._panel)
+
+        def look() -> bool:
+            if not self._shown or self._changes != changes:
+                frames.close()
+                return False
+            step = next(frames, self)
+            if isinstance(step, Sweep):
+                update_display(self._data(step), raw=True, display_id=self._id)
+            return step is None
+
+        look_again(look, BETWEEN_FRAMES)
 
 
 def _image(picture: Picture) -> str:

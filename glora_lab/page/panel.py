@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
-import ipywidgets as widgets
 from IPython.display import HTML, display
 
 from glora_lab.training.in_turn import TURN, in_turn
@@ -28,6 +27,7 @@ from .controls.looks import Looks
 from .figure_slot import in_colab, is_static, picture_data, words
 from .last_picture import LastPicture
 from .state import Settable
+from .sweep import moved
 
 SAYS_STATIC = (
     "This page shows no controls, so this is a still picture. Set the controls from Python, as in "
@@ -60,7 +60,7 @@ class Panel(Settable):
         self.errors: list[Exception] = []
         self._said: dict[str, str] = {}  # subject → what stands
         self._subject = ""
-        self._last_picture = LastPicture(self, self._pictured)
+        self._last_picture = LastPicture(self)
         super().__init__()
         PANELS.add(self)
 
@@ -113,14 +113,13 @@ class Panel(Settable):
     def _show_still(self) -> None:
         """The pictures as they are now, in words too, and why nothing can be pressed."""
         display(HTML(words(SAYS_STATIC)))
-        for widget in self._pictured():
+        moving = moved(self)
+        if moving is not None:
+            display(moving)
+            return
+        for widget in self.pictured():
             display(picture_data(widget.picture), raw=True)
             display(HTML(words(widget.picture.words)))
-
-    def _pictured(self) -> list[Any]:
-        """The places on the page that show a picture, from the top down."""
-        places = (widget for widget in _downwards(self) if hasattr(widget, "drawn"))
-        return [place for place in places if place.picture is not None]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(where you read this, the page shows no widgets: see `glora-lab doctor`)"
@@ -175,13 +174,6 @@ def check_panels() -> None:
     """Raise an AssertionError that names every error any open panel has met."""
     met = [f"{type(panel).__name__}: {type(e).__name__}: {e}" for panel in PANELS for e in panel.errors]
     assert not met, "panels met errors: " + "; ".join(sorted(met))
-
-
-def _downwards(widget: widgets.Widget) -> Iterator[widgets.Widget]:
-    """The widget and those in it, as they stand on the page."""
-    yield widget
-    for child in getattr(widget, "children", ()):
-        yield from _downwards(child)
 
 
 def _in_words(problem: Exception | str) -> str:

@@ -12,8 +12,8 @@ names the sliders, tells figures that their place has another width, and lets th
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 
 from glora_lab.page.controls import widgets
 
@@ -72,6 +72,11 @@ class Stage(widgets.VBox):
         self._picture.children = (self.error_line, *picture)
         self._below.children = tuple(below)
 
+    def pictured(self) -> list[Any]:
+        """The places on the page that show a picture, from the top down."""
+        places = (widget for widget in _downwards(self) if hasattr(widget, "drawn"))
+        return [place for place in places if place.picture is not None]
+
 
 def classed(widget: Kind, *names: str) -> Kind:
     """The same widget with these classes for `stage.css`."""
@@ -83,3 +88,10 @@ def classed(widget: Kind, *names: str) -> Kind:
 def heading(words: str) -> widgets.HTML:
     """A panel's title, where no formula stands above it."""
     return widgets.HTML(f'<p class="glora-heading">{html.escape(words)}</p>')
+
+
+def _downwards(widget: widgets.Widget) -> Iterator[widgets.Widget]:
+    """The widget and those in it, as they stand on the page."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from _downwards(child)

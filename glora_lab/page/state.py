@@ -12,6 +12,7 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from IPython import get_ipython
@@ -37,6 +38,7 @@ class Settable(Stage):
     """What can be set as it was: a subclass names its controls in `_settings`."""
 
     folder_arguments: ClassVar[tuple[str, ...]] = ()  # of folders to write in, which no state carries
+    moves: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # the slider where no kernel runs, as `sweep` takes it
     _made: Values  # arguments that JSON can say
     _own: Values  # and those that it cannot
     _steps: Settings

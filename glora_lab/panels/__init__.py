@@ -21,6 +21,7 @@ from glora_lab.ideas.show import show
 from glora_lab.ideas.training.panel import TrainPanel
 from glora_lab.ideas.xray.panel import XrayPanel
 from glora_lab.page.panel import Panel, check_panels, panel_errors
+from glora_lab.page.sweep import sweep
 
 # PEFT 0.21 asks transformers 5.23 for an attribute by its old name, and every reader would be told so.
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.* is deprecated", category=FutureWarning)
@@ -42,4 +43,5 @@ __all__ = [
     "check_panels",
     "panel_errors",
     "show",
+    "sweep",
 ]

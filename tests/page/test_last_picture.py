@@ -23,6 +23,7 @@ from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import Panel
 
 Shown = list[dict[str, Any]]
+SVG_NAME = "http://www.w3.org/2000/svg"  # of the kind of picture, no address
 
 
 class OneFigure(Panel):
@@ -94,7 +95,7 @@ def test_a_picture_that_moves_in_the_page_is_followed_as_well(shown: Shown) -> N
         for change in (partial(setattr, panel.controls.k, "value", 4), partial(panel.select, 1, 1)):
             change()
             await asyncio.sleep(0.3)
-            seen.append([widget.picture.words for widget in panel._pictured()])
+            seen.append([widget.picture.words for widget in panel.pictured()])
             assert shown[-1]["text/plain"] == "\n".join(seen[-1])
         panel.map.apart.value = False  # what was below is away
         await asyncio.sleep(0.3)
@@ -152,5 +153,37 @@ def test_an_export_shows_the_pictures_and_asks_nobody(shown: Shown) -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("panel", outputs=outputs)])
     page, _ = HTMLExporter().from_notebook_node(notebook)
     assert pictures({"text/html": page}) == pictures(shown[0]) and len(pictures(shown[0])) == 2
-    assert "http" not in still["text/html"]
+    assert "http" not in still["text/html"].replace(SVG_NAME, "")
     panel.close()
+
+
+def test_where_nobody_is_there_the_slider_is_in_the_cell_at_once(shown: Shown) -> None:
+    panel = panels.BlockPanel()
+    panel._ipython_display_()
+    (data,) = shown
+    assert 'type="range"' in data["text/html"] and data["text/plain"] == panel.map.picture.words
+    panel.close()
+
+
+def test_where_a_reader_is_there_it_comes_when_the_panel_was_left_alone(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(last_picture, "unattended", lambda: False)
+    monkeypatch.setattr(last_picture, "SECONDS_ALONE", 0.1)
+    monkeypatch.setattr(last_picture, "BETWEEN_FRAMES", 0.01)
+
+    async def use() -> None:
+        panel = panels.MergePanel(cycles=3)
+        panel._ipython_display_()
+        assert "range" not in shown[0]["text/html"]
+        await asyncio.sleep(0.2)  # its frames are being made
+        panel.cycles.value = 2
+        until = asyncio.get_running_loop().time() + 30
+        while 'type="range"' not in shown[-1]["text/html"] and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.05)
+        panel.close()
+
+    asyncio.run(use())
+    *_, last, closed = shown
+    assert last["text/html"].count(" 2 cycles") >= 3 and " 3 cycles" not in last["text/html"]
+    assert "text/html" not in closed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -53,6 +54,7 @@ class BlockPanel(ExampleValuesPanel, FollowingPanel):
             that cannot be.
     """
 
+    moves = MappingProxyType({"k": (1, 2, 4, 8)})
     config: GraloraConfig
     cut: BlockCut
     detail: BlockDetail

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from peft import LoraConfig
@@ -54,6 +55,7 @@ class BudgetPanel(Panel):
     trained), `snippet` (the configuration as code).
     """
 
+    moves = MappingProxyType({"rank": (1, 2, 4, 8, 16, 32, 64)})
     config: GloraConfig
     budget: PathBudget
     lora: PathBudget

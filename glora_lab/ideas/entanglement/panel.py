@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 from peft import LoraConfig, PeftConfig
@@ -68,6 +69,7 @@ class EntanglementPanel(Panel):
         ValueError: for an unknown layer or task, a number that is none, or a model that carries an adapter.
     """
 
+    moves = MappingProxyType({"k": (2, 4, 8)})
     configs: dict[str, PeftConfig]
     reports: dict[str, GradientReport]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from peft import PeftModel
@@ -68,6 +69,7 @@ class MergePanel(Panel):
     cannot be merged is said, and the last of both stay.
     """
 
+    moves = MappingProxyType({"precision": ("float32", "float16", "bfloat16")})
     report: MergeReport | None
     order: MergeOrder | None
 

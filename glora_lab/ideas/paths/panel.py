@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -40,6 +41,11 @@ RANK = 8
 ELSEWHERE = ("exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters", "modules_to_save")
 
 
+OFF = dict.fromkeys("ABCDE", "none")
+ALONE = {f"{path} alone": OFF | {path: "vector" if path in "DE" else "lora"} for path in OFF}
+ALONE["all five"] = {path: place[path] for path, place in zip(OFF, ALONE.values(), strict=True)}
+
+
 class PathPanel(ExampleValuesPanel):
     """Five mode controls, rank and form over one layer; equation, heatmaps, bias bars and parameters.
 
@@ -55,6 +61,7 @@ class PathPanel(ExampleValuesPanel):
     State: `config` (the GloraConfig that the controls say), `picture` (PathPicture), `params` (its total).
     """
 
+    moves = MappingProxyType({"paths": ALONE})
     config: GloraConfig
     picture: PathPicture
 

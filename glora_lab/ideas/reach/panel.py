@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class ReachPanel(Panel):
     State: `reach` (RankReach of all changes at the rank), `best` (the chosen change, and the best ΔW for each k).
     """
 
+    moves = MappingProxyType({"rank": (8, 16, 32)})
     reach: RankReach
     best: tuple[WeightChange, ...]
 
