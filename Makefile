@@ -110,7 +110,7 @@ clean: ## remove what the tools left behind, the environment stays
 # An environment is installed again only when its description changed, and a stamp tells of success alone.
 # The test set holds the lab set.
 $(VENV)/lab.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[lab]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[lab,real]'
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt

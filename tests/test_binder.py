@@ -33,7 +33,7 @@ def test_the_package_itself_and_a_torch_without_cuda_are_installed() -> None:
     assert (BINDER / constraint.removeprefix("-c ")).resolve() == ROOT / "constraints.txt"
     assert index.startswith("--extra-index-url ") and index.endswith("/cpu")
     assert Requirement(torch).specifier == SpecifierSet(f"=={pins()['torch']}+cpu")
-    assert package == ".[lab]" and "lab" in PROJECT["optional-dependencies"]
+    assert package == ".[lab,real]" and {"lab", "real"} <= set(PROJECT["optional-dependencies"])
 
 
 @pytest.mark.parametrize("script", [BINDER / "postBuild", ROOT / ".ci" / "binder"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.course.lessons import QUESTION, TO_TRY, Lesson, asserts_something
+from tests.course.lessons import QUESTION, TO_TRY, Lesson, asserts_something, course
 from tests.course.write import first_cell
 from tests.course.write import notebook as written
 from tests.source import NOTEBOOKS, cell_tree, code_cells
@@ -76,7 +76,7 @@ def test_the_last_cell_asserts_that_no_error_was_met(notebook: Path) -> None:
 @each_notebook
 def test_a_lesson_says_what_it_gives_and_how_long_it_takes(notebook: Path) -> None:
     lesson = Lesson(notebook)
-    sitting = 30 if lesson.number != "12" else 60  # exercises take as many sittings as one likes
+    sitting = 30 if lesson.number != "13" else 60  # exercises take as many sittings as one likes
     assert lesson.title and 0 < lesson.minutes <= sitting
     assert len(QUESTION.findall(lesson.opening)) == 1 and lesson.question
 
@@ -155,7 +155,13 @@ def test_the_generated_cells_are_as_generated(notebook: Path) -> None:
 @each_notebook
 def test_the_first_cell_gets_the_package_and_is_the_same_everywhere(notebook: Path) -> None:
     first = "".join(code_cells(notebook)[0]["source"])
-    assert first == first_cell() and len(first.splitlines()) <= 4
+    assert first == first_cell(notebook.stem) and len(first.splitlines()) <= 4
+
+
+@each_notebook
+def test_the_first_cell_gets_the_weights_that_the_lesson_asks_for(notebook: Path) -> None:
+    first, *rest = ("".join(cell["source"]) for cell in code_cells(notebook))
+    assert ("real]" in first) == any('"minilm"' in source for source in rest)
 
 
 def test_where_the_package_is_there_the_first_cell_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,3 +183,13 @@ def test_a_claim_stands_on_an_assertion(notebook: Path) -> None:
     for claim in lesson.claims():
         assert asserts_something(cells[claim.cell]), f"{claim.cell} asserts nothing"
         assert all(part and "|" not in part for part in (claim.claim, claim.source, claim.measured))
+
+
+def test_a_second_verdict_stands_on_an_assertion_and_on_a_claim_of_another_lesson() -> None:
+    claims = {claim.claim: claim for lesson in course() for claim in lesson.claims()}
+    seconds = [second for lesson in course() for second in lesson.second_verdicts()]
+    assert len({second.claim for second in seconds}) == len(seconds) >= 10
+    for second in seconds:
+        cells = {cell["id"]: cell for cell in second.lesson.cells}
+        assert asserts_something(cells[second.cell]), f"{second.cell} asserts nothing"
+        assert claims[second.claim].lesson != second.lesson and "|" not in second.measured

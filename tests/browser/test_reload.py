@@ -59,7 +59,7 @@ def test_after_the_kernels_end_the_last_pictures_stay_and_a_button_makes_the_pan
     notebook = open_notebook(notebook_of(tmp_path, {"ReachPanel": PANELS["ReachPanel"]}))
     notebook.run_all()
     notebook.until(f"{BACK}.length === 1")
-    says = notebook.evaluate("setattr(ReachPanel.rank, 'index', 0) or ReachPanel._pictured()[0].picture.words")
+    says = notebook.evaluate("setattr(ReachPanel.rank, 'index', 0) or ReachPanel.pictured()[0].picture.words")
     notebook.until(f"document.querySelector('.glora-still').textContent.includes({says!r})")  # it has followed
     notebook.page.evaluate("lab.save()")
     notebook.until("lab.saved")

@@ -19,7 +19,7 @@ from glora_lab.records import Verdict
 from tests.checks.answers import ANSWERS
 from tests.source import ROOT, code_cells
 
-CELLS = ["".join(cell["source"]) for cell in code_cells(ROOT / "notebooks/12_exercises.ipynb")[1:]]  # [0] installs
+CELLS = ["".join(cell["source"]) for cell in code_cells(ROOT / "notebooks/13_exercises.ipynb")[1:]]  # [0] installs
 OPEN = re.compile(r"^answer = \.\.\..*$", re.MULTILINE)
 CHECKED = re.compile(r"checks\.check_(\w+)\(answer\)")
 WRONG = [(name, wrong, hint) for name, answers in ANSWERS.items() for wrong, hint in answers.wrong]

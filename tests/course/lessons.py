@@ -5,7 +5,11 @@ cell that settles a claim carries it in its metadata, under `claim` (one, or a l
 
     {"about": "GraLoRA", "claim": "…", "source": "…", "measured": "…", "verdict": "holds"}
 
-JupyterLab shows and edits it in the property inspector. The ledger in the README is made of these and nothing else.
+A cell that tries a claim of another lesson on the real model carries a second verdict, under `at_22m`:
+
+    {"claim": "…", "measured": "…", "verdict": "holds partly"}
+
+JupyterLab shows and edits both in the property inspector. The ledger in the README is made of these and nothing else.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ TO_TRY = re.compile(r"^## To try\n\n1\. .+\n2\. .+", re.MULTILINE)
 ABOUT = ("GLoRA", "GraLoRA", "LoRA", "PEFT")
 VERDICTS = ("holds", "holds partly", "does not hold here")
 FIELDS = ("about", "claim", "source", "measured", "verdict")
+SECOND_FIELDS = ("claim", "measured", "verdict")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,17 @@ class Claim:
     about: str
     claim: str
     source: str
+    measured: str
+    verdict: str
+    lesson: Lesson
+    cell: str  # its id
+
+
+@dataclass(frozen=True)
+class Second:
+    """What became of another lesson's claim on a model of 22 million parameters, with the notebook and cell."""
+
+    claim: str
     measured: str
     verdict: str
     lesson: Lesson
@@ -77,13 +93,22 @@ class Lesson:
         return text([cell for cell in self.cells if cell["cell_type"] == "markdown"][-1])
 
     def claims(self) -> Iterator[Claim]:
+        for cell, claim in self._noted("claim", FIELDS):
+            assert claim["about"] in ABOUT, f"{self.path.name}, {cell}: one of {ABOUT}"
+            yield Claim(**claim, lesson=self, cell=cell)
+
+    def second_verdicts(self) -> Iterator[Second]:
+        for cell, second in self._noted("at_22m", SECOND_FIELDS):
+            yield Second(**second, lesson=self, cell=cell)
+
+    def _noted(self, key: str, fields: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+        """(cell's id, what its metadata says under `key`), one or many a cell."""
         for cell in self.cells:
-            noted = cell["metadata"].get("claim", [])
-            for claim in [noted] if isinstance(noted, dict) else noted:
-                assert sorted(claim) == sorted(FIELDS), f"{self.path.name}, {cell['id']}: a claim has {FIELDS}"
-                assert claim["verdict"] in VERDICTS, f"{self.path.name}, {cell['id']}: one of {VERDICTS}"
-                assert claim["about"] in ABOUT, f"{self.path.name}, {cell['id']}: one of {ABOUT}"
-                yield Claim(**claim, lesson=self, cell=cell["id"])
+            noted = cell["metadata"].get(key, [])
+            for said in [noted] if isinstance(noted, dict) else noted:
+                assert sorted(said) == sorted(fields), f"{self.path.name}, {cell['id']}: {key} has {fields}"
+                assert said["verdict"] in VERDICTS, f"{self.path.name}, {cell['id']}: one of {VERDICTS}"
+                yield cell["id"], said
 
 
 def course() -> list[Lesson]:

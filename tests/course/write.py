@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tomllib
 
-from tests.course.lessons import ABOUT, Claim, Lesson, course, text
+from tests.course.lessons import ABOUT, Claim, Lesson, Second, course, text
 from tests.source import ROOT
 
 README = ROOT / "README.md"
 FIRST = "00_start_here"
+REAL = "12_a_real_model"  # the one lesson that asks for the weights of a real model
 PICTURES = "tests/browser/pictures"
 
 
@@ -35,13 +36,14 @@ def repository() -> str:
     return urls["Repository"].removeprefix("https://github.com/")
 
 
-def first_cell() -> str:
-    """What every notebook's first code cell says: where glora_lab is there, it does nothing."""
+def first_cell(name: str = FIRST) -> str:
+    """What a notebook's first code cell says: where glora_lab is there, it does nothing."""
+    extras = "notebooks,real" if name == REAL else "notebooks"
     return f"""\
 from importlib.util import find_spec
 
 if find_spec("glora_lab") is None:  # in Colab, say: install what is missing, upgrade nothing
-    %pip install --quiet "glora-lab[notebooks] @ git+https://github.com/{repository()}\""""
+    %pip install --quiet "glora-lab[{extras}] @ git+https://github.com/{repository()}\""""
 
 
 def notebook(lesson: Lesson) -> str:
@@ -51,7 +53,7 @@ def notebook(lesson: Lesson) -> str:
     at = next(index for index, cell in enumerate(cells) if cell["cell_type"] == "code")
     if "find_spec" not in text(cells[at]):
         cells.insert(at, {"cell_type": "code", "execution_count": None, "id": f"{lesson.number}-get", "metadata": {}})
-    cells[at] |= {"outputs": [], "source": lines(first_cell())}
+    cells[at] |= {"outputs": [], "source": lines(first_cell(lesson.path.stem))}
     if lesson.path.stem == FIRST:
         (map_cell,) = (cell for cell in cells if "## Where to go from here" in text(cell))
         rest = [other for other in course() if other.path.stem != FIRST]
@@ -77,7 +79,10 @@ def readme() -> str:
         "badges": badges(),
         "panels": panel_table(),
         "course": course_table(lessons, Path("notebooks")),
-        "claims": ledger([claim for lesson in lessons for claim in lesson.claims()]),
+        "claims": ledger(
+            [claim for lesson in lessons for claim in lesson.claims()],
+            [second for lesson in lessons for second in lesson.second_verdicts()],
+        ),
     }
     for name, part in parts.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
@@ -117,16 +122,23 @@ def course_table(lessons: Sequence[Lesson], folder: Path) -> str:
     return "\n".join(["| Notebook | The question it answers | Minutes |", "|---|---|---|", *rows])
 
 
-def ledger(claims: Sequence[Claim]) -> str:
+def ledger(claims: Sequence[Claim], seconds: Sequence[Second] = ()) -> str:
     """The claims as one table, by what they are about and then in the order of the course."""
+    at_22m = {second.claim: second for second in seconds}
     rows = [
-        f"| {about} | {c.claim} | {c.source} | {c.measured} | {c.verdict} | {link(c.lesson)} |"
+        f"| {about} | {c.claim} | {c.source} | {c.measured} | {c.verdict} | {link(c.lesson)} | {again(at_22m, c)} |"
         for about in ABOUT
         for c in claims
         if c.about == about
     ]
-    head = "| About | Claim | Who says so | What we measured | Verdict | Shown in |"
-    return "\n".join([head, "|---|---|---|---|---|---|", *rows])
+    head = "| About | Claim | Who says so | What we measured | Verdict | Shown in | At 22M |"
+    return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
+
+
+def again(at_22m: Mapping[str, Second], claim: Claim) -> str:
+    """The second verdict on a claim, and what it was measured by; a dash where none was sought."""
+    second = at_22m.get(claim.claim)
+    return "–" if second is None else f"{second.verdict}: {second.measured}"
 
 
 def link(lesson: Lesson) -> str:
