@@ -20,7 +20,7 @@ PINNED_ALONE := --ignore=tests/ideas/training/test_panel_race.py --ignore=tests/
 COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
 NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=600 notebooks -n 2
 
-.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench bench-panels bench-search readme chromium postgres clean
+.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench bench-panels bench-search real readme chromium postgres clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -90,6 +90,9 @@ bench-search: $(VENV)/test.stamp ## whether a search is worth its time: engines 
 bench-panels: $(VENV)/test.stamp chromium ## how long each panel's picture takes after a move; ARGS=--memory what 200 moves leave in kernel and page
 	@mkdir -p test-results
 	$(TEST_ENV) $(BIN)/python -m tests.benchmarks.panel_speed --json test-results/panel_speed.json $(ARGS)
+
+real: $(VENV)/test.stamp ## the methods on a real model, hours on two cores, one with a GPU; stopped it goes on, ARGS=--store writes the package's records
+	$(TEST_ENV) $(BIN)/python -W ignore::FutureWarning -m glora_lab.real -j 2 $(ARGS)
 
 readme: $(VENV)/test.stamp ## write what the notebooks and pyproject.toml say: badges, course table, ledger, first cells
 	$(BIN)/python -m tests.course.write

@@ -33,7 +33,16 @@ ADAPTERS = ROOMS_OF_ADAPTERS.keys() | {
     "adapters", "adapters/view", "adapters/optimizers", "adapters/checkpoints", "adapters/stock"
 }  # fmt: skip
 BELOW_PICTURES = ADAPTERS | {"ideas:record", "anatomy", "models", "data", "training", "search", "ideas:measure"}
-EVERYTHING_BELOW_PANELS = BELOW_PICTURES | {"records", "measure", "figures", "drawing", "ideas:figure", "checks", "cli"}
+EVERYTHING_BELOW_PANELS = BELOW_PICTURES | {
+    "real",
+    "records",
+    "measure",
+    "figures",
+    "drawing",
+    "ideas:figure",
+    "checks",
+    "cli",
+}
 MAY_IMPORT = ROOMS_OF_ADAPTERS | {
     "__init__": EVERYTHING_BELOW_PANELS,
     "folders": set(),
@@ -60,6 +69,7 @@ MAY_IMPORT = ROOMS_OF_ADAPTERS | {
     "models": {"data"},
     "training": {"ideas:record", "data", "models"},
     "search": BELOW_PICTURES,
+    "real": BELOW_PICTURES,
     "records": {"ideas:record"},
     "measure": {"ideas:measure"},
     "figures": {"ideas:figure", "drawing"},
@@ -69,7 +79,7 @@ MAY_IMPORT = ROOMS_OF_ADAPTERS | {
 }
 DRAWING = {"plotly", "ipywidgets", "anywidget", "IPython"}
 HEAVY_PACKAGES = {"torch", "transformers", "peft"}
-MAKES_NO_PICTURES = ADAPTERS | {"anatomy", "ideas:measure", "data", "models", "training", "search"}
+MAKES_NO_PICTURES = ADAPTERS | {"anatomy", "ideas:measure", "data", "models", "training", "search", "real"}
 MUST_NOT_IMPORT = {
     **dict.fromkeys(ANYBODYS | {"ideas:record", "records"}, DRAWING | HEAVY_PACKAGES),
     **dict.fromkeys(MAKES_NO_PICTURES, DRAWING),

@@ -27,6 +27,9 @@ from glora_lab.ideas.paths.figure import draw_path_picture
 from glora_lab.ideas.paths.figure_activity import draw_path_activity
 from glora_lab.ideas.reach.figure import draw_rank_reach
 from glora_lab.ideas.reach.figure_weight_changes import draw_weight_changes
+from glora_lab.ideas.real.figure import draw_real_runs
+from glora_lab.ideas.real.figure_changes import draw_real_changes
+from glora_lab.ideas.real.figure_drift import draw_real_drift
 from glora_lab.ideas.search.figure import draw_search
 from glora_lab.ideas.search.figure_importance import draw_agreement, draw_importance
 from glora_lab.ideas.search.figure_path_map import draw_path_map
@@ -57,6 +60,9 @@ plot_path_picture, describe_path_picture = apart(draw_path_picture)
 plot_path_activity, describe_path_activity = apart(draw_path_activity)
 plot_rank_reach, describe_rank_reach = apart(draw_rank_reach)
 plot_weight_changes, describe_weight_changes = apart(draw_weight_changes)
+plot_real_runs, describe_real_runs = apart(draw_real_runs)
+plot_real_changes, describe_real_changes = apart(draw_real_changes)
+plot_real_drift, describe_real_drift = apart(draw_real_drift)
 plot_search, describe_search = apart(draw_search)
 plot_path_map, describe_path_map = apart(draw_path_map)
 plot_importance, describe_importance = apart(draw_importance)
@@ -96,6 +102,9 @@ __all__ = [
     "describe_rank_by_k",
     "describe_rank_reach",
     "describe_readings",
+    "describe_real_changes",
+    "describe_real_drift",
+    "describe_real_runs",
     "describe_runs",
     "describe_search",
     "describe_stable_step",
@@ -127,6 +136,9 @@ __all__ = [
     "plot_rank_by_k",
     "plot_rank_reach",
     "plot_readings",
+    "plot_real_changes",
+    "plot_real_drift",
+    "plot_real_runs",
     "plot_runs",
     "plot_search",
     "plot_stable_step",

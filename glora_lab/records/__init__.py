@@ -21,6 +21,9 @@ from glora_lab.ideas.merging.record import LayerMerge, MergeOrder, MergeReport
 from glora_lab.ideas.outliers.record import LayerOutliers, Outliers
 from glora_lab.ideas.paths.record import PathActivity, PathPicture
 from glora_lab.ideas.reach.record import RankReach, Reach, WeightChange
+from glora_lab.ideas.real.record import Difference, RealCell, RealRun, RealRuns
+from glora_lab.ideas.real.record_changes import MatrixChange, RealChanges
+from glora_lab.ideas.real.record_drift import DriftRow, RealDrift
 from glora_lab.ideas.search.record import (
     Agreement,
     Importance,
@@ -47,6 +50,8 @@ __all__ = [
     "Cost",
     "CostReport",
     "Descent",
+    "Difference",
+    "DriftRow",
     "ExportReport",
     "GradientReport",
     "Guessed",
@@ -54,6 +59,7 @@ __all__ = [
     "LayerExport",
     "LayerMerge",
     "LayerOutliers",
+    "MatrixChange",
     "MergeOrder",
     "MergeReport",
     "Outliers",
@@ -69,6 +75,11 @@ __all__ = [
     "Ranking",
     "Reach",
     "Readings",
+    "RealCell",
+    "RealChanges",
+    "RealDrift",
+    "RealRun",
+    "RealRuns",
     "Record",
     "Run",
     "SearchResult",
