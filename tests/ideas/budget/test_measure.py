@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -114,23 +115,27 @@ def test_llama_8b_counts_by_hand():
     assert budget.by_path() == {"A": 32 * per_layer, "B": 32 * per_layer, "C": 0, "D": 0, "E": 0}
 
 
-def test_llama_70b_takes_under_five_seconds_and_one_gigabyte():
-    """Of the processor's time: a machine that others load is not slow."""
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read where Linux says it")
+def test_llama_70b_takes_under_five_seconds_and_a_gigabyte():
+    """Built and counted, in a process of its own. Of the processor's time: a machine that others load is not slow."""
     code = (
-        "import re, time, torch; from pathlib import Path; torch.set_num_threads(1); start = time.process_time();"
+        "import re, time; from pathlib import Path; import torch; torch.set_num_threads(1);"
         "from glora_lab.adapters import GloraConfig; from glora_lab.measure import path_budget;"
-        "from glora_lab.models.architectures import architecture;"
-        "loaded = time.process_time();"
+        "from glora_lab.models import architecture, meta_model;"
+        "start = time.process_time();"
         "b = path_budget(architecture('Llama-3-70B'), GloraConfig(target_modules='all-linear'));"
+        "counted = time.process_time();"
+        "meta_model(architecture('Llama-3-70B'));"
+        "built = time.process_time();"
         # VmHWM and no ru_maxrss, which a child takes over from the process that starts it
-        "peak = int(re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text())[1]);"
-        "print(b.total, time.process_time() - loaded, peak / 2**20)"
+        "peak = re.search(r'VmHWM:\\s+(\\d+) kB', Path('/proc/self/status').read_text());"
+        "print(b.total, counted - start, built - counted, int(peak[1]) * 1024)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    total, seconds, gigabytes = map(float, run.stdout.split())
+    total, counting, building, peak_bytes = map(float, run.stdout.split())
     assert total == 207_093_760
-    assert seconds < 5
-    assert gigabytes < 1
+    assert max(counting, building) < 5
+    assert peak_bytes < 1e9
 
 
 def test_a_stock_path_that_nobody_asked_for_is_not_called_dropped():
