@@ -75,6 +75,7 @@ def test_after_the_kernels_end_the_last_pictures_stay_and_a_button_makes_the_pan
     picture = notebook.pixels(shown.locator("img").first)
     assert picture.std() > 5  # something is drawn
     notebook.screenshot("last_picture", shown)
-    notebook.page.locator(".glora-still button").click()
+    notebook.page.locator(".glora-still button").focus()
+    notebook.page.keyboard.press("Enter")
     notebook.until(f"{BACK}.length === 1 && !{STILL}.length")
     assert notebook.evaluate("ReachPanel.rank.value") == 16  # a new one
