@@ -11,16 +11,22 @@ BIN := $(VENV)/bin
 
 # One thread a process: toy models run slower on two, and two test processes already fill two cores.
 TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1
+# Modules stay compiled, whatever the shell says: a hundred kernels and test processes would compile them anew.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(TEST_ENV) $(BIN)/python -m pytest
 IS_ROOT := $(filter 0,$(shell id -u))
 
 # Where Colab's own versions live; its IPython and plotly warn of what Python has deprecated since.
 COLAB ?= .venv-colab
-PINNED_ALONE := --ignore=tests/ideas/training/test_panel_race.py --ignore=tests/ideas/training/test_panel_text.py  # they train, long
+# What panels do by widgets and figures depends on the versions; what they refuse, and how threads take turns, does not.
+COLAB_PANELS := tests/colab tests/page tests/ideas/test_show.py tests/ideas/*/test_panel.py
+PINNED_ALONE := --ignore-glob='*/test_given.py' --ignore-glob='*/test_in_turn.py' --ignore-glob='*/test_interrupt.py' \
+	--deselect=tests/page/test_every_panel.py::test_moves_of_the_main_control_leave_nothing
 COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
-NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=600 notebooks -n 2
+NOTEBOOKS_AT_ONCE ?= 2
+NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=600 notebooks -n $(NOTEBOOKS_AT_ONCE)
 
-.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench bench-panels bench-search real readme chromium postgres clean
+.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench bench-panels bench-search real readme chromium postgres installed clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -28,15 +34,12 @@ help: ## list the commands
 lab: $(VENV)/lab.stamp ## open JupyterLab on the first notebook; ARGS="--no-browser --port 8899" is passed on
 	$(BIN)/python -m jupyterlab $(if $(IS_ROOT),--allow-root) --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
 
-# Two cores: what runs in one process runs beside its like, the rest brings two of its own.
+# Two cores: what runs in one process runs beside its like, and a browser, which mostly waits, beside notebooks.
 test: ## everything: format, lint, types, unit tests, notebooks here and at Colab's versions, browser
-	@$(MAKE) --no-print-directory -j2 $(VENV)/test.stamp $(COLAB)/colab.stamp $(VENV)/axe.stamp chromium
-	@$(MAKE) --no-print-directory postgres
-	@$(MAKE) --no-print-directory -j2 --output-sync colab-panels lint types quantised
+	@$(MAKE) --no-print-directory -j2 --output-sync $(VENV)/test.stamp $(COLAB)/colab.stamp installed lint types colab-panels quantised
 	@GLORA_LAB_REQUIRE_POSTGRES=1 $(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory notebooks
-	@$(MAKE) --no-print-directory colab-notebooks
-	@GLORA_LAB_REQUIRE_BROWSER=1 $(MAKE) --no-print-directory browser
+	@GLORA_LAB_REQUIRE_BROWSER=1 $(MAKE) --no-print-directory -j2 --output-sync browser colab-notebooks NOTEBOOKS_AT_ONCE=1
 
 check: $(VENV)/test.stamp ## the quick part: format, lint, types, unit tests
 	@$(MAKE) --no-print-directory lint types unit
@@ -60,7 +63,7 @@ notebooks: $(VENV)/test.stamp ## every notebook, in a kernel where a swallowed e
 colab: colab-panels colab-notebooks ## the panels' tests and every notebook at Colab's versions of everything but torch
 
 colab-panels: $(COLAB)/colab.stamp
-	$(TEST_ENV) $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning tests/colab tests/page tests/ideas/test_show.py tests/ideas/*/test_panel*.py $(PINNED_ALONE) -n 2 --dist worksteal $(ARGS)
+	$(TEST_ENV) $(COLAB)/bin/python -m pytest -W ignore::DeprecationWarning $(COLAB_PANELS) $(PINNED_ALONE) $(ARGS)
 
 colab-notebooks: $(COLAB)/colab.stamp
 	COLAB_RELEASE_TAG=test IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(TEST_ENV) $(COLAB)/bin/python -m pytest $(NBMAKE) $(ARGS)
@@ -107,22 +110,27 @@ chromium: ## install Chromium where it is missing
 postgres: ## install PostgreSQL where it is missing
 	@.ci/postgres
 
+# One after the other: both may ask the same installer.
+installed: $(VENV)/axe.stamp
+	@.ci/chromium
+	@.ci/postgres
+
 clean: ## remove what the tools left behind, the environment stays
 	rm -rf build dist test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # An environment is installed again only when its description changed, and a stamp tells of success alone.
-# The test set holds the lab set.
+# The test set holds the lab set. pip would compile all modules, one by one; Python compiles those that are imported.
 $(VENV)/lab.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[lab,real]'
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --editable '.[test]'
 	@touch $@ $(VENV)/lab.stamp
 
 # Apart, in a folder that only these tests look into: where it finds them, importing peft loads both.
 $(VENV)/quantised.stamp: $(VENV)/test.stamp
-	$(BIN)/python -m pip install --constraint constraints.txt --no-deps --upgrade --target $(VENV)/quantised bitsandbytes torchao
+	$(BIN)/python -m pip install --constraint constraints.txt --no-compile --no-deps --upgrade --target $(VENV)/quantised bitsandbytes torchao
 	@touch $@
 
 # The accessibility checker, beside the environment and never in the repository.
@@ -132,7 +140,7 @@ $(VENV)/axe.stamp: $(VENV)/made.stamp
 
 $(COLAB)/colab.stamp: pyproject.toml constraints-colab.txt
 	$(PYTHON) -m venv $(COLAB)
-	$(COLAB)/bin/python -m pip install --constraint constraints-colab.txt --editable '.[notebooks,real]' ipython ipykernel $(COLAB_TESTS)
+	$(COLAB)/bin/python -m pip install --no-compile --constraint constraints-colab.txt --editable '.[notebooks,real]' ipython ipykernel $(COLAB_TESTS)
 	@touch $@
 
 $(VENV)/made.stamp:
