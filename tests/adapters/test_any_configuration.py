@@ -132,7 +132,7 @@ def drawn(draw: st.DrawFn, cls: type, usual: dict[str, st.SearchStrategy]) -> tu
 CONFIGURATIONS = st.one_of(drawn(GloraConfig, GLORA), drawn(GraloraConfig, GRALORA))
 
 
-@settings(max_examples=600)
+@settings(max_examples=250)
 @given(configuration=CONFIGURATIONS, bias=st.booleans())
 def test_any_configuration_works_or_is_refused_by_name(
     tmp_path_factory: pytest.TempPathFactory, configuration, bias
