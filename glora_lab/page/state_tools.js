@@ -60,18 +60,23 @@ const copyAll = async (details) => {
   says.textContent = await copy(code.textContent, code) ? "The code is copied." : "";
 };
 
+// A link is taken once, by the panel that a cell makes. One that was there before the page (by the kernel's clock and the
+// page's) takes it as well, and leaves it to the one that its cell makes next.
 const takeLink = (panel, looks) => {
   const brought = loaded().searchParams.get("glora_lab");
-  if (!brought || window.gloraLabTaken) return;
+  const taken = window.gloraLabTaken;
+  if (!brought || (taken && !taken.before)) return;
   const details = panel.querySelector(".glora-copy");
   const place = panel.querySelector(".glora-brought input");
   if (!details || !place) return looks && setTimeout(takeLink, 100, panel, looks - 1);
+  const [cell, before] = [panel.closest(".jp-Cell"), Number(details.dataset.made) < performance.timeOrigin];
+  if (taken && (before || taken.cell !== cell)) return;
   let state = brought;
   try {
     state = decode(brought);
     if (JSON.parse(state).panel !== details.dataset.panel) return;
   } catch { /* no state: the panel says so */ }
-  window.gloraLabTaken = true;
+  window.gloraLabTaken = { cell, before };
   place.value = state;
   place.dispatchEvent(new Event("change", { bubbles: true }));
 };

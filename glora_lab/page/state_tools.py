@@ -6,9 +6,10 @@ text that is not shown.
 How a link comes back: its query has the state, `?glora_lab=` and base64url of JSON. JupyterLab takes query and fragment
 out of the address before a cell can run, but the browser remembers the address that the page was loaded with
 (`performance.getEntriesByType("navigation")`), until it is reloaded. So the first panel of the state's kind that is
-shown on the page takes it, once; a panel whose controls cannot says why, as of any state. On Binder the link is
-mybinder's, whose environment variables the kernel has; on a JupyterHub it opens the reader's own server; elsewhere it
-is the page's own address. Colab and VS Code show panels in frames that know of no address: there it is the code alone.
+shown on the page takes it, once, and where a running kernel had that panel already, the one that its cell makes next
+too; a panel whose controls cannot says why, as of any state. On Binder the link is mybinder's, whose environment
+variables the kernel has; on a JupyterHub it opens the reader's own server; elsewhere it is the page's own address.
+Colab and VS Code show panels in frames that know of no address: there it is the code alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -55,7 +57,7 @@ class StateTools:
                 ("Reset", "step-backward", reset),
             )
         )
-        self.copy = widgets.HTML()
+        self.copy, self._made = widgets.HTML(), time.time()
         self.widgets = [self.undo, self.redo, self.reset, self.copy]
         if not in_colab():
             hidden = {"display": "none"}
@@ -67,6 +69,7 @@ class StateTools:
     def show(self, state: dict[str, Any], code: str, *, can_undo: bool, can_redo: bool) -> None:
         self.undo.disabled, self.redo.disabled = not can_undo, not can_redo
         data = {"panel": state["panel"], "state": json.dumps(state), "binder": binder_address()}
+        data["made"] = f"{1000 * self._made:.0f}"  # in the page's milliseconds
         attributes = " ".join(f'data-{name}="{html.escape(text, quote=True)}"' for name, text in data.items())
         self.copy.value = (
             f'<details class="glora-copy" {attributes}>'

@@ -61,7 +61,7 @@ def test_a_reader_takes_steps_back_and_copies_what_stands(open_notebook: OpenNot
         True, 4
     ]  # fmt: skip
 
-    page.evaluate("lab.shutDown()")  # or the panel that is there would take what the link brings, before the new one
+    page.evaluate("lab.shutDown()")
     notebook.until("lab.down")
     notebook.reload(link)
     notebook.run_all()
@@ -70,6 +70,13 @@ def test_a_reader_takes_steps_back_and_copies_what_stands(open_notebook: OpenNot
     page.locator(".glora-undo").first.click()  # all that the link brought is one step
     notebook.becomes("[panel.rank.value, panel.state['A']]", [8, "lora"])
     notebook.run_all()  # a link is taken once
+    notebook.becomes("[panel.rank.value, again.rank.value]", [8, 4])
+
+    notebook.reload(link)  # onto a running kernel, whose panel shows what the link brings
+    notebook.becomes("[panel.rank.value, panel.state['A']]", [4, "vector"])
+    notebook.run_all()  # and so does the one that its cell makes anew
+    notebook.becomes("[panel.rank.value, panel.state['A']]", [4, "vector"])
+    notebook.run_all()
     notebook.becomes("[panel.rank.value, again.rank.value]", [8, 4])
     assert notebook.errors() == []
 
