@@ -83,7 +83,16 @@ const begin = () => {
   };
 
   const wire = (graph) => {
-    if (wired.has(graph) || !graph.on) return;
+    if (!graph.on) return;
+    if (!wired.has(graph)) listen(graph);
+    if (graph.tabIndex === 0 || !traces(graph).some(({ meta }) => meta.x || meta.y)) return;
+    graph.tabIndex = 0;
+    graph.dataset.lmSuppressShortcuts = "true"; // or JupyterLab takes the arrow keys for its own cells
+    graph.setAttribute("role", "group");
+    graph.setAttribute("aria-label", "picture");
+    graph.dataset.gloraKeys = "The arrow keys mark a channel in every map; Escape takes the mark away.";
+  };
+  const listen = (graph) => {
     wired.add(graph);
     const panel = graph.closest(".glora-panel");
     graph.on("plotly_hover", ({ points: [{ data, x, y }] }) => {
@@ -93,12 +102,6 @@ const begin = () => {
     });
     graph.on("plotly_unhover", () => light(panel, NOTHING));
     graph.on("plotly_afterplot", () => panel === lit.panel && paint());
-    if (!traces(graph).some(({ meta }) => meta.x || meta.y)) return;
-    graph.tabIndex = 0;
-    graph.dataset.lmSuppressShortcuts = "true"; // or JupyterLab takes the arrow keys for its own cells
-    graph.setAttribute("role", "group");
-    graph.setAttribute("aria-label", "picture");
-    graph.dataset.gloraKeys = "The arrow keys mark a channel in every map; Escape takes the mark away.";
   };
 
   const KEYS = { ArrowRight: ["i", 1], ArrowLeft: ["i", -1], ArrowDown: ["o", 1], ArrowUp: ["o", -1] };

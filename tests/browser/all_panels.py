@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests.written_notebook import write_notebook
@@ -29,7 +30,7 @@ gate = Agreement("adapted", (0.1, 0.3, 0.2, 0.5), (0.2, 0.5, 0.4, 0.5), (10, 500
 found = SearchResult(tuple(trials), None, gate)
 """
 
-GRAPH = ".js-plotly-plot"
+GRAPH = ".glora-picture .js-plotly-plot"  # the main picture, and not one that stands below for afterwards
 PANELS = {
     "PathPanel": "panels.PathPanel()",
     "BudgetPanel": "panels.BudgetPanel()",
@@ -53,10 +54,20 @@ MAIN = {
     "SearchPanel": ("limit", ".glora-trials-note"),
     "MergePanel": ("A and D", GRAPH),
 }
+# Where another picture follows, further down than a small screen shows.
+BELOW = {"ReachPanel": ".glora-below .js-plotly-plot"}
 RUN = "TrainPanel.train()\nsteps = TrainPanel.wait()"
 
 
 def all_panels(folder: Path, first: str = "", last: str = "") -> Path:
     """The notebook, with a cell before the panels and one after them; test_all_panels asks that none is missing."""
-    cells = [f"{name} = {call}\n{name}" for name, call in PANELS.items()]
-    return write_notebook(folder / "all_panels.ipynb", BEGIN, first, *cells, RUN, last)
+    return write_notebook(folder / "all_panels.ipynb", BEGIN, first, *_cells(PANELS), RUN, last)
+
+
+def one_panel(folder: Path, name: str, first: str = "") -> Path:
+    """The panel of this name by itself, a cell before it: as most lessons have it."""
+    return write_notebook(folder / f"{name}.ipynb", BEGIN, first, *_cells([name]))
+
+
+def _cells(names: Iterable[str]) -> list[str]:
+    return [f"{name} = {PANELS[name]}\n{name}" for name in names]

@@ -90,8 +90,7 @@ window.lab = {
     }));
   },
 
-  // What a reader sees of the graph that has this word in its title, or its text: JupyterLab's renderer makes it
-  // from nothing when it changes, so the element itself is another one. Nothing while it is being made.
+  // What a reader sees of the graph that has this word in its title, or its text. Nothing while it is being made.
   picture: (word) => () => {
     const graph = [...document.querySelectorAll(".js-plotly-plot")].find((graph) => (graph.closest(".glora-slot") ?? graph).textContent.includes(word));
     return graph?.querySelector(".cartesianlayer > *, .infolayer > *") ? [graph, graph.querySelector(".main-svg").innerHTML] : null;
@@ -121,11 +120,12 @@ window.lab = {
     }
   },
 
-  // The last of the graphs of this selector in an element, or what the element holds where it is none; see `picture`.
+  // The last of the graphs of this selector in an element, and plotly's own list of what is drawn in it, another at each
+  // picture; or what the element holds where it is none.
   last: (within, selector) => () => {
     const found = [...within.querySelectorAll(selector)].at(-1);
     if (!found?.matches(".js-plotly-plot")) return found ? [found.innerHTML] : null;
-    return found.querySelector(".cartesianlayer > *, .infolayer > *") ? [found] : null;
+    return found.querySelector(".cartesianlayer > *, .infolayer > *") ? [found, found._fullData] : null;
   },
 
   // From now on, of every message between page and kernel: its own id or whose answer it is, the traits of a widget that

@@ -125,10 +125,9 @@ class BudgetPanel(Panel):
         self.lora = self._count_lora(LoraConfig(r=r, target_modules=names))
         self.budget = self._count_glora()
         sums, inert = self.budget.by_path(), self.budget.inert_everywhere()
+        self.figure.show(draw_path_budget([self.budget, self.lora]))  # first, since a reader waits for it
         self.equation.value = equation(modes, inert)
         self.modes.show_params({path: n for path, n in sums.items() if modes[path] != "none"}, inert)
-        budgets = [self.budget, self.lora]
-        self.figure.show(draw_path_budget(budgets))
         self._write_code()
         self._note.value = f"<b>{self.budget.total:,}</b> trainable parameters"
 

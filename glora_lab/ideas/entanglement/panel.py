@@ -204,8 +204,8 @@ class EntanglementPanel(Panel):
             return
         self.configs, self.reports = configs, reports
         self.limit = sensible_limit(self._source.features[1], self.rank.value, scaling=self.scaling.value)
-        self.note.value = sentence(f"{self._source.says(**outlier)} {self._limit_in_words()}")
         self.figure.show(draw_gradient_report(reports, limit=self.limit))
+        self.note.value = sentence(f"{self._source.says(**outlier)} {self._limit_in_words()}")
 
     def _configured(self) -> dict[str, PeftConfig]:
         """LoRA and GraLoRA of the same rank, parameters and scaling; alpha is twice the rank."""

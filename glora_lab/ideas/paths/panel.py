@@ -158,12 +158,12 @@ class PathPanel(ExampleValuesPanel):
 
     def _show(self, values: str) -> None:
         picture = self.picture
+        drawn = draw_path_picture(picture)
+        self.figure.show(drawn)  # first, since a reader waits for it
         on = {path: params for path, params in picture.params.items() if picture.modes[path] != "none"}
         self.modes.show_params(on, picture.inert, picture.form)
         self._note.value = f"<b>{picture.total:,}</b> trainable parameters in this layer. {SAYS[values]}"
-        drawn = draw_path_picture(picture)
         self.equation.value = drawn.formula
-        self.figure.show(drawn)
 
 
 def example_picture(target: nn.Module, layer: str, config: GloraConfig, *, fresh: bool, seed: int) -> PathPicture:

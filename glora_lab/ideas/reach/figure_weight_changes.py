@@ -13,13 +13,14 @@ import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import DIVERGING, TEXT, ending, listed, note, path_color, plain, small
-from glora_lab.drawing.traces import COLOR_BAR, Layout, beside, heatmap, line, matrix_axes, on, one_in
+from glora_lab.drawing.traces import COLOR_BAR, Layout, beside, heatmap, line, marked, matrix_axes, on, one_in
 
 from .record import WeightChange, closest
 
 LETTERS = 90  # of all names together
 MOST = 6  # side by side; in more a matrix of 128 channels would lose rows
 DECADES = 4  # of singular values, at most
+MOST_MARKS = 32  # of singular values; in more the marks run into each other
 MOST_CELLS = 128  # per side; a larger matrix is thinned out, and says so
 ENDS_AT = 4.0  # root mean squares
 TOP, BOTTOM = (0.46, 1.0), (0.0, 0.27)
@@ -121,9 +122,9 @@ def _heatmap_axes(change: WeightChange, n: int, across: tuple[float, float], *, 
 def _spectrum(change: WeightChange, n: int) -> Layout:
     """The singular values that are not zero, in the colour of the method that made the change; what none did, grey."""
     values = change.singular_values[0][: change.rank].astype(np.float32)
-    marked = {"mode": "lines+markers", "marker": {"size": 3}, "name": change.name, **on(n)}
+    look = {**marked(values, MOST_MARKS), "marker": {"size": 3}, "name": change.name, **on(n)}
     hover = f"singular value %{{x}}: %{{y:.3g}}{beside(change.name)}"
-    return line(np.arange(1, len(values) + 1), values, change.name, path_color(change.method), hover) | marked
+    return line(np.arange(1, len(values) + 1), values, change.name, path_color(change.method), hover) | look
 
 
 def _spectrum_axes(n: int, across: tuple[float, float], *, first: bool) -> Layout:
