@@ -56,6 +56,7 @@ DOCSTRING_TASKS: Mapping[str, Recipe] = MappingProxyType(
     }
 )
 SWAPPED = ("as written", "swapped")
+DOCSTRING_CLASSES: Mapping[str, int] = MappingProxyType({"docstrings": 8, "docstrings-swapped": len(SWAPPED)})
 
 
 def docstring_task(name: str, shuffle: np.random.RandomState, tokenizer: Any) -> Task:

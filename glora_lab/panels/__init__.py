@@ -14,6 +14,7 @@ from glora_lab.ideas.budget.panel import BudgetPanel
 from glora_lab.ideas.entanglement.panel import EntanglementPanel
 from glora_lab.ideas.guess.panel import Guess
 from glora_lab.ideas.merging.panel import MergePanel
+from glora_lab.ideas.outliers.panel import OutlierPanel
 from glora_lab.ideas.paths.panel import PathPanel
 from glora_lab.ideas.reach.panel import ReachPanel
 from glora_lab.ideas.search.panel import SearchPanel
@@ -34,6 +35,7 @@ __all__ = [
     "EntanglementPanel",
     "Guess",
     "MergePanel",
+    "OutlierPanel",
     "Panel",
     "PathPanel",
     "ReachPanel",

@@ -37,6 +37,7 @@ PANELS = {
     "TrainPanel": "panels.TrainPanel(steps=40)",
     "BlockPanel": 'panels.BlockPanel(adapted, "layers.0.mlp.fc1")',
     "EntanglementPanel": "panels.EntanglementPanel()",
+    "OutlierPanel": "panels.OutlierPanel()",
     "ReachPanel": "panels.ReachPanel()",
     "XrayPanel": "panels.XrayPanel(adapted)",
     "SearchPanel": "panels.SearchPanel(study=found, limit=8000, keep_runs=False)",
@@ -49,6 +50,7 @@ MAIN = {
     "TrainPanel": ("rank", ".glora-side > .widget-html b"),  # what it costs: the curves wait for the run
     "BlockPanel": ("k", ".glora-cut-grid"),
     "EntanglementPanel": ("outlier channel", GRAPH),
+    "OutlierPanel": ("rank", GRAPH),
     "ReachPanel": ("rank", GRAPH),
     "XrayPanel": ("layer", GRAPH),
     "SearchPanel": ("limit", ".glora-trials-note"),

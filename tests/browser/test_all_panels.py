@@ -1,4 +1,4 @@
-"""One page with a panel of each kind, eleven in all: it asks its own server and nobody else, it keeps nobody out, light
+"""One page with a panel of each kind, twelve in all: it asks its own server and nobody else, it keeps nobody out, light
 or dark, it answers, and nothing is left of a closed panel.
 
 test_voila says the same of Voilà's page. The fixture refuses a request that leaves the server and fails the test for
@@ -46,7 +46,7 @@ def test_the_page_asks_nobody_else_keeps_nobody_out_and_bears_ten_panels(
     tab.page.on("websocket", lambda socket: asked.add(urlsplit(socket.url)[:2]))
     notebook = open_notebook(all_panels(tmp_path, COUNT, MORE))
     notebook.run_all()
-    notebook.until("document.querySelectorAll('.glora-panel').length === 11")
+    notebook.until("document.querySelectorAll('.glora-panel').length === 12")
     notebook.until("document.querySelectorAll('.js-plotly-plot .main-svg').length >= 6")
 
     is_seen_whole_and_keeps_nobody_out(notebook)

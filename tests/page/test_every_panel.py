@@ -26,6 +26,7 @@ MOST = {
     "TrainPanel": 116,
     "BlockPanel": 65,
     "EntanglementPanel": 48,
+    "OutlierPanel": 48,
     "ReachPanel": 46,
     "XrayPanel": 50,
     "SearchPanel": 105,

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from glora_lab.adapters.tuner.method_names import method_name
 from glora_lab.adapters.view import block_sides, delta_matrix, find_layer
@@ -75,19 +75,27 @@ def gradient_report(
     Raises:
         ValueError: where layer, adapter, scaling or batch cannot work, or the batch does not reach the layer.
     """
-    if scaling not in SCALINGS:
-        raise ValueError(f"`scaling` (={scaling!r}) must be one of: {', '.join(SCALINGS)}")
+    check_scaling(scaling)
     name, found = find_layer(model, layer)
     adapter = found.active_adapters[0] if adapter_name is None else adapter_name
     with torch.no_grad():
         delta_matrix(found, adapter)  # refuses what has no ΔW, before the model runs
     gradient = weight_gradient(model, found, name, lambda: loss_of(model, batch, loss))
-    full, effective = (t.cpu().numpy() for t in (gradient, effective_change(found, adapter, gradient)))
+    effective = effective_change(found, adapter, gradient)
+    k = block_sides(found, adapter)
+    return report_of(name, _method(model, adapter, found), gradient, effective, k=k, scaling=scaling)
+
+
+def report_of(
+    layer: str, method: str, gradient: Tensor, change: Tensor, *, k: int, scaling: str = "equal decrease"
+) -> GradientReport:
+    """G and J Jᵀ G, each (out, in) in float64, as a report of `k` blocks a side."""
+    full, effective = (t.cpu().numpy() for t in (gradient, change))
     factor = float(SCALINGS[scaling](full, effective))
-    difference, k = factor * effective - full, block_sides(found, adapter)
+    difference = factor * effective - full
     report = GradientReport(
-        layer=name,
-        method=_method(model, adapter, found),
+        layer=layer,
+        method=method,
         full=full,
         effective=effective,
         deviation=_relative(difference, full),
@@ -97,6 +105,11 @@ def gradient_report(
     )
     far = tuple(i for i, prominence in report.strongest(len(full[0])) if prominence > FAR_ABOVE)
     return replace(report, outliers=far)
+
+
+def check_scaling(scaling: str) -> None:
+    if scaling not in SCALINGS:
+        raise ValueError(f"`scaling` (={scaling!r}) must be one of: {', '.join(SCALINGS)}")
 
 
 def usual_deviation(in_features: int, r: int) -> float:

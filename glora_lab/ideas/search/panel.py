@@ -21,9 +21,8 @@ from glora_lab.arguments import refuse
 from glora_lab.data import Task
 from glora_lab.ideas.training.panel_begun import Begun
 from glora_lab.ideas.training.panel_session import SessionPanel
-from glora_lab.ideas.training.panel_task import TaskChoice
+from glora_lab.ideas.training.panel_task import TaskChoice, base_of
 from glora_lab.ideas.training.record import Run
-from glora_lab.models import load_model
 from glora_lab.page.controls import widgets
 from glora_lab.page.following import Session
 from glora_lab.page.given import check_is
@@ -95,7 +94,7 @@ class SearchPanel(SessionPanel):
             raise refuse("model", model, "must be a model, or a name for load_model")
         check_is("space", space, SearchSpace, "must be a SearchSpace, as SearchSpace.of(model) makes one")
         folder = RunFolder(runs_place(keep_runs))
-        self._base = load_model(model) if isinstance(model, str) else model
+        self._base = base_of(model, task) if isinstance(model, str) else model
         self._base_name = model if isinstance(model, str) else type(model).__name__
         self.task_choice = TaskChoice(self._base, task, TASK)
         where: dict[str, Any] = {"ranks": ranks, "modes": modes, "per": per}

@@ -24,7 +24,6 @@ from glora_lab.arguments import refuse
 from glora_lab.data import Task
 from glora_lab.ideas.budget.measure import budget_on, path_budget
 from glora_lab.ideas.budget.record import PathBudget
-from glora_lab.models import load_model
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import adapt
 from glora_lab.page.following import Session
@@ -40,6 +39,7 @@ from .panel_methods import Config
 from .panel_race import LineUp, RaceControls, line_up
 from .panel_run_table import RunTable
 from .panel_session import SessionPanel
+from .panel_task import base_of
 from .record import Run
 
 
@@ -93,7 +93,7 @@ class TrainPanel(SessionPanel):
             raise refuse("model", model, "must be a model, or a name for load_model")
         check_is("methods", methods, Mapping, "must be a dict from a name of your own to YourMethod.config()")
         runs = RunFolder(runs_place(keep_runs))
-        self._base = load_model(model) if isinstance(model, str) else model
+        self._base = base_of(model, task) if isinstance(model, str) else model
         self._base_in_code = f'load_model("{model}")' if isinstance(model, str) else "your_model"
         self._base_name = model if isinstance(model, str) else type(model).__name__
         start: dict[str, Any] = {"task": task, "method": method, "preset": preset, "own": dict(methods or {})}
