@@ -45,7 +45,7 @@ def test_a_layer_is_chosen_by_a_click_by_the_keys_and_by_its_name(open_notebook:
     notebook.becomes("lab.map.chooser.chosen", 18)
     notebook.sees("must divide the 64 inputs and 10 outputs of classifier")
     expect(notebook.page.locator(CELL.format(18)).first).to_have_attribute("aria-selected", "true")
-    notebook.page.get_by_title("Undo").first.click()
+    notebook.page.locator(".glora-undo").first.click()
     notebook.becomes(SHOWN.format(12), True)
     notebook.becomes("[lab.errors, check_panels()]", [[], None])
     assert notebook.errors() == []

@@ -12,10 +12,93 @@ and, the mixture being Gaussian over as many directions d as the block has singu
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+import numpy as np
 import torch
+from peft import LoraConfig
 from torch import Tensor
 
+from glora_lab.adapters.gralora.config import GraloraConfig
 from glora_lab.arguments import check_positive_int, check_positive_number, refuse
+from glora_lab.ideas.entanglement.measure import sensible_limit
+from glora_lab.ideas.entanglement.measure_fresh import fresh_report
+from glora_lab.ideas.entanglement.record import GradientReport
+
+from .measure import median, stable_rank
+from .measure_controls import CONTROLS, FAR_ABOVE, controlled
+from .measure_tokens import LayerTokens
+from .record_localisation import ContaminatedShare, ControlledLayer, Localisation
+
+DRAWS = 3
+
+
+def localisation(
+    tokens: Mapping[str, LayerTokens],
+    *,
+    ranks: Sequence[int] = (16, 64),
+    ks: Sequence[int] = (1, 2, 4, 8),
+    draws: int = DRAWS,
+    made: Mapping[str, Any] | None = None,
+) -> Localisation:
+    """Of each layer, under each control, how many channels fresh adapters are off for, and what one expects of G.
+
+    Args:
+        tokens: layer → its tokens, as `layer_tokens` finds them; layers that have a gradient.
+        ranks, ks: of the adapters; k = 1 is LoRA, and each k divides the layers' sides and the ranks.
+        draws: of each adapter's initial values, from seed 0 on; the shuffle is that of seed 0.
+        made: what the record is to say of itself.
+    """
+    rows: list[ContaminatedShare] = []
+    layers: list[ControlledLayer] = []
+    for layer, found in tokens.items():
+        for control in CONTROLS:
+            gradient = controlled(found, control)
+            sizes = gradient.norm(dim=0)
+            far = int((sizes > FAR_ABOVE * median(sizes)).sum())
+            layers.append(ControlledLayer(layer, control, len(sizes), far, stable_rank(gradient)))
+            rows += [contaminated_share(layer, control, gradient, r=r, k=k, draws=draws) for r in ranks for k in ks]
+    return Localisation(tuple(rows), tuple(layers), dict(made or {}))
+
+
+def contaminated_share(
+    layer: str, control: str, gradient: Tensor, *, r: int, k: int, draws: int = DRAWS
+) -> ContaminatedShare:
+    """One cell of it: G under the control beside `draws` fresh adapters, and what its columns let one expect."""
+    check_positive_int("draws", draws)
+    limit = sensible_limit(gradient.shape[1], r)
+    reports = list(_reports(layer, gradient, r, k, draws))
+    shares = [report.deviating(limit) for report in reports]
+    inside, outside = zip(*(_errors(report, k) for report in reports), strict=True)
+    return ContaminatedShare(
+        layer,
+        control,
+        r,
+        k,
+        off=fmean(shares),
+        low=min(shares),
+        high=max(shares),
+        expected=expected_share(gradient, k=k, r=r, limit=limit),
+        inside=fmean(inside),
+        outside=None if k == 1 else fmean(outside),
+    )
+
+
+def _reports(layer: str, gradient: Tensor, r: int, k: int, draws: int) -> Iterator[GradientReport]:
+    config: Any = LoraConfig(r=r, lora_alpha=2 * r) if k == 1 else GraloraConfig(r=r, alpha=2 * r, gralora_k=k)
+    for seed in range(draws):
+        yield fresh_report(layer, gradient, config, seed=seed)
+
+
+def _errors(report: GradientReport, k: int) -> tuple[float, float]:
+    """The median error of the channels in the strongest channel's input block but itself, and of all others."""
+    (strongest, _), *_ = report.strongest()
+    block = np.arange(len(report.deviation)) * k // len(report.deviation)
+    same = block == block[strongest]
+    beside = same & (np.arange(len(same)) != strongest)
+    return float(np.median(report.deviation[beside])), float(np.median(report.deviation[~same])) if k > 1 else 0.0
 
 
 def expected_deviation(gradient: Tensor, *, k: int, r: int) -> Tensor:
