@@ -23,6 +23,7 @@ from glora_lab.ideas.merging.figure import draw_merge_report
 from glora_lab.ideas.merging.figure_order import draw_merge_order
 from glora_lab.ideas.merging.figure_output import draw_merge_errors
 from glora_lab.ideas.outliers.figure import draw_outliers
+from glora_lab.ideas.outliers.figure_localisation import draw_localisation
 from glora_lab.ideas.paths.figure import draw_path_picture
 from glora_lab.ideas.paths.figure_activity import draw_path_activity
 from glora_lab.ideas.reach.figure import draw_rank_reach
@@ -56,6 +57,7 @@ plot_merge_report, describe_merge_report = apart(draw_merge_report)
 plot_merge_errors, describe_merge_errors = apart(draw_merge_errors)
 plot_merge_order, describe_merge_order = apart(draw_merge_order)
 plot_outliers, describe_outliers = apart(draw_outliers)
+plot_localisation, describe_localisation = apart(draw_localisation)
 plot_path_picture, describe_path_picture = apart(draw_path_picture)
 plot_path_activity, describe_path_activity = apart(draw_path_activity)
 plot_rank_reach, describe_rank_reach = apart(draw_rank_reach)
@@ -88,6 +90,7 @@ __all__ = [
     "describe_equation",
     "describe_gradient_report",
     "describe_importance",
+    "describe_localisation",
     "describe_low_rank_equation",
     "describe_merge_errors",
     "describe_merge_order",
@@ -124,6 +127,7 @@ __all__ = [
     "plot_descent",
     "plot_gradient_report",
     "plot_importance",
+    "plot_localisation",
     "plot_merge_errors",
     "plot_merge_order",
     "plot_merge_report",

@@ -12,6 +12,9 @@ from glora_lab.ideas.entanglement.measure import gradient_report, sensible_limit
 from glora_lab.ideas.merging.measure import merge_report
 from glora_lab.ideas.merging.measure_order import merge_order
 from glora_lab.ideas.outliers.measure import outliers
+from glora_lab.ideas.outliers.measure_controls import controlled
+from glora_lab.ideas.outliers.measure_localisation import expected_share, localisation
+from glora_lab.ideas.outliers.measure_tokens import layer_tokens
 from glora_lab.ideas.paths.measure import path_picture
 from glora_lab.ideas.paths.measure_activity import path_activity
 from glora_lab.ideas.reach.measure import best_change, best_changes, best_error, rank_reach
@@ -27,10 +30,14 @@ __all__ = [
     "block_cut",
     "block_detail",
     "block_grid",
+    "controlled",
     "cost_report",
     "delta_spectrum",
     "descent",
+    "expected_share",
     "gradient_report",
+    "layer_tokens",
+    "localisation",
     "merge_order",
     "merge_report",
     "outliers",

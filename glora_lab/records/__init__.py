@@ -19,6 +19,7 @@ from glora_lab.ideas.export.record import ExportReport, LayerExport
 from glora_lab.ideas.guess.record import Guessed
 from glora_lab.ideas.merging.record import LayerMerge, MergeOrder, MergeReport
 from glora_lab.ideas.outliers.record import LayerOutliers, Outliers
+from glora_lab.ideas.outliers.record_localisation import ContaminatedShare, ControlledLayer, Localisation
 from glora_lab.ideas.paths.record import PathActivity, PathPicture
 from glora_lab.ideas.reach.record import RankReach, Reach, WeightChange
 from glora_lab.ideas.real.record import Difference, RealCell, RealRun, RealRuns
@@ -47,6 +48,8 @@ __all__ = [
     "BlockCut",
     "BlockDetail",
     "BlockGrid",
+    "ContaminatedShare",
+    "ControlledLayer",
     "Cost",
     "CostReport",
     "Descent",
@@ -59,6 +62,7 @@ __all__ = [
     "LayerExport",
     "LayerMerge",
     "LayerOutliers",
+    "Localisation",
     "MatrixChange",
     "MergeOrder",
     "MergeReport",

@@ -71,7 +71,7 @@ def contaminated_share(
     limit = sensible_limit(gradient.shape[1], r)
     reports = list(_reports(layer, gradient, r, k, draws))
     shares = [report.deviating(limit) for report in reports]
-    inside, outside = zip(*(_errors(report, k) for report in reports), strict=True)
+    inside, outside = zip(*map(_errors, reports), strict=True)
     return ContaminatedShare(
         layer,
         control,
@@ -92,13 +92,13 @@ def _reports(layer: str, gradient: Tensor, r: int, k: int, draws: int) -> Iterat
         yield fresh_report(layer, gradient, config, seed=seed)
 
 
-def _errors(report: GradientReport, k: int) -> tuple[float, float]:
-    """The median error of the channels in the strongest channel's input block but itself, and of all others."""
+def _errors(report: GradientReport) -> tuple[float, float]:
+    """The median error of a block of the strongest channel's column of blocks, and of the other blocks; nan for none."""
     (strongest, _), *_ = report.strongest()
-    block = np.arange(len(report.deviation)) * k // len(report.deviation)
-    same = block == block[strongest]
-    beside = same & (np.arange(len(same)) != strongest)
-    return float(np.median(report.deviation[beside])), float(np.median(report.deviation[~same])) if k > 1 else 0.0
+    k = len(report.block_deviation)
+    here = np.arange(k) == strongest * k // len(report.deviation)
+    inside, outside = report.block_deviation[:, here], report.block_deviation[:, ~here]
+    return float(np.median(inside)), float(np.median(outside)) if k > 1 else np.nan
 
 
 def expected_deviation(gradient: Tensor, *, k: int, r: int) -> Tensor:

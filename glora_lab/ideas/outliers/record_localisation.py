@@ -30,8 +30,9 @@ class ContaminatedShare(Record):
     """The share of input channels off by more than the sensible limit with k×k blocks of rank r/k (k = 1 is LoRA).
 
     `off` is the mean over draws of the adapter, `low` and `high` the least and the largest of them; `expected` is what
-    the sizes of G's columns alone let one expect. `inside` is the median error of the channels in the strongest
-    channel's input block but itself, `outside` that of the others, None for k = 1: means over draws.
+    the sizes of G's columns alone let one expect. `inside` is the median error of a block of the strongest channel's
+    column of blocks, `outside` that of the other blocks, None for k = 1: means over draws; a block's error is the
+    median over its channels.
     """
 
     layer: str
