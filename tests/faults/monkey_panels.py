@@ -1,4 +1,4 @@
-"""The eight panels as a monkey meets them: how each is made, and when what it shows is what its controls say."""
+"""The ten panels as a monkey meets them: how each is made, and when what it shows is what its controls say."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from glora_lab.figures import (
     describe_merge_errors,
     describe_merge_order,
     describe_merge_report,
+    describe_outliers,
     describe_path_budget,
     describe_path_picture,
     describe_rank_reach,
@@ -63,6 +64,28 @@ def shows_entanglement(panel: panels.EntanglementPanel) -> bool:
     return says == asked and panel.figure.summary == describe_gradient_report(panel.reports, limit=panel.limit)
 
 
+def shows_outliers(panel: panels.OutlierPanel) -> bool:
+    lora, gralora = panel.configs.values()
+    says = {report.layer for report in panel.reports.values()}, lora.r, gralora.gralora_k
+    asked = {panel.map.menu.value}, panel.rank.value, panel.k.value
+    framed = panel.map.chooser.chosen == panel.map.menu.index and panel.map.picture.words == describe_outliers(
+        panel.atlas
+    )
+    summary = describe_gradient_report(panel.reports, limit=panel.limit)
+    return says == asked and framed and panel.figure.summary == summary
+
+
+def shows_search(panel: panels.SearchPanel) -> bool:
+    if panel.under_way:  # trials come meanwhile
+        return panel.map.limit == panel.controls.most
+    within = [trial for trial in panel.result.trials if trial.params <= panel.controls.most]
+    best = max((trial.metric for trial in within), default=None)
+    right = panel.map.limit == panel.controls.most and best == (panel.best and panel.best.metric)
+    asked = panel.map.number.value
+    chosen = panel.chosen == panel.best if asked == -1 else panel.chosen is None or panel.chosen.number == asked
+    return right and chosen and (panel.path_map is None) == (panel.chosen is None)
+
+
 def shows_reach(panel: panels.ReachPanel) -> bool:
     return panel.best[0].name == panel.change.label and panel.errors_over_k.summary == describe_rank_reach(panel.reach)
 
@@ -83,6 +106,9 @@ def shows_merging(panel: panels.MergePanel) -> bool:
     return says == asked and panel.figure.summary == describe(panel.report)
 
 
+QUICK_SEARCH: dict[str, Any] = {"engine": "short", "gate": 0, "steps": 1, "trials": 2, "keep_runs": False}
+
+
 @dataclass(frozen=True)
 class Subject:
     """A panel to try: the caller's model, the panel over it, and whether it shows what its controls say."""
@@ -101,6 +127,10 @@ SUBJECTS: dict[str, Subject] = {
     "BlockPanel": Subject(lambda: adapted(GraloraConfig, gralora_k=2), panels.BlockPanel, shows_blocks),
     "EntanglementPanel": Subject(
         lambda: load_model("digits-vit"), lambda model: panels.EntanglementPanel(model, size=32), shows_entanglement
+    ),
+    "OutlierPanel": Subject(lambda: load_model("digits-vit"), panels.OutlierPanel, shows_outliers),
+    "SearchPanel": Subject(
+        lambda: load_model("digits-vit"), lambda model: panels.SearchPanel(model, **QUICK_SEARCH), shows_search
     ),
     "ReachPanel": Subject(nn.Module, lambda _: panels.ReachPanel(), shows_reach),
     "XrayPanel": Subject(lambda: adapted(peft.LoraConfig), panels.XrayPanel, shows_xray),

@@ -1,4 +1,4 @@
-"""A monkey at all eight panels: whatever it moves, types and presses, each shows what is right or refuses in words."""
+"""A monkey at all ten panels: whatever it moves, types and presses, each shows what is right or refuses in words."""
 
 from __future__ import annotations
 
@@ -86,6 +86,8 @@ class Monkey:
             return self.dice.choice(self.folders)
         if isinstance(panel, panels.TrainPanel) and control is panel.controls.steps:
             return self.dice.choice((*FEW_STEPS, MANY_STEPS))
+        if isinstance(panel, panels.SearchPanel) and control in (panel.controls.steps, panel.controls.trials):
+            return self.dice.choice(FEW_STEPS)
         return allowed(control, self.dice)
 
     def settle(self, name: str) -> None:
@@ -96,8 +98,15 @@ class Monkey:
             few = session.total < MANY_STEPS
             until(lambda: session.finished or session.state == "paused" or (session.state == "running" and not few))
             panel.refresh()
+        if isinstance(panel, panels.SearchPanel) and panel.under_way:
+            until(lambda: panel.session.finished or panel.session.state in ("running", "paused"))
+            panel.refresh()
 
     def rest(self, panel: Panel) -> None:
+        if isinstance(panel, panels.SearchPanel) and panel.under_way:
+            panel.stop()
+            until(lambda: panel.session.finished)
+            panel.refresh()
         if isinstance(panel, panels.TrainPanel) and panel.under_way and panel.session.state == "running":
             panel.pause_or_resume()
             until(lambda: panel.session.state in ("paused", "stopped", "done"))

@@ -131,10 +131,10 @@ def _scale(outliers: Outliers) -> Layout:
 def finding(outliers: Outliers) -> list[str]:
     """The strongest of the inputs and, where there is a gradient, of the gradients: a line each."""
     inputs, gradients = outliers.strongest()
-    first = f"Channel {inputs.channel} of {ending(inputs.layer, 32)}'s inputs is {inputs.size:.3g} times the median"
+    first = f"Channel {inputs.channel} of {ending(inputs.layer, 40)}'s inputs is {inputs.size:.3g} times the median"
     if gradients.gradient_channel < 0:
         return [first]
-    where = f"column {gradients.gradient_channel} of {ending(gradients.layer, 32)}'s gradient"
+    where = f"column {gradients.gradient_channel} of {ending(gradients.layer, 40)}'s gradient"
     return [f"{first};", f"{where} {gradients.gradient_size:.3g} times"]
 
 

@@ -93,7 +93,7 @@ def _reports(layer: str, gradient: Tensor, r: int, k: int, draws: int) -> Iterat
 
 
 def _errors(report: GradientReport) -> tuple[float, float]:
-    """The median error of a block of the strongest channel's column of blocks, and of the other blocks; nan for none."""
+    """The median error of the blocks in the strongest channel's column of them, and of the others; nan for none."""
     (strongest, _), *_ = report.strongest()
     k = len(report.block_deviation)
     here = np.arange(k) == strongest * k // len(report.deviation)

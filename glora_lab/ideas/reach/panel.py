@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from glora_lab.arguments import refuse
+from glora_lab.data.minilm import MINILM
 from glora_lab.page.controls.widgets import WIDE, Dropdown, SelectionSlider, again
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.panel import Panel, guarded_about
@@ -16,9 +17,11 @@ from glora_lab.page.panel import Panel, guarded_about
 from .figure import draw_rank_reach
 from .figure_weight_changes import draw_weight_changes
 from .measure import Wanted, best_changes, rank_reach
+from .measure_real_changes import real_weight_changes
 from .measure_weight_changes import weight_changes
 from .record import RankReach, WeightChange
 
+OF_MINILM = "full fine-tuning made in minilm"
 RANKS = (8, 16, 32, 64)
 KS = (1, 2, 4, 8)
 WANTED = "The change of the weight that each grid of blocks comes as near to as it can."
@@ -30,6 +33,7 @@ class ReachPanel(Panel):
 
     Args:
         changes: those to choose from, of sides that 8 divides; by default five shapes of 128×128, drawn at random.
+            "minilm" for three of 384×384 that nobody drew: what full fine-tuning changed in that model's attention.
 
     Raises:
         ValueError: for what is no change, for none, or for sides that 8 does not divide.
@@ -41,9 +45,9 @@ class ReachPanel(Panel):
     reach: RankReach
     best: tuple[WeightChange, ...]
 
-    def __init__(self, changes: WeightChange | Iterable[WeightChange] | None = None) -> None:
+    def __init__(self, changes: WeightChange | Iterable[WeightChange] | str | None = None) -> None:
         super().__init__()
-        self._changes = [Wanted(change) for change in (weight_changes() if changes is None else _several(changes))]
+        self._changes = [Wanted(change) for change in _several(changes)]
         places = [(wanted.change.name, place) for place, wanted in enumerate(self._changes)]
         self.change = Dropdown(options=places, description="wanted change", says=WANTED, style=WIDE)
         self.rank = SelectionSlider(
@@ -51,9 +55,10 @@ class ReachPanel(Panel):
         )
         self.again = again("Draw others", says="Draws other random changes; the rank stays.")
         self.again.disabled = changes is not None
+        asked = OF_MINILM if isinstance(changes, str) else "is wanted"
         self.heatmaps, self.errors_over_k = FigureSlot(height=460), FigureSlot(height=420)
         self.arrange(
-            title="Does more rank come nearer to the change of W that is wanted?",
+            title=f"Does more rank come nearer to the change of W that {asked}?",
             controls=[self.change, self.rank],
             more=[self.again],
             picture=[self.errors_over_k],
@@ -95,11 +100,15 @@ class ReachPanel(Panel):
         self.heatmaps.show(draw_weight_changes(self.best))
 
 
-def _several(changes: WeightChange | Iterable[WeightChange]) -> tuple[WeightChange, ...]:
-    """Those that were given, as many as there are. ValueError for what is no change, and for none."""
+def _several(changes: WeightChange | Iterable[WeightChange] | str | None) -> tuple[WeightChange, ...]:
+    """Those that were given or are meant, as many as there are. ValueError for what is no change, and for none."""
+    if changes is None:
+        return weight_changes()
+    if isinstance(changes, str) and changes == MINILM:
+        return real_weight_changes()
     given = (changes,) if isinstance(changes, WeightChange) else changes
     found = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping | np.ndarray) else ()
     if not found or not all(isinstance(change, WeightChange) for change in found):
-        rule = "must be changes of W, one or several, as weight_change(name, matrix) makes them"
+        rule = f"must be changes of W, one or several, as weight_change(name, matrix) makes them, or {MINILM!r}"
         raise refuse("changes", changes, rule)
     return found

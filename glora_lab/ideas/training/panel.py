@@ -39,7 +39,7 @@ from .panel_methods import Config
 from .panel_race import LineUp, RaceControls, line_up
 from .panel_run_table import RunTable
 from .panel_session import SessionPanel
-from .panel_task import base_of
+from .panel_task import base_of, loading_code_of
 from .record import Run
 
 
@@ -50,7 +50,7 @@ class TrainPanel(SessionPanel):
         model: a name for `load_model`, or a model; every run adapts a copy of it, all its linear layers but
             the head.
         task: a Task, as `task_from` makes one of your data; or a key of `TASKS` that goes with the model, of text for
-            one that writes bytes; None for the first of them.
+            one that writes bytes, of sentences for "minilm", which comes with a fresh head; None for the first of them.
         method: "LoRA" (PEFT's), "GLoRA", "GraLoRA" or one of `methods`.
         methods: name → configuration of methods of your own, `{"mine": Mine.config()}`; they take the rank that the
             control says, and part in a race.
@@ -94,7 +94,7 @@ class TrainPanel(SessionPanel):
         check_is("methods", methods, Mapping, "must be a dict from a name of your own to YourMethod.config()")
         runs = RunFolder(runs_place(keep_runs))
         self._base = base_of(model, task) if isinstance(model, str) else model
-        self._base_in_code = f'load_model("{model}")' if isinstance(model, str) else "your_model"
+        self._base_in_code = loading_code_of(self._base, model) if isinstance(model, str) else "your_model"
         self._base_name = model if isinstance(model, str) else type(model).__name__
         start: dict[str, Any] = {"task": task, "method": method, "preset": preset, "own": dict(methods or {})}
         start |= {"rank": rank, "k": k, "lr": lr, "steps": steps, "seed": seed}

@@ -49,6 +49,12 @@ def base_of(model: str, task: str | Task | None = None) -> nn.Module:
     return load_model(model, num_labels=task.num_classes if isinstance(task, Task) else max(DOCSTRING_CLASSES.values()))
 
 
+def loading_code_of(base: nn.Module, model: str) -> str:
+    """Python that loads what `base_of` gave for a model's name."""
+    head = f", num_labels={base.config.num_labels}" if model == MINILM else ""  # type: ignore[union-attr]
+    return f'load_model("{model}"{head})'
+
+
 def tasks_of(base: nn.Module) -> dict[str, str]:
     """Name → title of the package's tasks that the model takes: text where it writes bytes, digits where it reads such,
     sentences where it is minilm with labels enough.
