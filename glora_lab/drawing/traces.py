@@ -85,10 +85,13 @@ def matrix_axes(
     first: bool,
     says: str = "",
 ) -> Layout:
-    """Axes n for a matrix (o, i), o downwards; their ranges are given, for one that is drawn empty has none."""
-    x = {"domain": across, "anchor": f"y{n}", "title": IN_AXIS + says, "range": (-0.5, shape[1] - 0.5), **BOX}
+    """Axes n for a matrix (o, i), o downwards; their ranges are given, for one that is drawn empty has none.
+
+    What both axes have to say stands at the first's upward one: along x the words of neighbours would meet.
+    """
+    x = {"domain": across, "anchor": f"y{n}", "title": IN_AXIS, "range": (-0.5, shape[1] - 0.5), **BOX}
     y = {"domain": upward, "anchor": f"x{n}", "range": (shape[0] - 0.5, -0.5), "showticklabels": first, **BOX}
-    return {f"xaxis{n}": x, f"yaxis{n}": y | ({"title": OUT_AXIS + says} if first else {})}
+    return {f"xaxis{n}": x, f"yaxis{n}": y | ({"title": OUT_AXIS + (f"<br>{says}" if says else "")} if first else {})}
 
 
 def one_in(shape: tuple[int, ...], most: int) -> int:

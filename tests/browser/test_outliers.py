@@ -51,14 +51,14 @@ def test_a_layer_is_chosen_by_a_click_by_the_keys_and_by_its_name(open_notebook:
     assert notebook.errors() == []
 
 
-def test_minilm_is_seen_whole_at_every_size(open_notebook: OpenNotebook, tmp_path: Path) -> None:
+def test_minilm_is_seen_whole_wide_and_narrow_light_and_dark(open_notebook: OpenNotebook, tmp_path: Path) -> None:
     notebook = open_notebook(write_notebook(tmp_path / "minilm.ipynb", PANEL.format("'minilm', rank=64")))
     notebook.run_all()
     notebook.until("document.querySelectorAll('.js-plotly-plot .main-svg').length > 0")
     found = {}
     for theme in ("Dark", "Light"):
         layout.change_theme(notebook, theme)
-        for width, height in layout.SIZES:
+        for width, height in (layout.SMALL, (700, 800)):
             layout.resize(notebook, width, height)
             problems = layout.faults(notebook, ["OutlierPanel"])
             problems += [*serious_violations(notebook, ".glora-panel"), *faint_texts(notebook, ".glora-panel")]

@@ -30,7 +30,7 @@ def gradient(values: np.ndarray, top: float, n: int, name: str) -> Layout:
 def axes_of(shape: tuple[int, ...], n: int, domain: tuple[float, float]) -> Layout:
     """The axes of the n-th heatmap, beside the one before."""
     step = one_in(shape, MOST_CELLS)
-    coarse = f" (largest of {step}×{step})" if step > 1 else ""
+    coarse = f"(largest of {step}×{step})" if step > 1 else ""
     return matrix_axes(n + 1, shape, domain, TOP, first=n == 1, says=coarse)
 
 

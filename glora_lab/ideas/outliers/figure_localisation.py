@@ -90,7 +90,7 @@ def _title(found: Localisation, r: int) -> str:
     shares = [f"{found.share(first, r, k):.0%}" for k in (1, most)]
     head = f"Layers {first}: {shares[0]} of the channels are off with LoRA, {shares[1]} with k = {most}"
     misses = max(found.miss(control, r) for control in found.controls)
-    says = f"expected from the sizes of G's columns, and found but for {misses:.1%} at most on average"
+    says = f"expected from the sizes of G's columns alone: right within {100 * misses:.1f} points on average, or less"
     return f"{head}<br>{small(says, 13)}"
 
 

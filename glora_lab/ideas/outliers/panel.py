@@ -18,7 +18,7 @@ from glora_lab.ideas.entanglement.measure_fresh import fresh_report
 from glora_lab.ideas.entanglement.record import LIMIT, GradientReport
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import named_layer
-from glora_lab.page.controls.widgets import Dropdown, IntSlider, again
+from glora_lab.page.controls.widgets import Dropdown, IntSlider, SelectionSlider, again
 from glora_lab.page.figure_slot import FigureSlot, sentence
 from glora_lab.page.given import check_is
 from glora_lab.page.panel import Panel, guarded_about
@@ -32,6 +32,7 @@ from .panel_outlier_map import OutlierMap
 from .record import Outliers
 
 MOST_RANK, MOST_K = 128, 16
+KS = (1, 2, 4, 8, 16)
 SAYS = {
     "channels": "What is done to the layer's channels before the adapters are asked; what it computes stays.",
     "rank": "The rank of LoRA and of GraLoRA, which have equally many parameters.",
@@ -102,8 +103,10 @@ class OutlierPanel(Panel):
         self.map = OutlierMap(self.atlas, start if layer is None else named_layer(names, layer))
         self._tokens: tuple[str, LayerTokens] | None = None  # of the layer that is shown
         self.control = _menu("channels", CONTROLS)
-        self.rank = _slider("rank", rank, MOST_RANK)
-        self.k = _slider("k", k, MOST_K)
+        least, step = (4, 4) if rank % 4 == 0 else (1, 1)
+        self.rank = IntSlider(rank, least, MOST_RANK, step, description="rank", says=SAYS["rank"])
+        self.rank.continuous_update = False
+        self.k = SelectionSlider(options=sorted({*KS, k}), value=k, description="k", says=SAYS["k"])
         self.scaling = _menu("scaling", SCALINGS)
         self.scaling.value = "equal decrease"
         self.again = again(seed=seed)
@@ -174,7 +177,3 @@ class OutlierPanel(Panel):
 def _menu(label: str, options: Any) -> Dropdown:
     look: dict[str, Any] = {"style": {"description_width": "initial"}, "layout": {"width": "240px"}}
     return Dropdown(options=list(options), description=label, says=SAYS[label], **look)
-
-
-def _slider(label: str, value: int, most: int) -> IntSlider:
-    return IntSlider(value, 1, most, description=label, says=SAYS[label], continuous_update=False)

@@ -104,7 +104,7 @@ def _weights(picture: PathPicture) -> tuple[list[Layout], list[Layout], Layout]:
     step = one_in(picture.w0.shape, MOST_CELLS)
     first = (step - 1) // 2  # of so many rows and columns the one in the middle is drawn, at its own place
     channels = {"x0": first, "dx": step, "y0": first, "dy": step}
-    sampled = f" (1 in {step} drawn)" if step > 1 else ""
+    sampled = f"(1 in {step} drawn)" if step > 1 else ""
     traces, notes = [], []
     for n, (name, path, says, color, values) in enumerate(panels, start=1):
         left, right = COLUMNS[n - 1]

@@ -114,7 +114,7 @@ def _heatmap(change: WeightChange, n: int) -> Layout:
 
 def _heatmap_axes(change: WeightChange, n: int, across: tuple[float, float], *, named: bool) -> Layout:
     step = one_in(change.shape, MOST_CELLS)
-    sampled = f" (1 in {step} drawn)" if step > 1 else ""
+    sampled = f"(1 in {step} drawn)" if step > 1 else ""
     axes = matrix_axes(n, change.shape, across, TOP, first=n == 1, says=sampled)
     return axes if named else axes | {f"xaxis{n}": axes[f"xaxis{n}"] | {"title": None}}
 

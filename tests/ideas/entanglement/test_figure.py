@@ -116,8 +116,11 @@ def test_a_large_matrix_keeps_its_outlier():
     full = np.full((side, side), 0.01)
     full[:, 301] = 10.0
     large = report(full=full, effective=full / 5, deviation=np.ones(side), outliers=(301,))
-    drawn = heatmaps(plot_gradient_report(large))[0]
+    figure = plot_gradient_report(large)
+    drawn = heatmaps(figure)[0]
     assert drawn.z.shape == (172, 172) and drawn.dx == 3
+    assert figure.layout.yaxis2.title.text == "o, output channel<br>(largest of 3×3)"
+    assert {figure.layout[f"xaxis{n}"].title.text for n in (2, 3)} == {"i, input channel"}
     assert np.flatnonzero(drawn.z[0] > 0).tolist() == [100]  # cell 100 holds the channels 300 to 302
     assert drawn.x0 + 100 * drawn.dx == 301
 

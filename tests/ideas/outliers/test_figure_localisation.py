@@ -55,7 +55,7 @@ def test_a_line_with_crosses_a_control_and_a_point_for_every_layer() -> None:
     assert [trace.name for trace in figure.data if trace.showlegend is None] == ["as it is", "calmed"]
     title = figure.layout.title.text
     assert title.startswith("Layers as it is: 60% of the channels are off with LoRA, 45% with k = 2<br>")
-    assert "found but for 3.0% at most on average" in title
+    assert "right within 3.0 points on average" in title
 
 
 def test_in_words() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from glora_lab.ideas.entanglement.measure import sensible_limit, usual_deviation
-from glora_lab.ideas.outliers.measure_localisation import expected_deviation
+from glora_lab.ideas.outliers.measure_localisation import contaminated_share, expected_deviation
 from glora_lab.ideas.outliers.measure_tokens import LayerTokens
 from glora_lab.measure import controlled, expected_share, localisation
 from glora_lab.records import Localisation
@@ -84,12 +84,13 @@ def test_one_outlier_is_kept_in_its_block_and_one_in_every_block_is_not(found: L
     assert outliers == [1, 0, 1, 8, 0, 1]
 
 
-def test_inside_its_block_an_outlier_costs_more_and_outside_nothing(found: Localisation) -> None:
-    alone = found.only(lambda name: name == "one")
-    assert [alone.price("even, one ×100", 32, k) for k in (2, 4, 8)] == pytest.approx([2**0.5, 2, 8**0.5], rel=0.15)
-    (row,) = alone.of("even, one ×100", 32, 8)
-    assert row.outside == pytest.approx(usual_deviation(SIZE, 32), rel=0.15)
-    assert all(row.outside is None for row in found.rows if row.k == 1)
+def test_inside_its_block_an_outlier_costs_more_and_outside_nothing() -> None:
+    gradient = controlled(tokens(outliers=1), "even, one ×100")
+    rows = [contaminated_share("one", "even, one ×100", gradient, r=32, k=k, draws=20) for k in (1, 2, 4, 8)]
+    prices = [row.inside / rows[0].inside for row in rows]
+    assert prices == pytest.approx([1, 2**0.5, 2, 8**0.5], rel=0.15)
+    assert [row.outside for row in rows[1:]] == pytest.approx([usual_deviation(SIZE, 32)] * 3, rel=0.15)
+    assert rows[0].outside is None
 
 
 def test_what_cannot_be_is_refused() -> None:

@@ -82,7 +82,7 @@ def test_a_large_matrix_is_thinned_out_and_says_so():
     large = WeightChange("large", np.arange(300.0 * 200).reshape(1, 300, 200), np.ones((1, 200)))
     figure = plot_weight_changes(large)
     assert figure.data[0].z.shape == (100, 67) and figure.data[0].dx == 3 and figure.data[0].z[1, 1] == 603
-    assert figure.layout.xaxis1.title.text.endswith("(1 in 3 drawn)")
+    assert figure.layout.yaxis1.title.text.endswith("<br>(1 in 3 drawn)")
 
 
 def test_six_at_most():

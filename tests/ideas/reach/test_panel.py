@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from glora_lab.figures import describe_rank_reach, describe_weight_changes
+from glora_lab.ideas.reach.measure_real_changes import real_weight_changes
 from glora_lab.measure import best_changes, rank_reach, weight_change, weight_changes
 from glora_lab.panels import ReachPanel
 
@@ -84,3 +85,18 @@ def test_changes_of_ones_own_two_of_one_name_among_them() -> None:
 
 def test_it_can_be_printed() -> None:
     assert repr(ReachPanel()).startswith("ReachPanel(")  # no method of a widget is overwritten
+
+
+def test_minilms_changes_by_its_name() -> None:
+    panel = ReachPanel("minilm")
+    assert [name for name, _ in panel.change.options] == [change.name for change in real_weight_changes()]
+    assert panel.best[0].shape == (384, 384) and panel.again.disabled and "made in minilm" in str(panel._title.children)
+    for r in (8, 64):
+        panel.rank.value = r
+        for name in panel.reach.names:
+            errors = panel.reach.errors(name)
+            assert list(errors.values()) == sorted(errors.values())  # k = 1 is nearest, k = 8 farthest
+    again = ReachPanel.from_state(panel.state)
+    assert again.reach == panel.reach and panel.errors == []
+    with pytest.raises(ValueError, match="or 'minilm'"):
+        ReachPanel("another")
