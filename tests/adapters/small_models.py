@@ -30,6 +30,11 @@ CHOICES = [
 SINGLES = [choice for choice in CHOICES if sum(mode != "none" for mode in choice.values()) == 1]
 
 
+def choices(form: str) -> list[dict[str, str]]:
+    """All of them; for the product form those in which A has more than one number, for the others are the same."""
+    return [choice for choice in CHOICES if form == "elementwise" or choice["A"] in ("lora", "vector")]
+
+
 def saveable(cases: dict) -> dict:
     """The cases that the installed PEFT saves: 0.20 leaves biases of the base out, as GLoRA says in a warning."""
     return {name: case for name, case in cases.items() if PEFT_ASKS_THE_TUNER or "'bias'" not in repr(case)}

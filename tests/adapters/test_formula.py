@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from glora_lab.adapters import GloraLinear
 
-from .small_models import CHOICES, SINGLES, conv1d, glora_layer, largest_difference, named
+from .small_models import SINGLES, choices, conv1d, glora_layer, largest_difference, named
 
 IN, OUT = 6, 5
 CASES = [
@@ -45,11 +45,6 @@ def authors(layer: GloraLinear, form: str = "elementwise") -> tuple[Tensor, Tens
     weight = w0 + multiplied + matrix(layer, "B", (OUT, IN))
     bias = b0 + b0 * matrix(layer, "D", (OUT,)) + matrix(layer, "E", (OUT,)) + w0 @ matrix(layer, "C", (IN,))
     return weight, bias
-
-
-def choices(form: str) -> list[dict[str, str]]:
-    """All of them; for the product form those in which A has more than one number, for the others are the same."""
-    return [choice for choice in CHOICES if form == "elementwise" or choice["A"] in ("lora", "vector")]
 
 
 @pytest.mark.parametrize("form", ["elementwise", "product"])

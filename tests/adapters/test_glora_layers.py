@@ -13,7 +13,18 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.pytorch_utils import Conv1D
 
-from .small_models import CHOICES, SINGLES, Net, add, conv1d, glora_layer, glora_model, largest_difference, named
+from .small_models import (
+    CHOICES,
+    SINGLES,
+    Net,
+    add,
+    choices,
+    conv1d,
+    glora_layer,
+    glora_model,
+    largest_difference,
+    named,
+)
 
 EVERY_PATH = {"A": "lora", "B": "lora", "C": "lora", "D": "vector", "E": "vector"}
 BASES = {"Linear": nn.Linear, "Conv1D": conv1d}
@@ -63,7 +74,7 @@ def test_a_new_adapter_has_the_dtype_of_its_base():
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_base_runs_once(form):
-    for choice in CHOICES:
+    for choice in choices(form):
         layer = glora_layer(nn.Linear(6, 5), choice, A_form=form)
         calls = []
         layer.base_layer.register_forward_hook(lambda *_, calls=calls: calls.append(1))
@@ -100,7 +111,7 @@ def largest_new_tensor(base: nn.Module, choice: dict[str, str], **settings) -> i
 @pytest.mark.parametrize("form", FORMS)
 def test_only_lora_in_elementwise_a_builds_a_matrix(kind, form):
     base = BASES[kind](96, 160)
-    for choice in CHOICES:
+    for choice in choices(form):
         builds = choice["A"] == "lora" and form == "elementwise"
         largest = largest_new_tensor(base, choice, A_form=form)
         assert (largest >= 96 * 160) == builds, f"{named(choice)}: {largest}"

@@ -17,13 +17,13 @@ from torch import nn
 from .block_models import BlockNet, gralora_model
 from .block_models import add as add_blocks
 from .small_models import (
-    CHOICES,
     GAINED_BIAS,
     INERT,
     MERGED_ALREADY,
     Net,
     add,
     bits,
+    choices,
     conv1d,
     expecting,
     glora_layer,
@@ -89,7 +89,7 @@ def same_base(model: nn.Module, before: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize("bias, bias_free", [(True, "drop"), (False, "drop"), (False, "add")])
 def test_merged_equals_unmerged_for_every_choice(bias, bias_free, form):
     x = torch.randn(4, 6, dtype=torch.double)
-    for choice in CHOICES:
+    for choice in choices(form):
         layer = glora_layer(nn.Linear(6, 5, bias=bias).double(), choice, A_form=form, bias_free=bias_free)
         before, expected = base_bits(layer), layer(x)
         with expecting(GAINED_BIAS):
