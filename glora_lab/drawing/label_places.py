@@ -1,6 +1,6 @@
 """Where the names beside points go, so that they cover neither each other nor the points.
 
-Each name takes the place, of six around its points, where it lies over the least: over names placed before, over any
+Each name takes the place, of ten around its points, where it lies over the least: over names placed before, over any
 points and the lines that join them, and beyond the plot. Sizes are those of a plot in a notebook's column.
 """
 
@@ -44,6 +44,10 @@ def _sides(count: int) -> list[Place]:
         ("middle left", last),
         ("middle right", 0),
         ("middle left", 0),
+        ("top right", last),
+        ("top left", last),
+        ("bottom right", 0),
+        ("bottom left", 0),
     ]
 
 

@@ -16,13 +16,15 @@ def test_a_lone_name_stands_above_its_highest_point() -> None:
 
 
 def test_settings_of_the_course_cover_nothing() -> None:
-    """As notebook 03 draws them, but for B vector: three of equal cost below, three dear ones above."""
+    """As notebook 03 draws them: four of equal cost below, three dear ones above."""
     groups = {
         "C vector": [(0.16, 0.01), (0.16, 0.07)],
         "E vector (BitFit)": [(0.16, 0.04), (0.16, 0.06)],
         "A vector": [(0.16, 0.25), (0.16, 0.26)],
+        "B vector": [(0.16, 0.12), (0.16, 0.18)],
         "A, D, E vector (SSF)": [(0.4, 0.19), (0.4, 0.24)],
         "A rank 4": [(0.61, 0.32), (0.61, 0.36)],
+        "B rank 1 (LoRA)": [(0.31, 0.62), (0.31, 0.7)],
         "B rank 2 (LoRA)": [(0.46, 0.76), (0.46, 0.83)],
         "B rank 4 (LoRA)": [(0.61, 0.87), (0.61, 0.92)],
         "B rank 8 (LoRA)": [(0.77, 0.94), (0.77, 1.0)],
@@ -54,8 +56,9 @@ def name_boxes(groups: dict[str, list[tuple[float, float]]]) -> list[tuple[float
         groups.items(), label_places(list(groups), list(groups.values())), strict=True
     ):
         (x, y), width = (group[at][0] * WIDTH, group[at][1] * HEIGHT), LETTER * len(name)
-        beside = {"top center": 0, "bottom center": 0, "middle right": 1, "middle left": -1}[side]
-        above = {"top center": 1, "bottom center": -1, "middle right": 0, "middle left": 0}[side]
+        height, across = side.split()
+        beside = {"center": 0, "right": 1, "left": -1}[across]
+        above = {"top": 1, "bottom": -1, "middle": 0}[height]
         x, y = x + beside * (width / 2 + DOT), y + above * (LINE / 2 + DOT)
         boxes.append((x - width / 2, y - LINE / 2, x + width / 2, y + LINE / 2))
     return boxes
