@@ -2,6 +2,8 @@
 
 Binder gives 2 GB, and a saved notebook has to stay something that one mails. Both are measured for every notebook,
 printed at the end, and held. The size counts the state of the widgets, which not every page saves.
+
+What ran is kept in the folder that EXECUTED names, where it is set: the site is made from it, so nothing runs twice.
 """
 
 from __future__ import annotations
@@ -28,7 +30,12 @@ _execute = NotebookRun.execute
 
 def _execute_and_weigh(run: NotebookRun) -> object:
     outcome = _execute(run)
-    sizes[Path(run.filename)] = len(nbformat.writes(outcome.nb).encode())
+    written = nbformat.writes(outcome.nb)
+    sizes[Path(run.filename)] = len(written.encode())
+    kept = os.environ.get("EXECUTED")
+    if kept and outcome.error is None:
+        Path(kept).mkdir(parents=True, exist_ok=True)
+        (Path(kept) / Path(run.filename).name).write_text(written, encoding="utf-8")
     return outcome
 
 

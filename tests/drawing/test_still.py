@@ -203,3 +203,12 @@ def test_text_has_a_shade_for_light_pages_and_one_for_dark_and_a_mark_the_same_f
     assert f".{name}{{fill:{light}}}" in style and f"svg:root .{name}{{fill:{dark}" in alone
     assert "data-jp-theme-light='false'" in nested and f") .{name}{{fill:{dark}}}" in nested
     assert still_class(METHOD_COLORS["LoRA"]) not in style  # what is not drawn
+
+
+def test_many_bars_of_a_colour_are_one_outline_of_as_many_boxes() -> None:
+    figure = go.Figure([go.Bar(y=[n % 5 + 1 for n in range(60)], marker_color="#123456")])
+    root = ET.fromstring(still(figure.to_plotly_json()))
+    assert rectangles(root, "#123456") == []
+    (outline,) = [path.get("d", "") for path in root.iter(f"{SVG}path") if path.get("fill") == "#123456"]
+    heights = [float(height) for height in re.findall(r"v([\d.]+)h-", outline)]
+    assert len(heights) == 60 and heights[4] == pytest.approx(5 * heights[0], rel=0.02)

@@ -11,6 +11,9 @@ from .axes import Axis
 from .values import each, values
 from .words import safe, width_of, written
 
+FEW = 24  # bars of a colour
+Box = tuple[float, float, float, float]  # left, top, width, height
+
 
 def stacked(traces: list[dict[str, Any]], mode: str) -> None:
     """Give each bar trace its `bases` and `ends` along the value's axis: those of one place stand on one another."""
@@ -43,6 +46,7 @@ def bars(
     marker = trace.get("marker", {})
     colors, widths = each(marker.get("color"), count), each(trace.get("width"), count)
     shapes = each(marker.get("pattern", {}).get("shape"), count)
+    boxes: dict[str, list[Box]] = defaultdict(list)
     for n, place in enumerate(where):
         half = (widths[n] or room) / 2
         middle = along.unit(place) + shift
@@ -53,11 +57,20 @@ def bars(
         fill = color if not shapes[n] else f"url(#{hatch_name(color)})"
         if shapes[n]:
             yield hatch(color)
-        yield (
-            f'<rect x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" '
-            f'fill="{safe(fill)}"/>'
-        )
+        boxes[fill].append((left, top, right - left, bottom - top))
+    for fill, found in boxes.items():
+        yield from _filled(found, fill)
     yield from _texts(trace, x, y, flat, {**layout["font"], **trace.get("textfont", {})}, shift)
+
+
+def _filled(boxes: list[Box], fill: str) -> Iterator[str]:
+    """Few as rectangles, many as one outline: a notebook is saved with its pictures."""
+    if len(boxes) > FEW:
+        outline = "".join(f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h-{width:.1f}z" for x, y, width, height in boxes)
+        yield f'<path d="{outline}" fill="{safe(fill)}"/>'
+        return
+    for x, y, width, height in boxes:
+        yield f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{safe(fill)}"/>'
 
 
 def hatch_name(color: str) -> str:

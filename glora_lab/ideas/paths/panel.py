@@ -41,9 +41,8 @@ RANK = 8
 ELSEWHERE = ("exclude_modules", "layers_to_transform", "layers_pattern", "target_parameters", "modules_to_save")
 
 
-OFF = dict.fromkeys("ABCDE", "none")
-ALONE = {f"{path} alone": OFF | {path: "vector" if path in "DE" else "lora"} for path in OFF}
-ALONE["all five"] = {path: place[path] for path, place in zip(OFF, ALONE.values(), strict=True)}
+OFF = dict.fromkeys(DEFAULT, "none")
+ALONE = {f"{path} alone": OFF | {path: mode} for path, mode in DEFAULT.items()}
 
 
 class PathPanel(ExampleValuesPanel):
@@ -61,7 +60,7 @@ class PathPanel(ExampleValuesPanel):
     State: `config` (the GloraConfig that the controls say), `picture` (PathPicture), `params` (its total).
     """
 
-    moves = MappingProxyType({"paths": ALONE})
+    moves = MappingProxyType({"paths": {"all five": DEFAULT, **ALONE}})
     config: GloraConfig
     picture: PathPicture
 
