@@ -23,10 +23,11 @@ COLAB_PANELS := tests/colab tests/page tests/ideas/test_show.py tests/ideas/*/te
 PINNED_ALONE := --ignore-glob='*/test_given.py' --ignore-glob='*/test_in_turn.py' --ignore-glob='*/test_interrupt.py' \
 	--deselect=tests/page/test_every_panel.py::test_moves_of_the_main_control_leave_nothing
 COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
+EXECUTED := $(CURDIR)/build/executed
 NOTEBOOKS_AT_ONCE ?= 2
 NBMAKE := -p tests.notebook_run --nbmake --nbmake-timeout=600 notebooks -n $(NOTEBOOKS_AT_ONCE)
 
-.PHONY: help lab test check format lint types unit quantised notebooks colab colab-panels colab-notebooks browser voila pictures binder bench bench-panels bench-search real readme chromium postgres installed clean
+.PHONY: help lab test check format lint types unit quantised notebooks site colab colab-panels colab-notebooks browser voila pictures binder bench bench-panels bench-search real readme chromium postgres installed clean
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -58,7 +59,13 @@ quantised: $(VENV)/quantised.stamp ## adapters over the quantised layers of bits
 	PYTHONPATH=$(VENV)/quantised GLORA_LAB_REQUIRE_QUANTISED=1 $(PYTEST) tests/adapters/test_quantised.py $(ARGS)
 
 notebooks: $(VENV)/test.stamp ## every notebook, in a kernel where a swallowed error fails its cell
-	IPYTHONDIR=$(CURDIR)/tests/strict_kernel $(PYTEST) $(NBMAKE) $(ARGS)
+	IPYTHONDIR=$(CURDIR)/tests/strict_kernel EXECUTED=$(EXECUTED) $(PYTEST) $(NBMAKE) $(ARGS)
+
+site: $(VENV)/test.stamp ## the course and the reference as pages, in build/site, of notebooks that the tests ran
+	@$(BIN)/python -m docs.gather --is-fresh $(EXECUTED) || $(MAKE) --no-print-directory notebooks
+	$(BIN)/python -m docs.gather $(EXECUTED) build/site-source
+	$(TEST_ENV) $(BIN)/python -m sphinx -q -W --keep-going -j 2 -b html build/site-source build/site
+	$(BIN)/python -m docs.check build/site
 
 colab: colab-panels colab-notebooks ## the panels' tests and every notebook at Colab's versions of everything but torch
 

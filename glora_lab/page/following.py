@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from glora_lab.training.background import FINAL, Background
 
+from .film import Film
 from .looking import look_again
 from .panel import Panel
 
@@ -31,6 +32,7 @@ class FollowingPanel(Panel):
         super().__init__()
         self.session: Session | None = None
         self._seen: tuple[str, int] | None = None
+        self.film = Film()
 
     def _look(self) -> None:
         raise NotImplementedError
@@ -55,10 +57,11 @@ class FollowingPanel(Panel):
             finally:
                 if seen[0] in FINAL:
                     self._over(session)
+            self.film.take(seen[1], (place.picture for place in self.pictured()))
 
     def _follow(self, session: Session) -> None:
         """Look at this session from now on, until it is over: from the event loop where one runs, else at `refresh`."""
-        self.session, self._seen = session, None
+        self.session, self._seen, self.film = session, None, Film()
         self.say("", about="session")
         self.refresh()
         errors = len(self.errors)

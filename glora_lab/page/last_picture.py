@@ -54,10 +54,9 @@ class LastPicture:
 
     def show(self) -> None:
         self._loop, self._shown = running_loop(), True
-        alone = unattended()
-        display(self._data(moved(self._panel) if alone else None), raw=True, display_id=self._id)
-        if not alone:
-            self._move_soon()
+        self._alone = unattended()
+        display(self._data(moved(self._panel) if self._alone else None), raw=True, display_id=self._id)
+        self._move_soon()
 
     def clear(self) -> None:
         """Take the pictures back: the panel is closed, and not lost."""
@@ -83,17 +82,18 @@ class LastPicture:
         self._changes += 1
         if self._shown and not self._waiting and self._loop is not None and self._loop.is_running():
             self._waiting = True
-            self._loop.call_soon_threadsafe(self._loop.call_later, SECONDS_BETWEEN, self._again)
+            after = 0.0 if self._alone else SECONDS_BETWEEN
+            self._loop.call_soon_threadsafe(self._loop.call_later, after, self._again)
 
     def _again(self) -> None:
         self._waiting = False
         if self._shown:
-            update_display(self._data(), raw=True, display_id=self._id)
+            update_display(self._data(moved(self._panel) if self._alone else None), raw=True, display_id=self._id)
             self._move_soon()
 
     def _move_soon(self) -> None:
         """Make the slider's frames when the panel has been left alone; a change meanwhile, and it is begun anew."""
-        if self._panel.moves and self._loop is not None:
+        if self._loop is not None and not self._alone:
             self._loop.call_later(SECONDS_ALONE, self._move, self._changes)
 
     def _move(self, changes: int) -> None:

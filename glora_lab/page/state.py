@@ -12,7 +12,6 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
-from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 from IPython import get_ipython
@@ -38,7 +37,6 @@ class Settable(Stage):
     """What can be set as it was: a subclass names its controls in `_settings`."""
 
     folder_arguments: ClassVar[tuple[str, ...]] = ()  # of folders to write in, which no state carries
-    moves: ClassVar[Mapping[str, Any]] = MappingProxyType({})  # the slider where no kernel runs, as `sweep` takes it
     _made: Values  # arguments that JSON can say
     _own: Values  # and those that it cannot
     _steps: Settings
@@ -55,6 +53,11 @@ class Settable(Stage):
 
     def _settings(self) -> Mapping[str, Any]:
         """Name → control (with a trait `value`) of all that a reader can set, in the order in which it is put back."""
+        return {}
+
+    @property
+    def moves(self) -> Mapping[str, Any]:
+        """The one slider that the panel has where no kernel runs, as `sweep` takes it; none by default."""
         return {}
 
     @property

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from glora_lab.arguments import refuse
+from glora_lab.drawing.picture import Picture
 from glora_lab.drawing.still import still
 from glora_lab.folders import replacing
 
@@ -143,7 +144,11 @@ def moved(panel: Settable) -> Sweep | None:
 
 
 def moving(panel: Settable) -> Generator[Sweep | None]:
-    """One step a frame, the last of which has it: nothing but None where the panel follows a training."""
+    """One step a frame, the last of which has it. Of a panel that follows a training it is the run, step by step."""
+    film = getattr(panel, "film", None)
+    if film is not None and len(film.frames) > 1:
+        steps = tuple(map(str, film.frames))
+        yield Sweep(type(panel).__name__, {"step": steps}, tuple(map(_shown, film.frames.values())), len(steps) - 1)
     if not panel.moves or getattr(panel, "session", None) is not None:
         return
     ((slider, values),) = panel.moves.items()
@@ -166,7 +171,14 @@ def _places(name: str, values: Sequence[Any] | Mapping[str, Mapping[str, Any]]) 
     """What each place of a slider is called → what is set there."""
     if isinstance(values, Mapping):
         return dict(values)
-    return {str(value): {name: value} for value in values}
+    return {_label(value): {name: value} for value in values}
+
+
+def _label(value: Any) -> str:
+    """A value as a reader has it: 20,000 of a limit, 0.005 of a rate."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value:,.0f}" if value == round(value) or value >= 1000 else f"{value:g}"
+    return str(value)
 
 
 def _stands_at(panel: Settable, place: Mapping[str, Any]) -> bool:
@@ -225,7 +237,11 @@ def _frame(panel: Settable, values: Mapping[str, Any]) -> tuple[Shown, ...]:
     shown = [place.picture for place in panel.pictured()]
     if not shown:
         raise refuse("panel", type(panel).__name__, f"shows no picture at {dict(values)}")
-    return tuple(Shown(still(plain_figure(one)), one.words, one.formula) for one in shown)
+    return _shown(shown)
+
+
+def _shown(pictures: Iterable[Picture]) -> tuple[Shown, ...]:
+    return tuple(Shown(still(plain_figure(one)), one.words, one.formula) for one in pictures)
 
 
 def _kept_once(frames: Iterable[Iterable[Shown]]) -> str:

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 import pytest
+import torch
+from peft import get_peft_model
 
-from glora_lab import panels
+from glora_lab import GraloraConfig, load_model, panels
+from glora_lab.drawing.picture import Picture
 from glora_lab.drawing.still import still
+from glora_lab.ideas.training import panel_session
 from glora_lab.page import sweep as sweep_module
 from glora_lab.page.figure_slot import plain_figure
+from glora_lab.page.film import MOST, Film
 from glora_lab.page.panel import PANELS
 from glora_lab.page.sweep import ELEMENT, Sweep, moved, moving
 from glora_lab.panels import Panel, sweep
+from glora_lab.search import stored_search, stored_space
 from tests.page.instances import INSTANCES
 from tests.page.test_last_picture import SVG_NAME
 
-MOVING = [kind for name in panels.__all__ if name.endswith("Panel") and (kind := getattr(panels, name)).moves]
+PANELS_OF_ALL = [getattr(panels, name) for name in panels.__all__ if name.endswith("Panel")]
+MOVING = [kind for kind in PANELS_OF_ALL if isinstance(kind.moves, Mapping)]
 
 
 @pytest.fixture
@@ -152,3 +161,44 @@ def test_frames_come_one_by_one_and_what_is_begun_can_be_given_up(panel: panels.
     assert next(frames) is None and len(PANELS) == open_panels + 1
     frames.close()
     assert len(PANELS) == open_panels
+
+
+def test_a_search_moves_its_limit_over_the_sizes_of_its_front() -> None:
+    study = stored_search()
+    panel = panels.SearchPanel(study=study.result, space=stored_space())
+    found = moved(panel)
+    sizes = {trial.params for trial in study.result.front}
+    assert found is not None and {f"{size:,}" for size in sizes} <= set(found.sliders["limit"])
+    assert len({frame[0].svg for frame in found.frames}) == len(found.frames)  # the front as far as the limit
+    panel.close()
+
+
+def test_an_adapter_is_looked_at_layer_by_layer(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = GraloraConfig(r=4, gralora_k=2, init_weights=False, target_modules=["fc1", "fc2"])
+    panel = panels.XrayPanel(get_peft_model(load_model("digits-vit"), config))
+    found = moved(panel)
+    assert found is not None and len(found.sliders["layer"]) == 6 and len(set(found.frames)) == 6
+    panel.close()
+
+
+def test_a_run_is_a_film_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panel_session, "BETWEEN_FRAMES", 0.02)
+    panel = panels.TrainPanel(steps=30, keep_runs=False)
+    panel.train()
+    panel.wait()
+    found = moved(panel)
+    assert found is not None
+    steps = [int(step) for step in found.sliders["step"]]
+    assert steps == sorted(steps) and steps[-1] == 30 and 2 <= len(steps) <= MOST
+    assert found.start == len(steps) - 1 and found.frames[0] != found.frames[-1]
+    panel.close()
+
+
+def test_a_long_film_drops_frames_from_its_middle() -> None:
+    film, pictures = Film(), [Picture(go.Figure(), str(n)) for n in range(100)]
+    for n, picture in enumerate(pictures):
+        film.take(n, [picture])
+        film.take(n, [])  # nothing is shown: nothing is kept
+    assert len(film.frames) <= MOST and {0, 99} <= set(film.frames)
+    assert max(b - a for a, b in pairwise(film.frames)) <= 16 and len(film.frames) > MOST / 2

@@ -134,6 +134,10 @@ class SearchPanel(SessionPanel):
         return self.found.result
 
     @property
+    def moves(self) -> Mapping[str, Any]:
+        return {"limit": sorted({trial.params for trial in self.result.front})}
+
+    @property
     def chosen(self) -> Trial | None:
         return self.map.chosen
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from glora_lab.page.controls.widgets import Button
 from glora_lab.page.following import FollowingPanel
 from glora_lab.page.panel import PANELS, guarded
 from glora_lab.page.stage import classed
+from glora_lab.page.unattended import unattended
 from glora_lab.training.in_turn import in_turn
 
 from .record import Step
@@ -18,6 +20,7 @@ from .record import Step
 TRAIN = "Trains a copy of the model as the controls say."
 PAUSE = "Rests after the step under way; pressed again, it goes on."
 STOP = "Ends the run after the step under way; what it has learnt stays."
+BETWEEN_FRAMES = 1.0  # seconds
 Same = TypeVar("Same", bound="SessionPanel")
 
 
@@ -78,9 +81,17 @@ class SessionPanel(FollowingPanel):
         """Block until the session is over, show its end and return its steps. Errors as `TrainSession.wait`."""
         if self.session is None:
             return ()
+        if unattended() and timeout is None:
+            self._look_on()
         try:
             return self.session.wait(timeout)
         finally:
+            self.refresh()
+
+    def _look_on(self) -> None:
+        """Look now and then although no page does: a saved notebook shows the run as it went."""
+        while self.session is not None and self.session.state == "running":
+            time.sleep(BETWEEN_FRAMES)
             self.refresh()
 
     @in_turn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -37,6 +38,11 @@ class XrayPanel(Panel):
 
     report: XrayReport | None
     spectrum: Spectrum | None
+
+    @property
+    def moves(self) -> Mapping[str, Any]:
+        """The strongest layers, one after the other."""
+        return {"layer": [row.layer for row in self.report.strongest(6)]} if self.report is not None else {}
 
     def __init__(
         self, path_or_model: str | PathLike[str] | nn.Module | None = None, base_model: nn.Module | None = None

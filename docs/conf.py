@@ -1,0 +1,36 @@
+"""Sphinx's settings for the site: `make site`.
+
+Decisions. Sphinx with myst-nb, and not Jupyter Book: its second version takes its theme from the network while it
+builds, and its first is Sphinx with myst-nb behind a file of its own. The notebooks are executed before, by the tests,
+and prepared by `docs/gather.py`; nothing runs here. furo, because a page of it weighs a tenth of a megabyte, asks no
+other host, and has a dark form.
+"""
+
+from glora_lab import __version__
+
+project = "glora_lab"
+author = "the authors of glora_lab"
+version = release = __version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_enable_extensions = ["attrs_inline", "colon_fence"]
+myst_heading_anchors = 4
+nb_execution_mode = "off"
+nb_merge_streams = True
+
+default_role = "literal"  # `name` in a docstring is code
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_custom_sections = ["State"]
+napoleon_use_rtype = False
+
+html_theme = "furo"
+html_title = "glora_lab"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sphinx = False
+html_copy_source = False
+html_theme_options = {"navigation_with_keys": True}

@@ -1,0 +1,147 @@
+"""The executed notebooks as pages: pictures that move by themselves, formulas as MathML, answers folded away.
+
+Widgets need a kernel. What stands beside each of them in a saved notebook, its pictures with their slider and words,
+takes their place; of a widget without a picture, as a guess, what it says in words. plotly's form of a figure is left
+out where its still form is there, so that no page needs plotly.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import latex2mathml.converter
+
+from docs.claims import anchor, inline
+from glora_lab.page.look import FIGURE_LOOK
+from tests.course.lessons import Lesson, course
+from tests.course.write import repository
+
+WIDGET, PLOTLY, SVG = (
+    "application/vnd.jupyter.widget-view+json",
+    "application/vnd.plotly.v1+json",
+    "image/svg+xml",
+)
+STILL = re.compile(r'<div class="glora-still">\s*<p.*?</p>(.*)</div>', re.DOTALL)
+FORMULA = re.compile(r"(?<![\\\w])\$([^$\n]+)\$")
+INSTALLS = "find_spec"
+FOLDED = "Guess first; then open the answer."
+INDEX = """\
+# The course
+
+| Lesson | The question it answers |
+|---|---|
+{rows}
+
+```{{toctree}}
+:hidden:
+
+{pages}
+```
+"""
+Cell, Output = dict[str, Any], dict[str, Any]
+
+
+def write(executed: Path, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for lesson in course():
+        notebook = json.loads((executed / lesson.path.name).read_text(encoding="utf-8"))
+        state = widget_state(notebook)
+        notebook["cells"] = [page_cell for cell in notebook["cells"] for page_cell in as_page(cell, lesson, state)]
+        notebook["cells"].insert(1, text(opening(lesson), "open-in"))
+        notebook["metadata"].pop("widgets", None)
+        (folder / lesson.path.name).write_text(json.dumps(notebook), encoding="utf-8")
+    rows = "\n".join(f"| [{one.number} {one.title}]({one.path.name}) | {one.question} |" for one in course())
+    pages = "\n".join(f"{one.number} {one.title} <{one.path.stem}>" for one in course())
+    (folder / "index.md").write_text(INDEX.format(rows=rows, pages=pages), encoding="utf-8")
+
+
+def opening(lesson: Lesson) -> str:
+    """Where the lesson can be run, and what a page without a kernel shows."""
+    name, where = lesson.path.name, repository()
+    ways = {
+        "Binder": f"https://mybinder.org/v2/gh/{where}/HEAD?urlpath=lab/tree/notebooks/{name}",
+        "Colab": f"https://colab.research.google.com/github/{where}/blob/HEAD/notebooks/{name}",
+    }
+    links = ", ".join(f'<a href="{link}">in {place}</a>' for place, link in ways.items())
+    return (
+        f'<p class="open-in">This page was made by running the lesson. Its pictures move with their sliders; to train '
+        f"and to move everything else, run it {links}, or in your own JupyterLab with <code>glora-lab open</code>.</p>"
+    )
+
+
+def as_page(cell: Cell, lesson: Lesson, state: dict[str, Any]) -> Iterator[Cell]:
+    """The cell as the page has it, and above it the claims that it settles."""
+    source = "".join(cell["source"])
+    if cell["cell_type"] == "markdown":
+        yield {**cell, "source": FORMULA.sub(lambda found: latex2mathml.converter.convert(found[1]), source)}
+        return
+    if INSTALLS in source:
+        return
+    told = [claim for claim in lesson.claims() if claim.cell == cell["id"]]
+    told += [second for second in lesson.second_verdicts() if second.cell == cell["id"]]
+    for claim in told:
+        yield text(
+            f'<p class="claim" id="{anchor(claim)}"><b>{inline(claim.claim)}</b>: {claim.verdict}. '
+            f"{inline(claim.measured)}.</p>",
+            anchor(claim),
+        )
+    outputs = [shown for output in cell["outputs"] for shown in as_shown(output, state)]
+    folded = "answer=" in source and not any("glora-sweep" in str(shown.get("data")) for shown in outputs)
+    tags = ["hide-output"] if folded and outputs else []
+    yield {**cell, "outputs": outputs, "metadata": {"tags": tags}}
+
+
+def as_shown(output: Output, state: dict[str, Any]) -> Iterator[Output]:
+    data = output.get("data")
+    if data is None:
+        yield output
+        return
+    page = "".join(data.get("text/html", ""))
+    still = STILL.search(page)
+    if still:
+        yield {**output, "data": {"text/html": still[1]}}
+    elif WIDGET in data:
+        said = in_words(data[WIDGET]["model_id"], state)
+        if said:
+            yield {**output, "data": {"text/html": FIGURE_LOOK + said}}
+    elif SVG in data:
+        yield {**output, "data": {"text/html": image("".join(data[SVG]), "".join(data.get("text/plain", "")))}}
+    elif set(data) - {"text/plain"} or "".join(data.get("text/plain", "")).strip():
+        yield {**output, "data": {kind: value for kind, value in data.items() if kind != PLOTLY}}
+
+
+def widget_state(notebook: dict[str, Any]) -> dict[str, Any]:
+    saved = notebook["metadata"].get("widgets", {})
+    return next(iter(saved.values()), {}).get("state", {})
+
+
+def image(svg: str, words: str) -> str:
+    """An image, which follows the page's scheme, light or dark, and whose names meet no other picture's."""
+    source = base64.b64encode(svg.encode()).decode()
+    about = html.escape(words, quote=True)
+    return f'<div class="glora-wide" tabindex="0"><img src="data:image/svg+xml;base64,{source}" alt="{about}"></div>'
+
+
+def in_words(model: str, state: dict[str, Any]) -> str:
+    """What the HTML in a widget says, from the top down; nothing of a panel, whose pictures stand beside it.
+
+    Of a guess its answer is folded away: it is a page without a kernel's way to hold it back.
+    """
+    told = state.get(model, {}).get("state", {})
+    if "glora-panel" in told.get("_dom_classes", ()):
+        return ""
+    own = told.get("value", "") if told.get("_model_name") == "HTMLModel" else ""
+    parts = [in_words(child.removeprefix("IPY_MODEL_"), state) for child in told.get("children", ())]
+    if "glora-guess" in told.get("_dom_classes", ()) and "".join(parts[1:]).strip():
+        return f"{parts[0]}<details><summary>{FOLDED}</summary>{''.join(parts[1:])}</details>"
+    return own + "".join(parts)
+
+
+def text(source: str, name: str) -> Cell:
+    return {"cell_type": "markdown", "id": name, "metadata": {}, "source": source}
