@@ -40,6 +40,7 @@ test: ## everything: format, lint, types, unit tests, notebooks here and at Cola
 	@$(MAKE) --no-print-directory -j2 --output-sync $(VENV)/test.stamp $(COLAB)/colab.stamp installed lint types colab-panels quantised
 	@GLORA_LAB_REQUIRE_POSTGRES=1 $(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory notebooks
+	@$(MAKE) --no-print-directory site
 	@GLORA_LAB_REQUIRE_BROWSER=1 $(MAKE) --no-print-directory -j2 --output-sync browser colab-notebooks NOTEBOOKS_AT_ONCE=1
 
 check: $(VENV)/test.stamp ## the quick part: format, lint, types, unit tests
