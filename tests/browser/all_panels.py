@@ -52,7 +52,7 @@ MAIN = {
     "EntanglementPanel": ("outlier channel", GRAPH),
     "OutlierPanel": ("rank", GRAPH),
     "ReachPanel": ("rank", GRAPH),
-    "XrayPanel": ("layer", GRAPH),
+    "XrayPanel": ("layer", ".js-plotly-plot"),  # the last: that layer's, below all layers'
     "SearchPanel": ("limit", ".glora-trials-note"),
     "MergePanel": ("A and D", GRAPH),
 }
