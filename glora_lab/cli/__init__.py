@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(any(finding.mend for finding in findings))
     if asked.command == "search":
         return search(asked)
+    if asked.command == "docs":
+        return _docs()
     return _open(asked.directory, asked.copy_only, given[at + 1 :])
 
 
@@ -61,8 +63,19 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "doctor", help="what is installed, how it behaves, what to mend", description=DOCTOR, formatter_class=wide
     )
+    commands.add_parser("docs", help="open the course and the reference as pages, which `make site` makes")
     add_search(commands, wide)
     return parser
+
+
+def _docs() -> int:
+    from .docs import open_docs
+
+    try:
+        print(open_docs())
+    except FileNotFoundError as missing:
+        return _refuse(str(missing), 1)
+    return 0
 
 
 def _open(asked: str, copy_only: bool, passed_on: Sequence[str]) -> int:
