@@ -33,6 +33,7 @@ SAYS_STATIC = (
     "This page shows no controls, so this is a still picture. Set the controls from Python, as in "
     "panel.rank.value = 4, and display the panel again."
 )
+SAYS_MOVING = SAYS_STATIC.replace("so this is a still picture", "so these are pictures with one slider")
 
 PANELS: weakref.WeakSet[Panel] = weakref.WeakSet()
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -112,11 +113,12 @@ class Panel(Settable):
 
     def _show_still(self) -> None:
         """The pictures as they are now, in words too, and why nothing can be pressed."""
-        display(HTML(words(SAYS_STATIC)))
         moving = moved(self)
         if moving is not None:
+            display(HTML(words(SAYS_MOVING)))
             display(moving)
             return
+        display(HTML(words(SAYS_STATIC)))
         for widget in self.pictured():
             display(picture_data(widget.picture), raw=True)
             display(HTML(words(widget.picture.words)))

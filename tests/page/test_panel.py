@@ -109,12 +109,23 @@ def test_a_panel_is_shown_by_its_widgets() -> None:
 
 def test_where_a_page_has_no_widgets_a_panel_is_a_still_picture_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLORA_LAB_STATIC", "1")
-    panel = panels.PathPanel()
-    says, picture, words = displayed(panel)
+    panel = panels.TrainPanel(keep_runs=False)
+    says, *shown = displayed(panel)
     assert "still picture" in says.data and "panel.rank.value = 4" in says.data
-    assert picture["text/plain"] == panel.figure.summary and panel.figure.summary[:20] in words.data
+    assert len(shown) == 2 * len(panel.pictured())
+    for place, picture, words in zip(panel.pictured(), shown[::2], shown[1::2], strict=True):
+        assert picture["text/plain"] == place.picture.words and place.picture.words[:20] in words.data
+    panel.close()
+
+
+def test_a_panel_that_names_a_slider_has_it_on_such_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLORA_LAB_STATIC", "1")
+    panel = panels.PathPanel()
+    says, sweep = displayed(panel)
+    assert "pictures with one slider" in says.data and "panel.rank.value = 4" in says.data
+    assert sweep.frames[sweep.start][0].words == panel.figure.summary
     panel.rank.value = 4
-    assert displayed(panel)[1] != picture
+    assert displayed(panel)[1] != sweep
     panel.close()
 
 
