@@ -7,6 +7,7 @@ cell looks at.
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -48,6 +49,7 @@ def exercise(check: Callable[[Any], str]) -> Callable[[Any], Verdict]:
             errors.append(error)
             return Verdict(False, f"The check itself stumbled over this answer ({type(error).__name__}: {error}).")
 
+    checked.__signature__ = inspect.signature(check).replace(return_annotation="Verdict")  # type: ignore[attr-defined]
     return checked
 
 

@@ -42,13 +42,15 @@ def task_from(
     """A task of your own data, for `fit`, TrainSession, Race and TrainPanel.
 
     Each of the three parts, all in one form:
-        `(inputs, labels)`: tensors or arrays, (n, c, h, w) float images or (n, t) token ids, or a dict of the
-            model's keyword arguments; and (n,) whole numbers.
-        a dict of keyword arguments with `labels`, (n, …) each.
-        a `datasets` dataset or a table of pandas: of its columns those that `model` takes are the inputs; without
-            `model`, all that hold numbers.
-        rows of these: a list of dicts, or of (input, label).
-        (text, label) pairs, or texts alone, with a `tokenizer`. Labels may be names.
+
+    - `(inputs, labels)`: tensors or arrays, (n, c, h, w) float images or (n, t) token ids, or a dict of the model's
+      keyword arguments; and (n,) whole numbers.
+    - a dict of keyword arguments with `labels`, (n, …) each.
+    - a `datasets` dataset or a table of pandas: of its columns those that `model` takes are the inputs; without
+      `model`, all that hold numbers.
+    - rows of these: a list of dicts, or of (input, label).
+    - (text, label) pairs, or texts alone, with a `tokenizer`. Labels may be names.
+
     Text without labels is to be written on, by a causal model: its tokens are the labels.
 
     Args:

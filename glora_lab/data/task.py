@@ -31,6 +31,7 @@ class Part:
 
     @property
     def labels(self) -> Int[Tensor, " n"] | Int[Tensor, "n t"]:
+        """What is to be said of each example (n,), or of text that is written on, of each of its tokens (n, t)."""
         return self.inputs["labels"]
 
     @property
@@ -61,6 +62,7 @@ class Part:
         )
 
     def to(self, device: torch.device | str) -> Part:
+        """The same examples on a device."""
         return Part({name: tensor.to(device) for name, tensor in self.inputs.items()})
 
 

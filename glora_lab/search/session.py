@@ -23,7 +23,7 @@ class SearchSession(Background):
 
     @property
     def stage(self) -> str:
-        """What is done now, in words: "preparing 37 of 300", "trial 12 of 200"."""
+        """What is done now, in words, as "preparing 37 of 300" or "trial 12 of 200"."""
         last: Any = self.steps[-1] if self.steps else None
         if isinstance(last, Progress):
             return f"{last.stage} {last.done:,} of {last.total:,}"

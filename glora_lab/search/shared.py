@@ -133,7 +133,7 @@ class FollowedStudy(StudyView):
 def follow_study(
     storage: str | os.PathLike[str], name: str = "search", *, space: SearchSpace | None = None
 ) -> FollowedStudy:
-    """A search that others run, to look at: nothing is written, and neither model nor task is needed.
+    """A search that others run, to look at: nothing is written, and neither model nor task is needed::
 
         study = follow_study("search.journal")
         study.refresh(); plot_search(study.result)

@@ -107,10 +107,12 @@ class SearchSpace:
 
     @property
     def size(self) -> int:
+        """How many settings there are, with those that cannot be trained."""
         return prod(len(slot.options) for slot in self.slots)
 
     @property
     def layers(self) -> tuple[Site, ...]:
+        """The layers of all groups, each with its features and whether it has a bias."""
         return tuple(site for sites in self.groups.values() for site in sites)
 
     def picked(self, choice: Choice) -> dict[str, Picked]:
@@ -153,6 +155,7 @@ class SearchSpace:
         return self._counted[key]
 
     def written(self, choice: Choice) -> str:
+        """The choice as a short text, which `read` understands."""
         return ".".join(map(str, choice))
 
     def read(self, text: str) -> Choice:
@@ -196,7 +199,7 @@ class SearchSpace:
 
     @cached_property
     def smallest(self) -> Choice:
-        """As little as can be trained: the poorest options, and in one group the fewest parameters that are any."""
+        """As little as can be trained, the poorest options, and in one group the fewest parameters that are any."""
         return min(self.simplest, key=self.params)
 
     def _extreme(self, slot: Slot, index: int) -> int:

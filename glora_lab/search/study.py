@@ -88,7 +88,7 @@ def search_paths(
         grace: seconds after which a worker that gives no sign of life is taken for dead, and its choice tried again.
 
     Returns:
-        A `Study`: an iterator of `Trial` records.
+        A `Study`, which is an iterator of `Trial` records.
 
     Raises:
         ValueError: naming the argument, before anything starts; for a `limit` that no setting meets it names what
@@ -147,6 +147,7 @@ class Study(StudyView):
 
     @property
     def engine(self) -> str:
+        """The name of the engine that scores."""
         return self._engine.name
 
     def __iter__(self) -> Iterator[Trial]:

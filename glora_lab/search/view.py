@@ -34,14 +34,17 @@ class StudyView:
 
     @property
     def trials(self) -> tuple[Trial, ...]:
+        """Those that are finished, by number, whoever made them."""
         return tuple(self._trials[number] for number in sorted(self._trials))
 
     @property
     def running(self) -> int:
+        """How many are being scored just now, by anybody."""
         return self._stored.running
 
     @property
     def said(self) -> str:
+        """A sentence where the engine was replaced, since it orders no better than counting; else empty."""
         if self.agreement is None or self.agreement.is_better:
             return ""
         return f"{self.agreement.in_words}; each setting is trained for real instead, by successive halving"

@@ -80,11 +80,12 @@ class Background:
 
     @property
     def state(self) -> State:
+        """Where the run stands, from "ready" to "done", "stopped" or "failed"."""
         return self._state
 
     @property
     def finished(self) -> bool:
-        """Whether the run is over: stopped, done or failed."""
+        """Whether the run is stopped, done or failed."""
         return self._state in FINAL
 
     @property

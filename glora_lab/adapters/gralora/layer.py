@@ -44,10 +44,12 @@ class GraloraLayer(LabLayer):
 
     @property
     def gralora_k(self) -> dict[str, int]:
+        """Adapter → blocks per side."""
         return {name: plan.k for name, plan in self.plans.items()}
 
     @property
     def hybrid_r(self) -> dict[str, int]:
+        """Adapter → rank of the plain LoRA beside its blocks; 0 for none."""
         return {name: plan.hybrid_r for name, plan in self.plans.items()}
 
     def container(self, name: str) -> nn.Module:

@@ -41,7 +41,7 @@ def config_snippet(config: PeftConfig, library: str = "glora_lab", *, conv1d: bo
         conv1d: whether a layer that it adapts is a `Conv1D` (GPT-2), which PEFT's GLoRA does not take.
 
     Returns:
-        Code that runs as it stands. Where PEFT cannot say the configuration, or no text can: comment lines that tell
+        Code that runs as it stands. Where PEFT cannot say the configuration, or no text can, comment lines that tell
         why, and no code.
 
     Raises:

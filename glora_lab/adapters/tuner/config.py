@@ -132,7 +132,7 @@ class LabConfig(PeftConfig):
 
     @property
     def dropout(self) -> float:
-        """On the input of the adapter while training, under PEFT's name for it: `glora_dropout`."""
+        """On the input of the adapter while training, under PEFT's name for it, as `glora_dropout`."""
         return getattr(self, f"{self.prefix}dropout", 0.0)
 
     def on_layer(self, layer: str, pattern: str, otherwise: Any) -> Any:

@@ -24,7 +24,7 @@ def block_detail(model: nn.Module, layer: str, m: int, n: int, adapter_name: str
         adapter_name: None for the first active adapter.
 
     Returns:
-        B (out/k, r/k) and A (in/k, r/k) as they train, the scaling apart: the block is scaling · B Aᵀ (arXiv
+        B (out/k, r/k) and A (in/k, r/k) as they train, the scaling apart; the block is scaling · B Aᵀ (arXiv
         2505.20355). The plain LoRA of a hybrid lies under all blocks: it is hybrid_r more columns of both, and counts
         in block, spectrum, rank and energy, as in `block_grid`. A rank is the number of singular values above those
         that rounding alone would leave.

@@ -29,6 +29,7 @@ class BlockGrid(Record):
 
     @property
     def k(self) -> int:
+        """Blocks per side."""
         return len(self.norms)
 
 
@@ -77,12 +78,12 @@ class BlockDetail(Record):
 
     @property
     def writes(self) -> range:
-        """The output channels of ΔW's rows here: all that this block can change."""
+        """The output channels of ΔW's rows here, all that this block can change."""
         return range(self.m * len(self.B), (self.m + 1) * len(self.B))
 
     @property
     def reads(self) -> range:
-        """The input channels of ΔW's columns here: all that this block can depend on."""
+        """The input channels of ΔW's columns here, all that this block can depend on."""
         return range(self.n * len(self.A), (self.n + 1) * len(self.A))
 
 

@@ -41,6 +41,7 @@ class PathBudget(Record):
 
     @property
     def total(self) -> int:
+        """Trainable parameters in all."""
         return sum(row.params for row in self.rows)
 
     @property
@@ -49,9 +50,11 @@ class PathBudget(Record):
         return self.total / self.model_params if self.model_params else float("nan")
 
     def by_path(self) -> dict[str, int]:
+        """Path → trainable parameters, of all layers together."""
         return self._sum_by("path")
 
     def by_layer(self) -> dict[str, int]:
+        """Layer → trainable parameters, of all its paths together."""
         return self._sum_by("layer")
 
     def by_layer_and_path(self) -> dict[str, dict[str, int]]:

@@ -66,13 +66,14 @@ def cost_report(
         repeats: how many steps are timed, in turns: each method once, then each once more.
 
     Returns:
-        One `Cost` per method. `flops`: of products of matrices, convolutions and attention, 2 per multiply and add,
-        forward and backward, by torch's formulas (a causal mask counts in full, an operation without a formula, such
-        as a quantised product, 0). `elementwise`: floating-point values that pointwise operations write (W0⊙A, GELU,
-        additions, copies; sums, norms and softmax are in neither). `saved_bytes`: distinct storages that autograd
-        keeps from forward to backward, parameters and buffers of the model left out; of gradient
-        checkpointing, its inputs (what it computes again is in `flops`). `checkpoint_bytes`: the tensors that
-        `save_pretrained` writes, without the file's header and whole embeddings. `milliseconds`: the median step.
+        One `Cost` per method.
+        `flops`: of products of matrices, convolutions and attention, 2 per multiply and add, forward and backward, by
+        torch's formulas (a causal mask counts in full, an operation without a formula, such as a quantised product, 0).
+        `elementwise`: floating-point values that pointwise operations write (W0⊙A, GELU, additions, copies; sums, norms
+        and softmax are in neither). `saved_bytes`: distinct storages that autograd keeps from forward to backward,
+        parameters and buffers of the model left out; of gradient checkpointing, its inputs (what it computes again is
+        in `flops`). `checkpoint_bytes`: the tensors that `save_pretrained` writes, without the file's header and whole
+        embeddings. `milliseconds`: the median step.
 
         While it runs, memory holds the adapters of all methods, and what one method's step takes at a time.
 

@@ -44,6 +44,7 @@ class CostReport(Record):
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The methods, by the names that the caller gave them."""
         return tuple(row.name for row in self.rows)
 
     def row(self, name: str) -> Cost:

@@ -33,7 +33,7 @@ class GradientReport(Record):
 
     @property
     def prominence(self) -> Float[np.ndarray, " i"]:
-        """‖G[:, i]‖ of every input channel, in medians of those that are not 0; all 0 where G is."""
+        """The norm of G's column of every input channel (in,), in medians of those that are not 0; all 0 where G is."""
         sizes = np.linalg.norm(self.full, axis=0)
         return sizes / np.median(sizes[sizes > 0]) if sizes.any() else sizes
 

@@ -132,8 +132,8 @@ class Guess(widgets.VBox):
 
     @property
     def state(self) -> dict[str, Any]:
-        """Question, guess and answer as a plain dict, which JSON can hold: "panel", "version", "made", the arguments,
-        and `value`, `waived` and `answer`."""
+        """Question, guess and answer as a plain dict, which JSON can hold, of "panel", "version", "made" (the
+        arguments), `value`, `waived` and `answer`."""
         made = {field.name: getattr(self.record, field.name) for field in fields(Guessed)}
         known = {name: made.pop(name) for name in KNOWN}
         made = {name: list(value) if isinstance(value, tuple) else value for name, value in made.items() if value}

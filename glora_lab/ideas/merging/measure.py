@@ -64,7 +64,7 @@ def merge_report(
             is left as it is.
 
     Returns:
-        Two rows a layer, one where only one of the libraries can hold the adapter: LoRA is stock PEFT's alone, and
+        Two rows a layer, one where only one of the libraries can hold the adapter. LoRA is stock PEFT's alone, and
         what stock PEFT's GLoRA cannot express is ours.
 
     Raises:

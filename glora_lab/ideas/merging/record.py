@@ -57,10 +57,12 @@ class MergeReport(Record):
 
     @property
     def cycles(self) -> int:
+        """How many times each layer was merged and unmerged."""
         return len(self.rows[0].drift) - 1 if self.rows else 0
 
     @property
     def libraries(self) -> tuple[str, ...]:
+        """Those that have rows here, of "glora_lab" and "stock PEFT"."""
         return tuple(dict.fromkeys(row.by for row in self.rows))
 
     def of(self, by: str) -> list[LayerMerge]:

@@ -23,7 +23,7 @@ def path_activity(model: nn.Module, index: int = 0) -> PathActivity:
         index: the step, to stand in the record.
 
     Returns:
-        For each path that is on somewhere: `norms`, the Frobenius norm of its terms of W_eff or b_eff, all layers
+        For each path that is on somewhere `norms`, the Frobenius norm of its terms of W_eff or b_eff, all layers
         taken as one long vector; `shares`, the squared norm of its parameters' gradient over that of all paths.
 
     Raises:

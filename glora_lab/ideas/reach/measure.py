@@ -89,7 +89,16 @@ def best_error(change: np.ndarray, *, k: int, r: int) -> float:
 def best_changes(
     change: WeightChange | Wanted, *, r: int = 16, ks: Iterable[int] = (1, 2, 4, 8)
 ) -> tuple[WeightChange, ...]:
-    """The change's first draw and, for each k, the best ΔW there is for it, with its error."""
+    """The change's first draw and, for each k, the best ΔW there is for it, with its error; each (1, out, in).
+
+    Args:
+        change: what is wanted, as `weight_change` makes it.
+        r: rank; every k divides it, and both sides of the change.
+        ks: blocks per side; 1 is LoRA.
+
+    Raises:
+        ValueError: where k does not divide both sides and r, or the change is zero.
+    """
     wanted = _wanted(change)
     nearest = wanted.draws[0]
     best = [(k, nearest.best(k, r), nearest.error(k, r)) for k in ks]

@@ -59,6 +59,9 @@ def weight_change(name: str, matrices: np.ndarray, *, error: float | None = None
     """A change of W as a record, its singular values beside it: one matrix (out, in), or draws of it (d, out, in).
 
     `error` and `method` as in `WeightChange`.
+
+    Raises:
+        ValueError: where `matrices` has another shape, is empty, or has an entry that is no finite number.
     """
     matrices = np.asarray(matrices, dtype=float)
     if matrices.ndim not in (2, 3) or not matrices.size or not np.isfinite(matrices).all():

@@ -39,11 +39,12 @@ class WeightChange(Record):
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(out, in) of each draw."""
         return self.matrices.shape[1], self.matrices.shape[2]
 
     @property
     def rank(self) -> int:
-        """Of the first draw: its singular values above those that rounding alone would leave."""
+        """That of the first draw, the number of its singular values above those that rounding alone would leave."""
         values = self.singular_values[0]
         return int((values > values.max() * max(self.shape) * np.finfo(float).eps).sum())
 
@@ -71,10 +72,12 @@ class RankReach(Record):
 
     @property
     def names(self) -> list[str]:
+        """The changes, in the order of the rows."""
         return list(dict.fromkeys(row.change for row in self.rows))
 
     @property
     def ks(self) -> list[int]:
+        """Blocks per side, the fewest first."""
         return sorted({row.k for row in self.rows})
 
     def errors(self, change: str) -> dict[int, float]:

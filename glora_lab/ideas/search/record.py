@@ -61,6 +61,7 @@ class Agreement(Record):
 
     @property
     def in_words(self) -> str:
+        """Both τ, on how many settings, and who orders better."""
         says = f"τ {self.tau:.2f} of {self.engine}, {self.tau_params:.2f} of the parameter count"
         over = "the engine orders better" if self.is_better else "counting parameters orders as well or better"
         return f"{says}, on {len(self.trained)} settings trained for real: {over}"
@@ -103,6 +104,7 @@ class Verified(Record):
 
     @property
     def in_words(self) -> str:
+        """Whether it differs from LoRA by more than two standard errors, and by how much."""
         beyond = abs(self.difference) > 2 * self.standard_error
         which = "better than" if self.difference > 0 else "worse than"
         says = f"{which} LoRA" if beyond else "no better than LoRA"
@@ -141,6 +143,7 @@ class SearchResult(Record):
 
     @property
     def front(self) -> tuple[Trial, ...]:
+        """The trials that no other beats, by rising parameters."""
         return front(self.trials)
 
     def to_dicts(self) -> list[dict[str, Any]]:
@@ -170,6 +173,7 @@ class PathMap(Record):
 
     @property
     def total(self) -> int:
+        """Trainable parameters of the setting."""
         return sum(row.params for row in self.rows)
 
 

@@ -43,6 +43,7 @@ class StoredSearch(Record):
 
     @classmethod
     def from_json(cls, text: str) -> StoredSearch:
+        """The search that `to_json` wrote."""
         held = json.loads(text)
         rest, trials = held["rest"], tuple(Trial(**_read(row)) for row in held["trials"])
         result, agreement = rest["result"], rest["result"]["agreement"]

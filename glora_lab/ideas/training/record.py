@@ -51,7 +51,7 @@ class Run(Record):
 
     @property
     def scored(self) -> float | None:
-        """What ranks it: the accuracy on the validation part, None where it is not known."""
+        """What ranks it, the accuracy on the validation part; None where it is not known."""
         return self.steps[-1].metric if self.validation is None and self.steps else self.validation
 
     def to_dicts(self) -> list[dict[str, Any]]:
@@ -71,6 +71,7 @@ class Predictions(Record):
 
     @property
     def accuracy(self) -> float:
+        """The share of the images whose answer is their label, from 0 to 1."""
         return float((self.labels == self.predicted).mean())
 
     def first(self, n: int) -> Predictions:

@@ -23,11 +23,12 @@ class Ranking(Record):
 
     @property
     def best(self) -> float:
+        """The largest share; 0 where there is none."""
         return max(self.scores.values(), default=0.0)
 
     @property
     def margin(self) -> float:
-        """How far behind the best still ties: two standard errors. Without a count, what a whole per cent hides."""
+        """How far behind the best still ties, two standard errors. Without a count, what a whole per cent hides."""
         n = self.examples + 4
         share = (self.best * self.examples + 2) / n
         return 2 * sqrt(share * (1 - share) / n) if self.examples else 0.005

@@ -33,8 +33,8 @@ def xray(
         adapter_name: which adapter of a model; None for the first active one.
 
     Returns:
-        One row per layer, in float64: norms in the weight's own unit, the spectrum as in `delta_spectrum` (None for a
-        GLoRA or DoRA layer with both sides above 1,024), and the norms per path or block.
+        One row per layer, in float64, with norms in the weight's own unit, the spectrum as in `delta_spectrum` (None
+        for a GLoRA or DoRA layer with both sides above 1,024), and the norms per path or block.
 
     Raises:
         ValueError: where the folder holds no such adapter, is damaged, or fits neither its configuration nor

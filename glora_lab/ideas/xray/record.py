@@ -39,6 +39,7 @@ class XrayLayer(Record):
 
     @property
     def effective_rank(self) -> float:
+        """That of the spectrum; nan where there is none."""
         return float("nan") if self.spectrum is None else self.spectrum.effective_rank
 
     def share(self, part: str) -> float:
@@ -77,6 +78,7 @@ class XrayReport(Record):
 
     @property
     def params(self) -> int:
+        """What the adapter trains in all of these layers."""
         return sum(row.params for row in self.rows)
 
     @property

@@ -1,0 +1,62 @@
+"""Docstrings of public names as the site shows them: what Sphinx would take for something else than is meant.
+
+Its reader of Google's sections takes what stands before a colon in the first line of a property, or of `Returns:`, for
+a type, and sets it apart from the rest of the sentence.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import pytest
+
+from tests.test_examples import DOORS
+
+CODE = re.compile(r"`[^`]*`")
+RETURNS = re.compile(r"^Returns:\n +(.*)$", re.MULTILINE)
+
+
+def members(kind: type) -> Iterator[tuple[str, Any]]:
+    """What the package itself puts into a class, those that it is derived from included."""
+    for base in kind.__mro__:
+        if base.__module__.startswith("glora_lab"):
+            yield from ((f"{base.__qualname__}.{name}", member) for name, member in vars(base).items())
+
+
+def documented(door: str) -> Iterator[tuple[str, Any, str]]:
+    """Name, what it is, and its docstring, of every public name of a door and of the public members of its classes."""
+    module = importlib.import_module(f"glora_lab.{door}")
+    for name in module.__all__:
+        what = getattr(module, name)
+        if not (inspect.isclass(what) or inspect.isfunction(what)):
+            continue
+        yield name, what, inspect.getdoc(what) or ""
+        for member, held in members(what) if inspect.isclass(what) else ():
+            if not member.rpartition(".")[2].startswith("_") and inspect.getdoc(held):
+                yield member, held, inspect.getdoc(held) or ""
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_public_function_and_class_has_a_docstring(door: str) -> None:
+    assert [name for name, what, text in documented(door) if not text] == []
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_no_beginning_of_a_sentence_is_taken_for_a_type(door: str) -> None:
+    taken = []
+    for name, what, text in documented(door):
+        first = text.partition("\n")[0] if isinstance(what, property | cached_property) else ""
+        said = RETURNS.search(text)
+        taken += [f"{name}: {line}" for line in (first, said[1] if said else "") if ":" in CODE.sub("", line)]
+    assert taken == []
+
+
+def test_a_check_says_what_it_returns() -> None:
+    checks = importlib.import_module("glora_lab.checks")
+    found = {inspect.signature(getattr(checks, n)).return_annotation for n in checks.__all__ if n.startswith("check_")}
+    assert found == {"Verdict"}
