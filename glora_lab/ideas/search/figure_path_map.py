@@ -94,5 +94,5 @@ def _in_words(path_map: PathMap) -> str:
         if row.params:
             on.setdefault(row.layer, []).append(_said(row))
     off = len(_by_layer(path_map)) - len(on)
-    bare = f" {off} layers are left as they are." if off else ""
+    bare = {0: "", 1: " 1 layer is left as it is."}.get(off, f" {off} layers are left as they are.")
     return "; ".join(f"{layer}: {listed(paths)}" for layer, paths in on.items()) + f".{bare}"

@@ -88,7 +88,7 @@ def test_a_path_map_has_a_bar_for_each_path_that_is_on_as_wide_as_its_rank() -> 
 
 def test_layers_that_are_left_are_counted() -> None:
     rows = (PathChoice("a", "B", "gralora", 4, 40, 2), PathChoice("b", "B", "none", 0, 0))
-    assert describe_path_map(PathMap(rows)) == "a: B gralora of rank 4, 2×2 blocks. 1 layers are left as they are."
+    assert describe_path_map(PathMap(rows)) == "a: B gralora of rank 4, 2×2 blocks. 1 layer is left as it is."
     assert plot_path_map(PathMap(rows[1:])).layout.title.text == "Nothing to train"
 
 
