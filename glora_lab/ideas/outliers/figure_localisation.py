@@ -14,7 +14,7 @@ from glora_lab.drawing.traces import Layout, line, on
 from .record_localisation import Localisation
 
 LEFT, RIGHT = (0.0, 0.46), (0.58, 1.0)
-COLORS = (METHOD_COLORS["GraLoRA"], PATH_COLORS["C"], METHOD_COLORS["GLoRA"], PATH_COLORS["B"], PATH_COLORS["A"])
+COLORS = (METHOD_COLORS["GraLoRA"], PATH_COLORS["C"], METHOD_COLORS["GLoRA"], PATH_COLORS["B"], FROZEN)
 DIAGONAL: Layout = {"type": "line", "line": {"color": FROZEN, "width": 1.5, "dash": "dot"}, "xref": "x2", "yref": "y2"}
 SHARE: Layout = {"tickformat": ".0%", "range": (-0.03, 1.03)}
 
@@ -50,7 +50,7 @@ def draw_localisation(found: Localisation, r: int | None = None) -> Picture:
         legend={"y": -0.2, "yanchor": "top"},
         xaxis={"domain": LEFT, "anchor": "y", "title": "k, blocks a side", "type": "log", "tickvals": list(found.ks)},
         yaxis={"anchor": "x", "title": "channels that are off", **SHARE},
-        xaxis2={"domain": RIGHT, "anchor": "y2", "title": "expected from G's columns alone", **SHARE},
+        xaxis2={"domain": RIGHT, "anchor": "y2", "title": "expected", **SHARE},
         yaxis2={"anchor": "x2", "title": "found", **SHARE},
     )
 

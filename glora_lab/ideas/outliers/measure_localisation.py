@@ -8,6 +8,10 @@ smaller, at a rank r/k. So channel i of block n is off by about
 
 and, the mixture being Gaussian over as many directions d as the block has singular values that count,
 (Σλ)² / Σλ² of λ = σ², off by more than L with the probability that χ²_d / d exceeds (L / e_i)². Nothing here is fitted.
+
+With L = 2·√(in/r), as `sensible_limit` has it where r is small, k and r drop out of e_i > L: a channel is off where its
+column is smaller than half the root mean square of its block's columns. An outlier makes that large, in its own block
+alone; a channel that is weak beside its neighbours is off in a block of any size.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ from .record import WeightChange
 
 FILE = "minilm_changes.safetensors"
 NAMES = {
-    "bert.encoder.layer.1.attention.self.value": "minilm, value of layer 1",
-    "bert.encoder.layer.3.attention.output.dense": "minilm, output of attention 3",
-    "bert.encoder.layer.5.attention.self.query": "minilm, query of layer 5",
+    "bert.encoder.layer.1.attention.self.value": "value of layer 1",
+    "bert.encoder.layer.3.attention.output.dense": "output of layer 3",
+    "bert.encoder.layer.5.attention.self.query": "query of layer 5",
 }
 
 

@@ -49,6 +49,19 @@ def test_an_outlier_costs_its_own_block_and_more_of_it_the_more_blocks_there_are
         assert off[others].tolist() == pytest.approx([math.sqrt(8 / 4)] * len(others))
 
 
+def test_off_at_the_sensible_limit_is_less_than_half_of_what_the_block_has() -> None:
+    gradient = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)).double()
+    sizes = torch.linspace(-2, 2, 64).exp()[torch.randperm(64, generator=torch.Generator().manual_seed(1))]
+    gradient *= sizes / gradient.norm(dim=0)
+    for k in (1, 2, 4):
+        for r in (4, 16):
+            limit = sensible_limit(64, r)
+            assert limit == 2 * usual_deviation(64, r)
+            typical = sizes.square().reshape(k, -1).mean(1).sqrt().repeat_interleave(64 // k)
+            off = expected_deviation(gradient, k=k, r=r) > limit
+            assert torch.equal(off, sizes < typical / 2) and off.any()
+
+
 def test_a_column_of_nothing_beside_others_is_infinitely_off_and_nothing_at_all_is_not() -> None:
     gradient = torch.ones(4, 8).double()
     gradient[:, 2] = 0
