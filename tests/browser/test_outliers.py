@@ -58,7 +58,7 @@ def test_minilm_is_seen_whole_wide_and_narrow_light_and_dark(open_notebook: Open
     found = {}
     for theme in ("Dark", "Light"):
         layout.change_theme(notebook, theme)
-        for width, height in (layout.SMALL, (700, 800)):
+        for width, height in (layout.SMALL, (700, 800), (600, 800)):
             layout.resize(notebook, width, height)
             problems = layout.faults(notebook, ["OutlierPanel"])
             problems += [*serious_violations(notebook, ".glora-panel"), *faint_texts(notebook, ".glora-panel")]

@@ -18,7 +18,10 @@ STEPS = 9  # colours that the scale is drawn with
 
 
 def atlas_cells(outliers: Outliers) -> dict[str, Any]:
-    """Names of rows and columns, both maps [row][column] with colours, texts and places among `rows`; JSON alone."""
+    """Names of rows and columns, both maps [row][column] with colours, texts and places among `rows`; JSON alone.
+
+    Of the marks of the scale, where they stand from 0 to 1, their text, and whether a narrow picture has them too.
+    """
     found, (high, sizes) = cells_of(outliers), scale_of(outliers)
     places = {id(row): place for place, row in enumerate(outliers.rows)}
     blocks, modules = (list(dict.fromkeys(key[n] for key in found)) for n in (0, 1))
@@ -41,7 +44,7 @@ def atlas_cells(outliers: Outliers) -> dict[str, Any]:
         "maps": [[[cell(found.get((block, one)), n) for one in modules] for block in blocks] for n in (0, 1)],
         "scale": {
             "colors": [_color(step / (STEPS - 1)) for step in range(STEPS)],
-            "marks": [[round(height(size) / high, 4), f"{size}×"] for size in sizes],
+            "marks": [[round(height(size) / high, 4), f"{size}×", str(size).strip("0") == "1"] for size in sizes],
         },
     }
 

@@ -1,6 +1,6 @@
 // The atlas of outliers: two maps of layers, of which one is chosen, by a click or with the arrow keys. Colours and
 // words come from Python; here cells are laid out. The chosen layer is framed in both maps, and the keyboard's focus
-// stays in the map where it is.
+// stays in the map where it is. Cells too narrow for their texts are colours alone, and pointing at one tells it.
 
 const make = (tag, name, parent, text = "") => {
   const element = document.createElement(tag);
@@ -20,6 +20,8 @@ const STEPS = {
   PageUp: ([, column]) => [[-1, column], [1, 0]],
   PageDown: ([, column], wide, tall) => [[tall, column], [-1, 0]],
 };
+
+const ROOM = 30; // pixels that the texts of a cell need
 
 function render({ model, el }) {
   const root = make("div", "glora-atlas", el);
@@ -109,6 +111,11 @@ function render({ model, el }) {
     root.dataset.chosen = chosen;
   };
 
+  const fit = () => {
+    const cell = root.querySelector(".glora-atlas-cell");
+    if (cell?.offsetWidth) root.classList.toggle("glora-atlas-tight", cell.offsetWidth < ROOM);
+  };
+
   const paint = () => {
     const atlas = model.get("atlas");
     if (!atlas.maps) return;
@@ -119,14 +126,19 @@ function render({ model, el }) {
     const bar = make("div", "glora-atlas-bar", (scale.replaceChildren(), scale));
     bar.style.background = `linear-gradient(to right, ${atlas.scale.colors.join(", ")})`;
     const marks = make("div", "glora-atlas-marks", scale);
-    for (const [along, text] of atlas.scale.marks) make("span", "", marks, text).style.left = `${100 * along}%`;
+    for (const [along, text, always] of atlas.scale.marks)
+      make("span", always ? "" : "glora-atlas-between", marks, text).style.left = `${100 * along}%`;
     mark();
+    fit();
   };
 
+  const resized = new ResizeObserver(fit);
+  resized.observe(body);
   model.on("change:atlas", paint);
   model.on("change:chosen", mark);
   paint();
   return () => {
+    resized.disconnect();
     model.off("change:atlas", paint);
     model.off("change:chosen", mark);
   };
