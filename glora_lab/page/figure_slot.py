@@ -18,7 +18,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from glora_lab.training.in_turn import Turn
 from .answering_page import AnsweringPage
 from .look import FIGURE_LOOK
 from .looking import running_loop
+from .unattended import executed, in_colab, is_static
 
 if TYPE_CHECKING:
     import asyncio
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 PLOTLY = "application/vnd.plotly.v1+json"
 SVG = "image/svg+xml"
-STATIC = "GLORA_LAB_STATIC"  # set in the environment where a page has no widgets
 SECONDS_BETWEEN, SECONDS_BETWEEN_FRAMES = 0.1, 1.0
 CONFIG = {"displaylogo": False, "responsive": True}
 FRAME = 20  # pixels around a figure in a frame
@@ -105,7 +104,7 @@ class FigureSlot(AnsweringPage, widgets.VBox):
             widgets.show_only_if(True, self)
             if self.picture is None or self.comm is None:  # closed meanwhile
                 return
-            if not is_static():  # there the panel's own cell holds the picture, and this would be saved beside it
+            if not (is_static() or executed()):  # the panel's own cell holds the picture: once is enough to save
                 data = picture_data(self.picture, drawn=True)
                 self._finding.value = finding(data[PLOTLY]["layout"]) if PLOTLY in data else ""
                 self._output.layout.height = f"{height_of(data, self.picture)}px"
@@ -217,12 +216,3 @@ def words(summary: str) -> str:
 def sentence(summary: str) -> str:
     """The sentence below a figure, as HTML."""
     return f'<p class="glora-says">{html.escape(summary)}</p>'
-
-
-def in_colab() -> bool:
-    return bool({"COLAB_RELEASE_TAG", "COLAB_NOTEBOOK_ID"} & os.environ.keys())
-
-
-def is_static() -> bool:
-    """Whether the page has no widgets, and a panel is a still picture."""
-    return bool(os.environ.get(STATIC))

@@ -24,10 +24,11 @@ from glora_lab.training.in_turn import TURN, in_turn
 from .actions import one_action
 from .closing import tree
 from .controls.looks import Looks
-from .figure_slot import in_colab, is_static, picture_data, words
+from .figure_slot import picture_data, words
 from .last_picture import LastPicture
 from .state import Settable
 from .sweep import moved
+from .unattended import in_colab, is_static
 
 SAYS_STATIC = (
     "This page shows no controls, so this is a still picture. Set the controls from Python, as in "

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 from glora_lab.page.controls import widgets
 
 from .controls.widgets import ToggleButton
-from .figure_slot import in_colab
 from .look import PANEL_LOOK, PageScript
+from .unattended import in_colab
 
 PRESENT = """<button class="jupyter-button glora-present"
 title="Lets the panel fill the window; Escape brings it back.">Present</button>"""

@@ -24,7 +24,7 @@ from typing import Any
 from glora_lab.page.controls import widgets
 
 from .controls.widgets import Button, Text
-from .figure_slot import in_colab
+from .unattended import in_colab
 
 SAYS = {
     "Undo": "Takes the last step back (Ctrl+Z).",

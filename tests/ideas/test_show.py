@@ -11,7 +11,9 @@ import pytest
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from glora_lab.page.figure_slot import PLOTLY, STATIC, SVG
+from glora_lab.page.figure_slot import PLOTLY, SVG
+from glora_lab.page.sweep import Sweep
+from glora_lab.page.unattended import STATIC
 from glora_lab.panels import PathPanel, show
 from glora_lab.records import Cost, CostReport, Record
 
@@ -52,8 +54,9 @@ def test_a_still_panel_shows_its_pictures_there_too(monkeypatch: pytest.MonkeyPa
     assert not panel.figure._output.outputs  # or a saved notebook would hold the picture twice
     with mock.patch("glora_lab.page.panel.display") as display:
         panel._ipython_display_()
-    pictures = [call.args[0] for call in display.call_args_list if isinstance(call.args[0], dict)]
-    assert pictures and all(picture[SVG].startswith("<svg") for picture in pictures)
+    (sweep,) = (call.args[0] for call in display.call_args_list if isinstance(call.args[0], Sweep))
+    pictures = [picture.svg for frame in sweep.frames for picture in frame]
+    assert len(pictures) > 1 and all(picture.startswith("<svg") for picture in pictures)
     panel.close()
 
 

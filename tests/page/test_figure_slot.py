@@ -207,3 +207,13 @@ def unpacked(z: object) -> object:
         shape = [int(part) for part in z["shape"].split(",")]
         return np.frombuffer(base64.b64decode(z["bdata"]), z["dtype"]).reshape(shape)
     return z
+
+
+def test_where_a_notebook_is_run_by_nobody_its_place_is_not_saved_beside_its_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(figure_slot, "executed", lambda: True)
+    slot = FigureSlot()
+    slot.show(picture(1, "one"))
+    assert slot._output.outputs == () and slot.summary == "one" and "one" in slot._words.value
+    slot.close()

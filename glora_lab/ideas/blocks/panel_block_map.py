@@ -13,7 +13,8 @@ from typing import Any
 from glora_lab.drawing.picture import Picture
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import WIDE, BoundedIntText, tick
-from glora_lab.page.figure_slot import FigureSlot, in_colab
+from glora_lab.page.figure_slot import FigureSlot
+from glora_lab.page.unattended import in_colab
 from glora_lab.training.in_turn import in_turn
 
 from .figure_block_cut import draw_block_cut

@@ -18,10 +18,10 @@ from glora_lab.arguments import check_number, refuse
 from glora_lab.drawing.picture import picture_of
 from glora_lab.page.closing import replace_children, tree
 from glora_lab.page.controls import widgets
-from glora_lab.page.figure_slot import as_outputs, is_static
+from glora_lab.page.figure_slot import as_outputs
 from glora_lab.page.look import PageScript
 from glora_lab.page.looking import running_loop
-from glora_lab.page.unattended import unattended
+from glora_lab.page.unattended import is_static, unattended
 
 from .figure import STYLE, draw_guess, guess_in_words
 from .panel_question import checked, control_of, fitting

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from glora_lab.drawing.picture import Picture
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import Dropdown, layer_menu
-from glora_lab.page.figure_slot import FigureSlot, in_colab
+from glora_lab.page.figure_slot import FigureSlot
+from glora_lab.page.unattended import in_colab
 from glora_lab.training.in_turn import in_turn
 
 from .figure import draw_outliers

@@ -12,7 +12,7 @@ import pytest
 from glora_lab.ideas.guess import panel
 from glora_lab.page import unattended as attended
 from glora_lab.page.closing import tree
-from glora_lab.page.figure_slot import STATIC
+from glora_lab.page.unattended import STATIC
 from glora_lab.panels import Guess
 from glora_lab.records import Cost, CostReport
 from tests.page.driving import press, send

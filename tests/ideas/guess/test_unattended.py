@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
-from glora_lab.page.figure_slot import STATIC
+from glora_lab.page.unattended import STATIC
 from tests.written_notebook import write_notebook
 
 CELLS = (
