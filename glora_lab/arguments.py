@@ -29,6 +29,13 @@ def refuse(name: str, value: Any, rule: str) -> ValueError:
     return ValueError(within(f"`{within(name, 200)}` (={shown(value)}) {rule}"))
 
 
+def check_kind(name: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
+    """Refuse what is of another class; `rule` says what it must be, and what makes one."""
+    if not isinstance(value, kind):
+        plain = value is None or isinstance(value, str | int | float)
+        raise refuse(name, value if plain else type(value).__name__, rule)
+
+
 def as_peft_says(name: str, value: Any, words: str, refused: ValueError) -> ValueError:
     """PEFT's own sentence, which its users look for, and ours behind it."""
     return ValueError(within(f"`{name}` {words} but the value passed is {shown(value)}: {refused}"))

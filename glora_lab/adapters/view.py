@@ -16,6 +16,7 @@ from glora_lab.adapters.tuner.factors import Blocks
 from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
 from glora_lab.adapters.tuner.table import MethodTable
+from glora_lab.arguments import check_kind
 
 from .peft_layers import PeftLora, table_of
 
@@ -49,6 +50,8 @@ def find_layer(model: nn.Module, layer: str) -> tuple[str, BaseTunerLayer]:
     Raises:
         ValueError: where no adapted layer, or more than one, answers to `layer`, or it is a parameter.
     """
+    check_kind("model", model, nn.Module, "must be a model (torch.nn.Module), as load_model gives one by its name")
+    check_kind("layer", layer, str, "must be the name of an adapted layer, or an unambiguous end of one")
     layers = adapted_layers(model, parameters=True)
     matches = [layer] if layer in layers else [name for name in layers if name.endswith("." + layer)]
     if len(matches) == 1:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from glora_lab.arguments import check_kind
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
@@ -120,7 +122,14 @@ def architecture(name: str) -> PretrainedConfig:
 
 
 def meta_model(config: PretrainedConfig) -> PreTrainedModel:
-    """The model that `config` describes, in eval mode, on the meta device: shapes without weights."""
+    """The model that `config` describes, in eval mode, on the meta device: shapes without weights.
+
+    Raises:
+        ValueError: for what is no configuration of a model of transformers.
+    """
+    from transformers import PretrainedConfig
+
+    check_kind("config", config, PretrainedConfig, "must be a configuration of transformers, as architecture gives one")
     with torch.device("meta"):
         model: PreTrainedModel = model_class(config)._from_config(config)
     return model.eval()

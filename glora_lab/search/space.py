@@ -20,7 +20,7 @@ from glora_lab.adapters.base.frozen import features
 from glora_lab.adapters.checkpoints.fit import bare_tuner
 from glora_lab.adapters.glora.config import GloraConfig
 from glora_lab.adapters.own.method import DeltaMethod
-from glora_lab.arguments import check_choice, check_positive_int, refuse
+from glora_lab.arguments import check_choice, check_kind, check_positive_int, refuse
 from glora_lab.ideas.search.record import PathMap
 from glora_lab.models.architectures import HEADS
 
@@ -90,6 +90,7 @@ class SearchSpace:
         Raises:
             ValueError: naming the argument, where it does not fit.
         """
+        check_kind("model", model, nn.Module, "must be a model (torch.nn.Module), as load_model gives one by its name")
         check_choice("per", per, PER)
         for name, numbers in {"ranks": ranks, "ks": ks}.items():
             if isinstance(numbers, str) or not isinstance(numbers, Sequence) or not numbers:

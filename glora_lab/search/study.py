@@ -74,7 +74,7 @@ def search_paths(
         limit: the most parameters that a setting may have, or a dict of "parameters", "flops" and "saved_bytes", the
             latter two of a training step, as `cost_report` counts them.
         trials: how many settings are looked at; fewer where the space has no more.
-        engine: how one is scored: "inherited", "adapted", "short" or "paper", see engines.py.
+        engine: how one is scored: "inherited", "adapted", "short" or "paper", see `glora_lab.search.engines`.
         gate: how many settings, small and large, are trained for real to judge the engine by; 0 believes it.
         sampler: Optuna's "nsga2", "tpe" or "random".
         steps: steps of real training, of the gate and of `verify`; engine "short" takes up to so many.
@@ -82,7 +82,7 @@ def search_paths(
         seed: the same gives the same study, on the same machine and in the same process. Workers of one study have
             random numbers of their own whatever it is, and the engine those of whoever made the study.
         storage: where the trials are kept, for as many processes as like to join: a journal file for those of one
-            machine, a URL of PostgreSQL or MySQL for many machines, see storage.py. None: in memory.
+            machine, a URL of PostgreSQL or MySQL for many machines, see `glora_lab.search.storage`. None: in memory.
         name: the study's name in a storage. Who gives one that is there joins it, where model, data, space, settings
             and version of this package are the same.
         grace: seconds after which a worker that gives no sign of life is taken for dead, and its choice tried again.

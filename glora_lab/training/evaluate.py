@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from glora_lab.arguments import check_kind
 from glora_lab.data import Part
 from glora_lab.ideas.training.record import Predictions
 from glora_lab.models.mode import eval_mode
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 UNKNOWN = -1  # the label of an image that comes without one
 IGNORED = -100  # torch's label for what does not count
 MOST_LOGITS = 2**26  # at a time: a quarter of a gigabyte
+A_PART = "must be a part of a task: task.train, task.validation or task.test"
 MOST_PIXELS = 32  # a side of an image that is shown
 
 
@@ -28,6 +30,7 @@ def evaluate(model: nn.Module, part: Part, batch_size: int = 256) -> float:
     -100 count nowhere. Runs in eval mode without gradients and gives every module its mode back. ValueError for an
     empty part or a batch size below 1.
     """
+    check_kind("part", part, Part, A_PART)
     wanted = wanted_of(part)
     said = ask(model, part.inputs, at_once(model, wanted, batch_size), lambda logits: logits.argmax(-1))
     if wanted.ndim == 2:
@@ -66,6 +69,7 @@ def predict(
     Images without labels get label -1, which no answer equals. `classes` names the labels. Colour images are shown as
     their darkness, a mean over the channels, and large ones with 32 pixels a side. Errors as for `evaluate`.
     """
+    check_kind("images", images, (Part, Tensor), "must be a part of a task, or pixel values (n, c, h, w) as a tensor")
     inputs = images.inputs if isinstance(images, Part) else {"pixel_values": images}
     pixels = inputs["pixel_values"]
     labels = inputs.get("labels", torch.full((len(pixels),), UNKNOWN))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from glora_lab.arguments import check_kind
 from glora_lab.data import Part, Task
 from glora_lab.ideas.training.record_readings import Readings
 
-from .evaluate import IGNORED, ask
+from .evaluate import A_PART, IGNORED, ask
 
 NUMBERS = 6  # of an example that is no text
 
@@ -19,6 +20,7 @@ def read(model: nn.Module, task: Task, part: Part) -> Readings:
     Where the task is to write on, it is asked for the last token of each example. Answers are called as the task's
     `classes` are, tokens as its tokenizer has them. Runs in eval mode without gradients. Errors as for `evaluate`.
     """
+    check_kind("part", part, Part, A_PART)
     labels = part.labels.cpu()
     logits = ask(model, part.inputs, 1 if task.writes else 256, lambda answer: answer)
     ends: Tensor | None = None

@@ -14,6 +14,7 @@ from glora_lab.adapters.gralora.config import GraloraConfig
 from glora_lab.adapters.own.config import DeltaConfig
 from glora_lab.adapters.registry import LabPeftType
 from glora_lab.adapters.tuner.config import LabConfig
+from glora_lab.arguments import refuse
 from glora_lab.folders import folder_named
 
 OURS: dict[str, type[LabConfig]] = {
@@ -39,8 +40,16 @@ def load_adapter(model: nn.Module, path: str | PathLike[str], adapter_name: str 
             damaged, is of a newer version or does not fit; the model is then as it was.
     """
     folder = folder_named("path", path)
-    peft_type = read_type(folder) if os.path.isdir(folder) else PeftConfig._get_peft_type(folder)
+    peft_type = read_type(folder) if os.path.isdir(folder) else _type_on_the_hub(folder)
     config_class: type[PeftConfig] = OURS.get(peft_type) or mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]  # type: ignore[index]
     return PeftModel.from_pretrained(
         model, folder, adapter_name=adapter_name, config=config_class.from_pretrained(folder)
     )
+
+
+def _type_on_the_hub(name: str) -> str:
+    """What is no folder here may be a name on the hub, of which PEFT knows."""
+    try:
+        return str(PeftConfig._get_peft_type(name))
+    except (ValueError, OSError) as error:
+        raise refuse("path", name, "must be a folder that `save_pretrained` wrote, and is none here") from error

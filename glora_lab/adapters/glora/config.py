@@ -50,8 +50,11 @@ class GloraConfig(LabConfig):
             E and W0·C as in the authors' code, and merging then gives the layer a bias.
         path_pattern: module pattern → {path: mode}, what a path search returns.
         target_parameters: each expert has its own W0, A and B; a vector has one value per output (in form "product",
-            for A, per input) of an expert, see base/parameter.py for which axis that is. C, D and E change a bias and
-            are inert here, also where a module keeps its experts' biases as a further parameter.
+            for A, per input) of an expert, see `glora_lab.adapters.base.parameter` for which axis that is. C, D and E
+            change a bias and are inert here, also where a module keeps its experts' biases as a further parameter.
+
+    Raises:
+        ValueError: for a bad setting, with its name, its value and the rule.
     """
 
     method: ClassVar[str] = "GLoRA"

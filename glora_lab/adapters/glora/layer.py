@@ -35,8 +35,9 @@ from .plain_base import applies
 class GloraLayer(LabLayer):
     """The five paths of any number of adapters on one layer.
 
-    Parameters are `glora_A[name].Xd` and `.Xu` in mode lora, `.X` in vector and constant (shapes: paths.py);
-    a path that is off has no entry. `plans[name]` says what the adapter put here, and which paths are inert.
+    Parameters are `glora_A[name].Xd` and `.Xu` in mode lora, `.X` in vector and constant; for shapes see
+    `glora_lab.adapters.glora.paths`. A path that is off has no entry. `plans[name]` says what the adapter put here, and
+    which paths are inert.
     """
 
     method = "GLoRA"

@@ -34,6 +34,9 @@ class GraloraConfig(LabConfig):
         k_pattern: module pattern → gralora_k of the layers it matches.
         on_indivisible: what to do with a layer whose features k does not divide: "error", or "skip" to leave
             it as it is, with one warning that names all such layers.
+
+    Raises:
+        ValueError: for a bad setting, with its name, its value and the rule.
     """
 
     method: ClassVar[str] = "GraLoRA"

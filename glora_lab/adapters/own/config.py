@@ -56,6 +56,9 @@ class DeltaConfig(LabConfig):
         r: the rank that `shapes` is given; a method may leave it aside.
         target_modules, exclude_modules, layers_to_transform, layers_pattern, modules_to_save, rank_pattern, bias: see
             `LabConfig`.
+
+    Raises:
+        ValueError: for a method that is not defined here, or a bad setting, with its name, its value and the rule.
     """
 
     lab_type: ClassVar[str] = LabPeftType.DELTA_LAB

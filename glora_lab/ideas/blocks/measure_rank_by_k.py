@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from glora_lab.adapters import GraloraConfig, GraloraLinear
-from glora_lab.adapters.base.frozen import features
+from glora_lab.adapters.base.frozen import SUPPORTED, features
 from glora_lab.adapters.gralora.blocks import fitting_k
 from glora_lab.adapters.view import adapter_parameters
+from glora_lab.arguments import check_kind
 
 from .measure import block_grid
 from .record import RankAtK
@@ -30,7 +31,12 @@ def rank_by_k(layer: nn.Module, config: GraloraConfig, *, seed: int = 0) -> list
 
     Returns:
         One row for each k that divides r and the features; `params` counted on the layer's own tensors.
+
+    Raises:
+        ValueError: for a layer that is not linear, or a configuration of another method.
     """
+    check_kind("layer", layer, SUPPORTED, "must be a linear layer, nn.Linear or Conv1D")
+    check_kind("config", config, GraloraConfig, "must be a GraloraConfig")
     rows = []
     for k in fitting_k(*features(layer), config.r):
         adapted = with_blocks(layer, replace(config, gralora_k=k, init_weights=False), seed=seed)

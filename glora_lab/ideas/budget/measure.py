@@ -26,6 +26,7 @@ from glora_lab.adapters.gralora.config import GraloraConfig
 from glora_lab.adapters.peft_layers import table_of
 from glora_lab.adapters.tuner.method_names import method_name
 from glora_lab.adapters.view import adapted_layers, adapter_parameters
+from glora_lab.arguments import check_kind
 
 from .measure_skeleton import skeleton
 from .record import PathBudget, PathCount
@@ -46,11 +47,14 @@ def path_budget(model_or_config: nn.Module | PretrainedConfig, adapter_config: P
     Raises:
         ValueError: where the configuration does not fit the model, or there is no adapter to count.
     """
+    rule = "must be a model, as load_model gives one by its name, or a configuration of one, as architecture does"
+    check_kind("model_or_config", model_or_config, (nn.Module, PretrainedConfig), rule)
     if adapter_config is None:
         model = model_or_config
         if isinstance(model, PretrainedConfig) or not hasattr(model, "peft_config"):
             raise ValueError("`adapter_config` (=None) counts what the model carries, but this one carries no adapter")
     else:
+        check_kind("adapter_config", adapter_config, PeftConfig, "must be a configuration of PEFT, as GloraConfig is")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a budget shows inert paths in its rows
             model = get_peft_model(skeleton(model_or_config), copy.deepcopy(adapter_config))

@@ -13,7 +13,7 @@ KINDS = ("flops", "elementwise", "saved_bytes", "params", "checkpoint_bytes", "m
 
 @dataclass(frozen=True, eq=False)
 class Cost(Record):
-    """One method's step, forward, loss and backward, by what it takes. `measure.cost_report` defines each figure.
+    """One method's step, forward, loss and backward, by what it takes. `cost_report` defines each figure.
 
     `name` is the caller's, `method` what it is: "LoRA", "stock GLoRA", "frozen", "full fine-tuning". `flops` are
     those of products of matrices, `elementwise` the values that pointwise operations write, `saved_bytes` what is

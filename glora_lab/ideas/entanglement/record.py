@@ -19,7 +19,7 @@ LIMIT = 3.0  # times its own size: from here on a channel's gradient is called o
 @dataclass(frozen=True, eq=False)
 class GradientReport(Record):
     """G = ∂L/∂W (`full`), J Jᵀ G (`effective`, as it is), and how far factor·J Jᵀ G is from G: relative, per input
-    channel (`deviation`), and for block [m, n] the median over its channels. `measure.entanglement` defines them."""
+    channel (`deviation`), and for block [m, n] the median over its channels. `gradient_report` defines them."""
 
     layer: str
     method: str

@@ -24,7 +24,7 @@ class LayerMerge(Record):
     cycle and after each; infinite from where a value is not finite. `changed` is the share of their numbers that the
     last cycle left with other bits. `effect` is what the adapter does to the layer's output, relative to it;
     `unmerged` and `merged` are the errors of that output, relative to what the adapter does (1: as if it were not
-    there), nan where it does nothing. `measure.merging` says against what.
+    there), nan where it does nothing. `merge_report` takes them against the same layer in float64.
     """
 
     layer: str

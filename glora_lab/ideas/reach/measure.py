@@ -14,7 +14,7 @@ import numpy as np
 
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.gralora.blocks import BlockPlan
-from glora_lab.arguments import check_count, check_positive_int, refuse
+from glora_lab.arguments import check_count, check_kind, check_positive_int, refuse
 from glora_lab.ideas.blocks.measure import cut
 
 from .measure_trained import trained_error
@@ -160,6 +160,8 @@ def _row(change: WeightChange, draw: int, nearest: Nearest, k: int, r: int, step
 
 
 def _wanted(change: WeightChange | Wanted) -> Wanted:
+    rule = "must be a WeightChange, as weight_change makes one of a matrix"
+    check_kind("change", change, (WeightChange, Wanted), rule)
     return change if isinstance(change, Wanted) else Wanted(change)
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Spectrum(Record):
     """The singular values of one layer's ΔW, largest first. Where factors bound the rank there are as many values as
-    they leave room for, and those beyond are zero. `effective_rank` is defined by `measure.spectrum`."""
+    they leave room for, and those beyond are zero. `effective_rank` is
+    the exponential of the entropy of σ/Σσ (Roy and Vetterli, EUSIPCO 2007)."""
 
     layer: str
     singular_values: Float[np.ndarray, " s"]
