@@ -18,6 +18,7 @@ from glora_lab.arguments import check_positive_int
 
 from .journal import Journal
 from .queue import SEEDS
+from .run import STEPS
 from .stored import runs_of, store
 from .work import Line, wanted, work
 
@@ -29,10 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--journal", type=Path, default=Path("test-results/real.jsonl"), help="(default: %(default)s)")
     parser.add_argument("-j", type=int, default=1, help="processes, of one thread each; 1 with a GPU")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="(default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each training (default: %(default)s)")
     parser.add_argument("--runs", type=int, help="stop after so many lines")
     parser.add_argument("--store", action="store_true", help="write the package's records of what there is, and stop")
     given = parser.parse_args(arguments)
-    for name in ("j", "seeds"):
+    for name in ("j", "seeds", "steps"):
         check_positive_int(name, getattr(given, name))
     journal = Journal(given.journal)
     if given.store:
@@ -40,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     started = time.perf_counter()
     print(f"{len(list(journal))} lines in {journal.file}; at least {len(wanted(list(journal)))} to come", flush=True)
-    for done, line in enumerate(work(journal, processes=given.j, seeds=given.seeds), 1):
+    asked = {"processes": given.j, "seeds": given.seeds, "steps": given.steps}
+    for done, line in enumerate(work(journal, **asked), 1):
         print(f"{time.perf_counter() - started:6.0f} s  {said(line)}", flush=True)
         if done == given.runs:
             return

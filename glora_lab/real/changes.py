@@ -20,10 +20,10 @@ FILE = "changes.json"
 FIGURES = 4
 
 
-def measured_changes(runs: RealRuns) -> dict[str, Any]:
+def measured_changes(runs: RealRuns, steps: int) -> dict[str, Any]:
     """The first seed's training anew at the rate that was best, and of every matrix what is stored."""
     lr = runs.cell("full fine-tuning").lr
-    before, after = _matrices(real_model()), _matrices(trained_model("full fine-tuning", 0, lr, 0))
+    before, after = _matrices(real_model()), _matrices(trained_model("full fine-tuning", 0, lr, 0, steps=steps))
     rows = [matrix_change(name, (after[name] - before[name]).numpy()) for name in before]
     return {"lr": lr, "matrices": [_written(row) for row in rows]}
 

@@ -20,11 +20,11 @@ FILE = "drift.json"
 CYCLES = (1, 10, 100)
 
 
-def measured_drift(runs: RealRuns) -> dict[str, Any]:
+def measured_drift(runs: RealRuns, steps: int) -> dict[str, Any]:
     """Each method's training of the first seed anew, at the middle budget and its best rate, merged in bfloat16."""
     rows = []
     for arm in MERGED:
-        model = trained_model(arm, BUDGET, runs.cell(arm, BUDGET).lr, 0).cpu()
+        model = trained_model(arm, BUDGET, runs.cell(arm, BUDGET).lr, 0, steps=steps).cpu()
         rows += [asdict(row) for row in drift_rows(arm, model)]
     return {"budget": BUDGET, "rows": rows}
 

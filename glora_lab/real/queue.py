@@ -3,7 +3,8 @@
 First the arms of the core, then the others: every budget at the rate that was guessed, then the rates beside the best,
 until both of its neighbours are tried; then the other seeds, each for all arms before the next. In between what full
 fine-tuning changes in the weights, what merging loses, and the search. Decision: rates are chosen on the validation
-part of the first seed alone, which is what time allows; they are a factor of about two apart.
+part of the first seed alone, which is what time allows. They are a factor of about two apart until the best of them has
+both its neighbours, and about one and a half from then on: a step of two can cost twenty points.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from glora_lab.ideas.real.record import RealRun, best_rate
 
 from .arms import ARMS, CORE, SEARCHED
 
-RATES = tuple(step * 10.0**power for power in range(-5, 0) for step in (1, 2, 5))  # 1e-5, 2e-5, …, 0.5
+RATES = tuple(float(f"{step}e{power}") for power in range(-5, 0) for step in (1, 1.5, 2, 3, 5, 7))  # 1e-5 to 0.7
+COARSE = tuple(float(f"{step}e{power}") for power in range(-5, 0) for step in (1, 2, 5))
 SEEDS = 3
 MERGED, BUDGET = ("LoRA", "GraLoRA k=4", "GLoRA, all paths"), 32  # whose merging is looked at
 Cell = tuple[str, int]
@@ -65,12 +67,16 @@ def _once(tuned: Collection[Cell], *, core: bool) -> Iterator[str]:
 
 
 def rates_to_try(tried: Mapping[float, float]) -> list[float]:
-    """The next rate: the one above the best of those tried, or below it, or none where both are known."""
-    if not tried:
-        return []
-    best = RATES.index(best_rate(tried))
-    beside = [RATES[n] for n in (best + 1, best - 1) if 0 <= n < len(RATES)]
-    return [lr for lr in beside if lr not in tried][:1]
+    """The next rate: the one above the best of those tried, or below it, first of the coarse grid and then of the
+    fine one; none where both are known."""
+    for rates in (COARSE, RATES):
+        on_grid = {lr: share for lr, share in tried.items() if lr in rates}
+        if on_grid:
+            best = rates.index(best_rate(on_grid))
+            beside = [rates[n] for n in (best + 1, best - 1) if 0 <= n < len(rates)]
+            if untried := [lr for lr in beside if lr not in tried]:
+                return untried[:1]
+    return []
 
 
 def is_tuned(tried: Mapping[float, float]) -> bool:

@@ -16,7 +16,7 @@ from glora_lab.search.space import SearchSpace
 from glora_lab.search.study import search_paths
 
 from .arms import BUDGETS, HEAD, LAYERS, adapted, trained_params
-from .run import STEPS, real_model, task_of
+from .run import real_model, task_of
 
 MODES = {
     "A": ("none", "vector", "lora"),
@@ -26,7 +26,7 @@ MODES = {
     "E": ("none", "vector"),
 }
 RANKS = (4, 8, 16, 32, 64, 128)
-SEARCH: dict[str, Any] = {"trials": 30, "engine": "short", "gate": 0, "sampler": "tpe", "steps": STEPS, "lr": 5e-4}
+SEARCH: dict[str, Any] = {"trials": 30, "engine": "short", "gate": 0, "sampler": "tpe", "lr": 5e-4}
 
 
 @lru_cache(maxsize=1)
@@ -36,12 +36,12 @@ def space() -> SearchSpace:
     )
 
 
-def searched(storage: Path) -> dict[str, Any]:
+def searched(storage: Path, steps: int) -> dict[str, Any]:
     """The best setting within each budget by the validation part, and how many trials there were; goes on with what
     is in the `storage`."""
     limits = {budget: trained_params(adapted(real_model(), "LoRA", budget, 0)) for budget in BUDGETS}
     study = search_paths(
-        real_model(), task_of(0), space(), limit=limits[max(BUDGETS)], storage=storage, seed=0, **SEARCH
+        real_model(), task_of(0), space(), limit=limits[max(BUDGETS)], storage=storage, seed=0, steps=steps, **SEARCH
     )
     for trial in study:
         print(f"search: {trial.params:,} parameters, {trial.metric:.3f} {trial.name}", flush=True)

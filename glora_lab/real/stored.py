@@ -43,8 +43,13 @@ def runs_of(lines: Iterable[Mapping[str, Any]]) -> RealRuns:
     counted = [{**one, "lines": machines.count(one)} for n, one in enumerate(machines) if machines.index(one) == n]
     found = next((line["result"] for line in lines if line.get("once") == SEARCH), None)
     search = {**SEARCH_ARGUMENTS, "modes": MODES, "ranks": RANKS, "found": found}
-    what: dict[str, Any] = {"model": MODEL, "task": TASK, "steps": STEPS, "batch": BATCH, "rates": RATES}
+    what: dict[str, Any] = {"model": MODEL, "task": TASK, "steps": steps_of(lines), "batch": BATCH, "rates": RATES}
     return RealRuns(runs, {**what, "search": search, "machines": counted})
+
+
+def steps_of(lines: Iterable[Mapping[str, Any]]) -> int:
+    """The steps of every run of a journal; what a run has where there is none yet."""
+    return next((int(line["steps"]) for line in lines), STEPS)
 
 
 def once_of(lines: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -80,7 +85,7 @@ def rerun(arm: str, budget: int = 0, seed: int = 0, *, stored: RealRuns | None =
     cell = stored.cell(arm, budget)
     found = stored.made["search"]["found"]
     config = found_config(found["found"], budget) if arm == SEARCHED else None
-    return run(arm, budget, cell.lr, seed, found=config, validated=False)
+    return run(arm, budget, cell.lr, seed, found=config, validated=False, steps=stored.made["steps"])
 
 
 def _run(row: Mapping[str, Any]) -> RealRun:

@@ -43,17 +43,17 @@ def share(job: Job) -> float:
     return 0.8 - 0.01 * abs(RATES.index(job.lr) - best)
 
 
-def made_up(job: Job, lines: Sequence[dict[str, Any]], storage: Path) -> dict[str, Any]:
+def made_up(job: Job, lines: Sequence[dict[str, Any]], storage: Path, steps: int = 100) -> dict[str, Any]:
     """The line of a job, at once; what is made once is its name."""
     if not job.is_run:
-        return {"once": job.arm, "result": {"of": len(lines)}, "machine": {"device": "paper"}}
+        return {"once": job.arm, "result": {"of": len(lines)}, "steps": steps, "machine": {"device": "paper"}}
     run = RealRun(job.arm, job.budget, 7, job.lr, job.seed, share(job), share(job) - 0.1, 0.0)
-    return {"run": asdict(run), "machine": {"device": "paper"}}
+    return {"run": asdict(run), "steps": steps, "machine": {"device": "paper"}}
 
 
-def slowly(job: Job, lines: Sequence[dict[str, Any]], storage: Path) -> dict[str, Any]:
+def slowly(job: Job, lines: Sequence[dict[str, Any]], storage: Path, steps: int = 100) -> dict[str, Any]:
     time.sleep(0.02)
-    return made_up(job, lines, storage)
+    return made_up(job, lines, storage, steps)
 
 
 def main(journal: str, processes: int) -> None:

@@ -64,8 +64,7 @@ def test_what_was_found_is_read_and_trained_with_the_head() -> None:
 
 def test_a_stored_run_is_made_anew_at_its_best_rate(short: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glora_lab.real.run.task_of", lambda seed: short)
-    monkeypatch.setattr("glora_lab.real.stored.run", lambda *a, **given: run(*a, **given, steps=2))
-    stored = RealRuns((run("LoRA", 8, 1e-3, 0, task=short, steps=2),), {"search": {"found": None}})
+    stored = RealRuns((run("LoRA", 8, 1e-3, 0, task=short, steps=2),), {"steps": 2, "search": {"found": None}})
     again = rerun("LoRA", 8, stored=stored)
     assert again.test == stored.runs[0].test and again.validation != again.validation
     assert stored.cell("LoRA", 8).holds(again.test)

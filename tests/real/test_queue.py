@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
-
-import pytest
 
 from glora_lab.ideas.real.record import RealRun
 from glora_lab.real.arms import ARMS, CORE, SEARCHED
-from glora_lab.real.queue import CHANGES, DRIFT, RATES, SEARCH, Job, is_tuned, rates_to_try, still_wanted
+from glora_lab.real.queue import CHANGES, COARSE, DRIFT, RATES, SEARCH, Job, is_tuned, rates_to_try, still_wanted
 from tests.real.stand_in import made_up, share
 
 CELLS = {(arm.name, budget) for arm in ARMS.values() for budget in arm.budgets}
@@ -67,15 +66,20 @@ def test_the_other_seeds_are_run_at_the_rate_that_was_best_with_the_first() -> N
 
 def test_rates_go_on_until_both_neighbours_of_the_best_are_tried_or_there_are_no_more() -> None:
     assert rates_to_try({}) == [] and not is_tuned({})
-    assert rates_to_try({1e-3: 0.7}) == [2e-3]
+    tried = {1e-3: 0.7}
+    for lr, reached in {2e-3: 0.8, 5e-3: 0.6, 3e-3: 0.7, 1.5e-3: 0.85}.items():  # 1e-3 and 2e-3 are its neighbours
+        assert rates_to_try(tried) == [lr] and not is_tuned(tried)
+        tried[lr] = reached
+    assert rates_to_try(tried) == [] and is_tuned(tried)
     assert rates_to_try({1e-3: 0.7, 2e-3: 0.6}) == [5e-4]
-    assert rates_to_try({1e-3: 0.7, 2e-3: 0.8}) == [5e-3]
     assert rates_to_try({1e-3: 0.8, 2e-3: float("nan"), 5e-4: 0.8}) == [2e-4]  # the smallest of equals
-    assert rates_to_try({1e-3: 0.8, 2e-3: 0.7, 5e-4: 0.6}) == [] and is_tuned({1e-3: 0.8, 2e-3: 0.7, 5e-4: 0.6})
-    assert rates_to_try({0.5: 0.8, 0.2: 0.7}) == [] and is_tuned({0.5: 0.8, 0.2: 0.7})
-    assert rates_to_try({1e-5: 0.8, 2e-5: 0.7}) == []
+    assert rates_to_try({0.5: 0.8, 0.2: 0.7}) == [0.7] and rates_to_try({1e-5: 0.8, 2e-5: 0.7}) == [1.5e-5]
+    assert rates_to_try({0.5: 0.8, 0.2: 0.7, 0.7: 0.9}) == [] and is_tuned({1e-5: 0.8, 2e-5: 0.7, 1.5e-5: 0.0})
 
 
 def test_every_guess_is_a_rate_that_there_is() -> None:
-    assert all(guess in RATES for arm in ARMS.values() for guess in arm.guess.values())
-    assert sorted(RATES) == list(RATES) == pytest.approx([s * 10**p for p in range(-5, 0) for s in (1, 2, 5)])
+    assert all(guess in COARSE for arm in ARMS.values() for guess in arm.guess.values())
+    assert set(COARSE) <= set(RATES) and sorted(RATES) == list(RATES) and sorted(COARSE) == list(COARSE)
+    steps = [after / before for grid in (RATES, COARSE) for before, after in pairwise(grid)]
+    assert min(steps) > 1.3 and max(steps) <= 2.5 + 1e-9
+    assert max(after / before for before, after in pairwise(RATES)) < 1.7

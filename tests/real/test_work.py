@@ -103,16 +103,16 @@ def test_a_line_is_whole_or_not_there(tmp_path: Path) -> None:
 def test_a_run_that_met_no_finite_number_is_kept_as_such(tmp_path: Path) -> None:
     journal, nan = Journal(tmp_path / "journal.jsonl"), float("nan")
     run = {**made_up(Job("LoRA", 8, 1e-3), [], tmp_path)["run"], "validation": nan, "test": nan}
-    journal.add({"run": run, "machine": {"device": "paper"}})
+    journal.add({"run": run, "steps": 100, "machine": {"device": "paper"}})
     (found,) = runs_of(journal).runs
     assert found.validation != found.validation and found.test != found.test
     assert Job("LoRA", 8, 1e-3) not in list(still_wanted(runs_of(journal).runs, []))
 
 
 def test_what_is_made_once_is_made_from_what_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("glora_lab.real.work.searched", lambda storage: {"found": {}, "in": storage.name})
-    line = line_of(Job(SEARCH), [], tmp_path / "real.search.log")
-    assert line["once"] == SEARCH and line["result"] == {"found": {}, "in": "real.search.log"}
+    monkeypatch.setattr("glora_lab.real.work.searched", lambda storage, steps: {"of": steps, "in": storage.name})
+    line = line_of(Job(SEARCH), [], tmp_path / "real.search.log", 7)
+    assert line["once"] == SEARCH and line["result"] == {"of": 7, "in": "real.search.log"}
     assert {"device", "python", "torch", "peft", "transformers", "numpy", "glora_lab"} == set(line["machine"])
 
 
@@ -128,6 +128,10 @@ def test_the_script_says_what_it_does_and_stops_where_it_is_told_to(
     main(["--journal", str(file), "--seeds", "2"])
     said = capsys.readouterr().out
     assert "2 lines in" in said and "changes is made" in said and "GraLoRA k=4 at 8: a tie with LoRA at 8" in said
+    with pytest.raises(
+        ValueError, match=r"`steps` \(=7\) must be those of .*journal.jsonl, 100, or the journal another"
+    ):
+        main(["--journal", str(file), "--steps", "7"])
     with pytest.raises(ValueError, match=r"`j` \(=0\)"):
         main(["-j", "0"])
 

@@ -61,7 +61,7 @@ def test_in_words() -> None:
         "LoRA at 32 73.0% of 1.33 M parameters; GraLoRA k=4 at 8 65.0% of 331,776 parameters; full fine-tuning 75.0% "
         "of 22.7 M parameters. 0 of 1 comparisons with LoRA of as many parameters tie. GraLoRA k=4 at 8: below LoRA "
         "at 8 (-6.0 points, 3.4 would count). Differences above two standard errors, by the spread of the seeds or by "
-        "the number of texts, count."
+        "the number of texts, count. The second best rate of a cell is 2.0 points lower in the median."
     )
     assert describe_real_runs(RealRuns((), MADE)) == "No run yet."
 

@@ -17,6 +17,7 @@ def test_a_cell_is_at_the_rate_that_the_first_seeds_validation_part_chose() -> N
     assert lora.lr == 1e-3 and lora.tried == {5e-4: 0.70, 1e-3: 0.72, 2e-3: 0.50}
     assert lora.tests == (0.70, 0.71, 0.72) and lora.validations == (0.72, 0.73, 0.74)
     assert lora.mean == pytest.approx(0.71) and lora.spread == pytest.approx(stdev(lora.tests))
+    assert lora.lost_beside == pytest.approx(0.02) and math.isnan(RUNS.cell("LoRA", 32).lost_beside)
     assert not lora.at_edge and RUNS.cell("LoRA", 32).at_edge
     assert RUNS.arms == ("linear probe", "LoRA", "GraLoRA k=4", "full fine-tuning")
     assert [cell.budget for cell in RUNS.of("LoRA")] == [8, 32]
