@@ -77,7 +77,7 @@ class RealCell(Record):
 
     @property
     def lost_beside(self) -> float:
-        """By how much the validation share at the better neighbour of the best rate is below that at the best: where it
+        """By how much the validation share at the better neighbour of the best rate is below that at the best, where it
         is many points, a finer grid of rates could move the mean. nan where no other rate was tried."""
         known = [0.0 if math.isnan(share) else share for lr, share in self.tried.items() if lr != self.lr]
         return self.tried[self.lr] - max(known) if known else math.nan
