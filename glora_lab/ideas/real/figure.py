@@ -120,13 +120,26 @@ def in_words(runs: RealRuns) -> str:
     if not runs.cells:
         return "No run yet."
     cells = "; ".join(f"{cell.name} {cell.mean:.1%} of {number(cell.params)} parameters" for cell in runs.cells)
+    return f"Mean shares of the test part: {cells}.{_compared(runs)}{_coarse(runs)}{_asleep(runs)}"
+
+
+def _compared(runs: RealRuns) -> str:
     beside_lora = runs.against("LoRA")
+    if not beside_lora:
+        return ""
     counting = [one.in_words for one in beside_lora if one.counts]
-    rule = "two standard errors, by the spread of the seeds or by the number of texts, count"
-    ties = f" {len(beside_lora) - len(counting)} of {len(beside_lora)} comparisons with LoRA of as many parameters tie."
+    ties = len(beside_lora) - len(counting)
     differ = f" {'; '.join(counting)}." if counting else ""
+    rule = "Differences above two standard errors, by the spread of the seeds or by the number of texts, count."
+    return f" {ties} of {len(beside_lora)} comparisons with LoRA of as many parameters tie.{differ} {rule}"
+
+
+def _coarse(runs: RealRuns) -> str:
     grid = [cell.lost_beside for cell in runs.cells if not math.isnan(cell.lost_beside)]
-    coarse = f" The second best rate of a cell is {100 * median(grid):.1f} points lower in the median." if grid else ""
-    return (
-        f"Mean shares of the test part: {cells}.{ties if beside_lora else ''}{differ} Differences above {rule}.{coarse}"
-    )
+    return f" The second best rate of a cell is {100 * median(grid):.1f} points lower in the median." if grid else ""
+
+
+def _asleep(runs: RealRuns) -> str:
+    count = len(runs.not_begun)
+    they = "run at the best rate is" if count == 1 else "runs at the best rate are"
+    return f" {count} {they} no further than the frozen model." if count else ""

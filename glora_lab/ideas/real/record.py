@@ -155,13 +155,26 @@ class RealRuns(Record):
         return Difference(one.name, other.name, one.mean - other.mean, margin)
 
     def against(self, other: str = "LoRA") -> tuple[Difference, ...]:
-        """Each arm beside `other` of the same budget, where both were run."""
-        beside = {cell.budget: cell for cell in self.of(other)}
+        """Each arm beside `other` of the same budget, where both have several seeds: the first, which has chosen the
+        rate, says too much for itself."""
+        several = [cell for cell in self.cells if cell.budget and len(cell.tests) > 1]
+        beside = {cell.budget: cell for cell in several if cell.arm == other}
         return tuple(
             self.difference(cell, beside[cell.budget])
-            for cell in self.cells
-            if cell.budget and cell.budget in beside and cell.arm != other
+            for cell in several
+            if cell.budget in beside and cell.arm != other
         )
+
+    @property
+    def not_begun(self) -> tuple[RealRun, ...]:
+        """The runs at their cell's rate, beside the frozen model's own, that are within two standard errors of it: they
+        have learnt nothing that could be told."""
+        frozen = [cell for cell in self.cells if not cell.params]
+        if not frozen:
+            return ()
+        level = frozen[0].mean + 2 * math.sqrt(frozen[0].mean * (1 - frozen[0].mean) / self.texts)
+        at_best = {(cell.arm, cell.budget): cell.lr for cell in self.cells if cell.params}
+        return tuple(run for run in self.runs if at_best.get(run.cell) == run.lr and not run.test > level)
 
     def _cell(self, cell: tuple[str, int]) -> RealCell:
         runs = [run for run in self.runs if run.cell == cell]

@@ -48,8 +48,8 @@ def test_a_difference_counts_beyond_two_standard_errors_alone() -> None:
     assert "a tie with" in RUNS.difference(near, low).in_words
 
 
-def test_arms_are_held_against_lora_of_the_same_budget() -> None:
-    (one,) = RUNS.against("LoRA")
+def test_arms_are_held_against_lora_of_the_same_budget_where_both_have_several_seeds() -> None:
+    (one,) = RUNS.against("LoRA")  # at 32 both have one
     assert (one.one, one.other) == ("GraLoRA k=4 at 8", "LoRA at 8") and one.difference == pytest.approx(-0.06)
 
 
@@ -61,9 +61,26 @@ def test_a_run_anew_holds_within_three_errors_of_one_run() -> None:
     assert cell_of("LoRA", 8, (0.75,)).holds(0.77) and not steady.holds(math.nan)
 
 
+def test_a_run_has_not_begun_that_is_within_two_errors_of_the_frozen_model() -> None:
+    assert RUNS.not_begun == () and RealRuns(RUNS.runs[1:], {}).not_begun == ()
+    level = 0.5 + 2 * math.sqrt(0.25 / 1000)
+    late = [
+        RealRun("BitFit", 0, 20_736, 1e-2, seed, 0.5, test, 1.0) for seed, test in enumerate((0.53, 0.54, math.nan))
+    ]
+    worse = RealRun("BitFit", 0, 20_736, 1e-3, 0, 0.49, 0.50, 1.0)
+    assert level < 0.54 and RealRuns((*RUNS.runs, *late, worse), {}).not_begun == (late[0], late[2])
+
+
 def test_it_shows_itself_as_a_table_of_cells() -> None:
     rows = RUNS.to_dicts()
-    assert [row["arm"] for row in rows] == ["linear probe", "LoRA", "LoRA", "GraLoRA k=4", "full fine-tuning"]
+    assert [row["arm"] for row in rows] == [
+        "linear probe",
+        "LoRA",
+        "LoRA",
+        "GraLoRA k=4",
+        "GraLoRA k=4",
+        "full fine-tuning",
+    ]
     assert rows[1] == {"arm": "LoRA", "budget": 8, "parameters": 331_776, "rate": 1e-3, "test": "0.710",
                        "spread": "0.010", "seeds": 3}  # fmt: skip
     assert "GraLoRA k=4" in RUNS._repr_html_()
