@@ -167,8 +167,9 @@ class RealRuns(Record):
 
     @property
     def not_begun(self) -> tuple[RealRun, ...]:
-        """The runs at their cell's rate that are within two standard errors of the frozen model, which itself is none of
-        them. They have learnt nothing that could be told."""
+        """The runs at their cell's rate that are within two standard errors of the frozen model, itself left out.
+
+        They have learnt nothing that could be told."""
         frozen = [cell for cell in self.cells if not cell.params]
         if not frozen:
             return ()
