@@ -104,6 +104,8 @@ bench-panels: $(VENV)/test.stamp chromium ## how long each panel's picture takes
 
 real: $(VENV)/test.stamp ## the methods on a real model, hours on two cores, one with a GPU; stopped it goes on, ARGS=--store writes the package's records
 	$(TEST_ENV) $(BIN)/python -W ignore::FutureWarning -m glora_lab.real -j 2 $(ARGS)
+	$(TEST_ENV) $(BIN)/python -m glora_lab.real.make_localisation
+	$(TEST_ENV) $(BIN)/python -m glora_lab.real.make_weight_changes
 
 readme: $(VENV)/test.stamp ## write what the notebooks and pyproject.toml say: badges, course table, ledger, first cells
 	$(BIN)/python -m tests.course.write

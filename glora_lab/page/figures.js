@@ -46,6 +46,7 @@ const begin = async () => {
     this.gloraPlace ??= RenderedPlotly.Plotly && this.node.closest(".glora-figure");
     if (!this.gloraPlace) return createGraph.call(this, model); // another's, or the first, for which plotly is loaded
     if (this.isDisposed) return;
+    this.hideImage?.(); // which is empty, and has no words for whoever cannot see it
     keepPlace(this.parent?.parent?.model);
     const { data, layout, config } = model.data[this._mimeType];
     await RenderedPlotly.Plotly.react(this.node, data, layout, config);
