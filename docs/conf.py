@@ -6,6 +6,12 @@ and prepared by `docs/gather.py`; nothing runs here. furo, because a page of it 
 other host, and has a dark form.
 """
 
+import inspect
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.util.inspect import signature, stringify_signature
+
 from glora_lab import __version__
 
 project = "glora_lab"
@@ -18,6 +24,7 @@ myst_heading_anchors = 4
 nb_execution_mode = "off"
 nb_merge_streams = True
 
+smartquotes = False  # code in the text stays code
 default_role = "literal"  # `name` in a docstring is code
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
@@ -34,3 +41,27 @@ html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
+
+# Of the pages as they are made: a fold is called what is written on it, and what scrolls can be reached by the keyboard.
+MENDED = {
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+    "<pre>": '<pre tabindex="0">',
+}
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("html-page-context", mend)
+    app.connect("autodoc-process-signature", own_arguments)
+
+
+def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    for old, new in MENDED.items():
+        context["body"] = context.get("body", "").replace(old, new)
+
+
+def own_arguments(app: Sphinx, kind: str, name: str, what: Any, options: Any, told: str, returns: str) -> Any:
+    """A panel's own arguments, where Sphinx sees those of `__new__`, which takes any."""
+    if kind == "class" and "*args" in (told or "") and inspect.isfunction(what.__init__):
+        shown = signature(what.__init__, bound_method=True)
+        return stringify_signature(shown, show_return_annotation=False, unqualified_typehints=True), ""
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 from peft import LoraConfig, PeftConfig
@@ -70,6 +71,7 @@ class OutlierPanel(Panel):
             that gives no loss.
     """
 
+    moves = MappingProxyType({"channels": CONTROLS})
     atlas: Outliers
     configs: dict[str, PeftConfig]
     reports: dict[str, GradientReport]

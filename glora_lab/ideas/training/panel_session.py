@@ -20,7 +20,7 @@ from .record import Step
 TRAIN = "Trains a copy of the model as the controls say."
 PAUSE = "Rests after the step under way; pressed again, it goes on."
 STOP = "Ends the run after the step under way; what it has learnt stays."
-BETWEEN_FRAMES = 1.0  # seconds
+BETWEEN_FRAMES = 0.25  # seconds
 Same = TypeVar("Same", bound="SessionPanel")
 
 
