@@ -42,7 +42,7 @@ html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 
-# Of the pages as they are made: a fold is called what is written on it, and what scrolls can be reached by the keyboard.
+# Of the pages as made: a fold is called what is written on it, and what scrolls can be reached by the keyboard.
 MENDED = {
     '<summary aria-label="Toggle hidden content">': "<summary>",
     "<pre>": '<pre tabindex="0">',
