@@ -126,7 +126,7 @@ def sweep(panel: Settable, **settings: Sequence[Any] | Mapping[str, Mapping[str,
         for places in product(*(p.values() for p in sliders.values()))
     ]
     with _twin(panel) as twin:
-        frames = tuple(_frame(twin, values) for values in asked)
+        frames = tuple(_frame(twin, panel, values) for values in asked)
     start = next((n for n, values in enumerate(asked) if _stands_at(panel, values)), 0)
     found = Sweep(type(panel).__name__, {name: tuple(places) for name, places in sliders.items()}, frames, start)
     size = len(found.html.encode())
@@ -160,7 +160,7 @@ def moving(panel: Settable) -> Generator[Sweep | None]:
     with _twin(panel) as twin:
         for label, place in places.items():
             with suppress(ValueError):  # what cannot be beside the other settings has no frame
-                made[label] = _frame(twin, place)
+                made[label] = _frame(twin, panel, place)
             yield None
     if len(made) > 1:
         start = next((n for n, label in enumerate(made) if _stands_at(panel, places[label])), 0)
@@ -229,12 +229,15 @@ def _check(panel: Settable, settings: Mapping[str, Any]) -> None:
                     raise refuse(one, values, f"is no setting of {type(panel).__name__}, which has {listed}")
 
 
-def _frame(panel: Settable, values: Mapping[str, Any]) -> tuple[Shown, ...]:
-    refused = panel._steps.put(values)
-    if refused or panel.problem:
-        name, why = next(iter(refused.items()), (" and ".join(values), panel.problem))
+def _frame(twin: Settable, panel: Settable, values: Mapping[str, Any]) -> tuple[Shown, ...]:
+    """What the twin shows at these values, all else as the panel has it, as far as that goes with them."""
+    others = {name: value for name, value in panel.state.items() if name not in HEAD}
+    refused = twin._steps.put({**others, **values})
+    refused = {name: why for name, why in refused.items() if name in values}
+    if refused or twin.problem:
+        name, why = next(iter(refused.items()), (" and ".join(values), twin.problem))
         raise refuse(name, values.get(name, list(values.values())), why)
-    shown = [place.picture for place in panel.pictured()]
+    shown = [place.picture for place in twin.pictured()]
     if not shown:
         raise refuse("panel", type(panel).__name__, f"shows no picture at {dict(values)}")
     return _shown(shown)

@@ -50,6 +50,16 @@ WRONG: dict[str, dict[str, list[Any]]] = {
         "k": NO_COUNT,
         "seed": [-1, 0.5, None],
     },
+    "OutlierPanel": {
+        "model": [3, "no such model"],
+        "batch": [3, "batch"],
+        "loss": [3],
+        "task": [3, "zzz"],
+        "layer": [3, "zzz"],
+        "rank": NO_COUNT,
+        "k": NO_COUNT,
+        "seed": [-1, 0.5, None],
+    },
     "ReachPanel": {"changes": [nn.Linear(8, 8), 3, "Gaussian", [], [3], np.ones((8, 8)), {"a": 3}]},
     "XrayPanel": {"path_or_model": [3, ["folder"]], "base_model": [3, "digits-vit"]},
     "SearchPanel": {

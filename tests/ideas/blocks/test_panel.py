@@ -22,6 +22,7 @@ from glora_lab.ideas.blocks import panel_block_map as block_map
 from glora_lab.measure import block_cut, block_detail, block_grid
 from glora_lab.models import load_model
 from glora_lab.page.controls.example_values import FRESH, RANDOM, TRAINED
+from glora_lab.page.sweep import Sweep
 from glora_lab.panels import BlockPanel
 from glora_lab.records import BlockCut, RankAtK
 from glora_lab.training import TrainSession
@@ -380,10 +381,11 @@ def test_a_page_without_widgets_gets_the_cut_standing_still(model, monkeypatch: 
     monkeypatch.setenv("GLORA_LAB_STATIC", "1")
     monkeypatch.setattr("glora_lab.page.panel.display", lambda data, **_: shown.append(data))
     panel._ipython_display_()
-    assert [data["text/plain"] for data in shown if isinstance(data, dict)] == [panel.map.picture.words]
+    (sweep,) = (one for one in shown if isinstance(one, Sweep))
+    assert [picture.words for picture in sweep.frames[sweep.start]] == [panel.map.picture.words]
     panel.select(1, 1)
     panel._ipython_display_()
-    assert panel.detail_figure.summary in [data["text/plain"] for data in shown if isinstance(data, dict)]
+    assert panel.detail_figure.summary in [picture.words for picture in shown[-1].frames[shown[-1].start]]
 
 
 def test_a_layer_is_named_by_its_end_or_refused(model: nn.Module) -> None:
