@@ -169,8 +169,10 @@ def test_an_interrupt_ends_the_wait_and_not_the_training() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes in other words")
 def test_an_interrupted_script_ends_by_the_signal_and_says_in_its_last_line_what_was_left() -> None:
+    # torch imports tabulate at the end, where it is installed, and Python then forgets that it was interrupted.
     code = (
         "import os, signal, sys, threading, traceback\n"
+        "sys.modules['tabulate'] = None\n"
         "from glora_lab.training import TrainSession\n"
         "from tests.training.reader import brightest, reader\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
