@@ -58,6 +58,12 @@ class LastPicture:
         display(self._data(moved(self._panel) if self._alone else None), raw=True, display_id=self._id)
         self._move_soon()
 
+    def now(self) -> None:
+        """Where nobody is there, show the panel as it has become within the cell that made it so: what comes after a
+        cell is over, who runs a notebook from end to end does not hear."""
+        if self._shown and self._alone:
+            update_display(self._data(moved(self._panel)), raw=True, display_id=self._id)
+
     def clear(self) -> None:
         """Take the pictures back: the panel is closed, and not lost."""
         if self._shown:

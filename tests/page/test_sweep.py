@@ -18,6 +18,7 @@ from glora_lab import GraloraConfig, load_model, panels
 from glora_lab.drawing.picture import Picture
 from glora_lab.drawing.still import still
 from glora_lab.ideas.training import panel_session
+from glora_lab.page import last_picture
 from glora_lab.page import sweep as sweep_module
 from glora_lab.page.figure_slot import plain_figure
 from glora_lab.page.film import MOST, Film
@@ -192,6 +193,20 @@ def test_a_run_is_a_film_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = [int(step) for step in found.sliders["step"]]
     assert steps == sorted(steps) and steps[-1] == 30 and 2 <= len(steps) <= MOST
     assert found.start == len(steps) - 1 and found.frames[0] != found.frames[-1]
+    panel.close()
+
+
+def test_the_film_is_in_the_cell_when_the_run_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not a moment later, of which nbclient hears nothing."""
+    given: list[str] = []
+    monkeypatch.setattr(panel_session, "BETWEEN_FRAMES", 0.02)
+    monkeypatch.setattr(last_picture, "display", lambda data, **_: given.append(data["text/html"]))
+    monkeypatch.setattr(last_picture, "update_display", lambda data, **_: given.append(data.get("text/html", "")))
+    panel = panels.TrainPanel(steps=20, keep_runs=False)
+    panel._ipython_display_()
+    panel.train()
+    panel.wait()
+    assert 'type="range"' in given[-1] and ">step</label>" in given[-1]
     panel.close()
 
 

@@ -87,6 +87,7 @@ class SessionPanel(FollowingPanel):
             return self.session.wait(timeout)
         finally:
             self.refresh()
+            self._last_picture.now()
 
     def _look_on(self) -> None:
         """Look now and then although no page does: a saved notebook shows the run as it went."""
