@@ -129,18 +129,18 @@ clean: ## remove what the tools left behind, the environment stays
 	rm -rf build dist test-results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # An environment is installed again only when its description changed, and a stamp tells of success alone.
-# The test set holds the lab set. pip would compile all modules, one by one; Python compiles those that are imported.
+# The test set holds the lab set. pip compiles all modules: one that warns while it is compiled would fail a test.
 $(VENV)/lab.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[lab,real]'
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/made.stamp pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test]'
 	@touch $@ $(VENV)/lab.stamp
 
 # Apart, in a folder that only these tests look into: where it finds them, importing peft loads both.
 $(VENV)/quantised.stamp: $(VENV)/test.stamp
-	$(BIN)/python -m pip install --constraint constraints.txt --no-compile --no-deps --upgrade --target $(VENV)/quantised bitsandbytes torchao
+	$(BIN)/python -m pip install --constraint constraints.txt --no-deps --upgrade --target $(VENV)/quantised bitsandbytes torchao
 	@touch $@
 
 # The accessibility checker, beside the environment and never in the repository.
@@ -150,7 +150,7 @@ $(VENV)/axe.stamp: $(VENV)/made.stamp
 
 $(COLAB)/colab.stamp: pyproject.toml constraints-colab.txt
 	$(PYTHON) -m venv $(COLAB)
-	$(COLAB)/bin/python -m pip install --no-compile --constraint constraints-colab.txt --editable '.[notebooks,real]' ipython ipykernel $(COLAB_TESTS)
+	$(COLAB)/bin/python -m pip install --constraint constraints-colab.txt --editable '.[notebooks,real]' ipython ipykernel $(COLAB_TESTS)
 	@touch $@
 
 $(VENV)/made.stamp:

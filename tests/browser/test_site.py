@@ -104,6 +104,7 @@ def test_the_ledger_sorts_filters_and_leads_to_its_cells(page: Page) -> None:
     rows = page.locator("#claims tbody tr")
     claims = [claim for lesson in course() for claim in lesson.claims()]
     expect(rows).to_have_count(len(claims))
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"] + SHOWN  # type: ignore[index]
     page.get_by_label("Filter").fill("gralora holds partly")
     asked = ("gralora", "holds", "partly")
     shown = page.locator("#claims tbody tr:visible")
