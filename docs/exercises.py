@@ -29,8 +29,8 @@ Each line of Python is the answer that its check accepts.
 
 def write(folder: Path) -> None:
     exercises = course()[-1]
-    links = (found for cell in exercises.cells if cell["cell_type"] == "markdown" for found in [text(cell)])
-    questions = [linked(one[QUESTION.search(one).start() :]) for one in links if QUESTION.search(one)]  # type: ignore[union-attr]
+    texts = [text(cell) for cell in exercises.cells if cell["cell_type"] == "markdown"]
+    questions = [linked(one[found.start() :]) for one in texts if (found := QUESTION.search(one))]
     asked = [found[1] for cell in exercises.cells if (found := CHECK.search(text(cell)))]
     assert len(questions) == len(asked) == len(ANSWERS), "an exercise has a question, a check and an answer"
     lined = "\n\n".join(f"{one}\n\n<div class='answer-lines'></div>" for one in questions)

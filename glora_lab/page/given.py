@@ -33,3 +33,14 @@ def given_model(model: nn.Module | str | None) -> nn.Module:
     if not linear_layers(found):
         raise ValueError(f"`model` (a {type(found).__name__}) must have a linear layer (nn.Linear or Conv1D)")
     return found
+
+
+def check_batch(batch: Any, loss: Any) -> None:
+    """A batch as `loss_of` takes it, and its loss; None for both is a panel's own.
+
+    Raises:
+        ValueError: for what is neither, or a loss that cannot be called.
+    """
+    check_is("batch", batch, (dict, tuple), "must be a dict of the model's arguments or a tuple (inputs, targets)")
+    if loss is not None and not callable(loss):
+        raise refuse("loss", loss, "must be a function of outputs and targets")

@@ -11,7 +11,7 @@ from torch import nn
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.gralora.blocks import fitting_k
 from glora_lab.anatomy.batch import Batch, Loss
-from glora_lab.arguments import check_choice, check_count, check_positive_int, refuse
+from glora_lab.arguments import check_choice, check_count, check_positive_int
 from glora_lab.data import TASKS, load_task
 from glora_lab.data.minilm import MINILM
 from glora_lab.drawing.theme import listed
@@ -21,7 +21,7 @@ from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.modes import choice
 from glora_lab.page.controls.widgets import Dropdown, FloatLogSlider, IntSlider, again
 from glora_lab.page.figure_slot import FigureSlot, sentence
-from glora_lab.page.given import check_is, given_model
+from glora_lab.page.given import check_batch, given_model
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
 from .figure import draw_gradient_report
@@ -92,9 +92,7 @@ class EntanglementPanel(Panel):
         check_count("seed", seed)
         task = ("docstrings" if model == MINILM else "digits-turned") if task is None else task
         check_choice("task", task, TASKS)
-        check_is("batch", batch, (dict, tuple), "must be a dict of the model's arguments or a tuple (inputs, targets)")
-        if loss is not None and not callable(loss):
-            raise refuse("loss", loss, "must be a function of outputs and targets")
+        check_batch(batch, loss)
         self.configs, self.reports, self.limit = {}, {}, LIMIT
         if model == MINILM:
             model = load_model(MINILM, num_labels=load_task(task).num_classes)

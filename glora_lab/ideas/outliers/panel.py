@@ -21,7 +21,7 @@ from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import named_layer
 from glora_lab.page.controls.widgets import Dropdown, IntSlider, SelectionSlider, again
 from glora_lab.page.figure_slot import FigureSlot, sentence
-from glora_lab.page.given import check_is
+from glora_lab.page.given import check_batch
 from glora_lab.page.panel import Panel, guarded_about
 
 from .measure import outliers
@@ -94,9 +94,7 @@ class OutlierPanel(Panel):
             if value > most:
                 raise refuse(name, value, f"must be at most {most}")
         check_count("seed", seed)
-        check_is("batch", batch, (dict, tuple), "must be a dict of the model's arguments or a tuple (inputs, targets)")
-        if loss is not None and not callable(loss):
-            raise refuse("loss", loss, "must be a function of outputs and targets")
+        check_batch(batch, loss)
         self._model, self._batch, batch_says = batch_of(model, batch, task)
         self._loss, self.configs, self.reports = loss, {}, {}
         self.atlas = outliers(self._model, self._batch, loss=loss)
