@@ -181,9 +181,11 @@ def test_where_a_reader_is_there_it_comes_when_the_panel_was_left_alone(
         until = asyncio.get_running_loop().time() + 30
         while 'type="range"' not in shown[-1]["text/html"] and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # what was begun before the change would be there by now
         panel.close()
 
     asyncio.run(use())
     *_, last, closed = shown
+    assert sum('type="range"' in data.get("text/html", "") for data in shown) == 1
     assert last["text/html"].count(" 2 cycles") >= 3 and " 3 cycles" not in last["text/html"]
     assert "text/html" not in closed
