@@ -6,7 +6,7 @@ import html
 import re
 from pathlib import Path
 
-from tests.course.lessons import Claim, Second, course
+from tests.course.lessons import Claim, Lesson, Second, course
 
 HEADS = ("About", "Claim", "Verdict", "At 22M", "What we measured", "Who says so", "Lesson")
 TABLE = """\
@@ -28,8 +28,13 @@ placeholder="GraLoRA, holds partly …"> <span id="claim-count" role="status"></
 
 def anchor(claim: Claim | Second) -> str:
     """The id of a claim on its lesson's page."""
-    twin = [one for one in (*claim.lesson.claims(), *claim.lesson.second_verdicts()) if one.cell == claim.cell]
-    return f"claim-{claim.cell}-{twin.index(claim)}"
+    return f"claim-{claim.cell}-{settled_by(claim.lesson, claim.cell).index(claim)}"
+
+
+def settled_by(lesson: Lesson, cell: str) -> list[Claim | Second]:
+    """The claims that a cell settles, its lesson's own first."""
+    told: list[Claim | Second] = [*lesson.claims(), *lesson.second_verdicts()]
+    return [claim for claim in told if claim.cell == cell]
 
 
 def write(file: Path) -> None:
@@ -42,8 +47,8 @@ def write(file: Path) -> None:
 
 def row(claim: Claim, second: Second | None) -> str:
     again = f"{inline(second.verdict)}: {inline(second.measured)} {link(second)}" if second else "–"
-    told = (inline(claim.about), inline(claim.claim), inline(claim.verdict), again)
-    told += (inline(claim.measured), inline(claim.source), link(claim))
+    told = [inline(claim.about), inline(claim.claim), inline(claim.verdict), again]
+    told += [inline(claim.measured), inline(claim.source), link(claim)]
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in told) + "</tr>"
 
 

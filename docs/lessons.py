@@ -17,7 +17,7 @@ from typing import Any
 
 import latex2mathml.converter
 
-from docs.claims import anchor, inline
+from docs.claims import anchor, inline, settled_by
 from glora_lab.page.look import FIGURE_LOOK
 from tests.course.lessons import Lesson, course
 from tests.course.write import repository
@@ -44,7 +44,8 @@ INDEX = """\
 {pages}
 ```
 """
-Cell, Output = dict[str, Any], dict[str, Any]
+Cell = dict[str, Any]
+Output = dict[str, Any]
 
 
 def write(executed: Path, folder: Path) -> None:
@@ -83,9 +84,7 @@ def as_page(cell: Cell, lesson: Lesson, state: dict[str, Any]) -> Iterator[Cell]
         return
     if INSTALLS in source:
         return
-    told = [claim for claim in lesson.claims() if claim.cell == cell["id"]]
-    told += [second for second in lesson.second_verdicts() if second.cell == cell["id"]]
-    for claim in told:
+    for claim in settled_by(lesson, cell["id"]):
         yield text(
             f'<p class="claim" id="{anchor(claim)}"><b>{inline(claim.claim)}</b>: {claim.verdict}. '
             f"{inline(claim.measured)}.</p>",
@@ -117,8 +116,8 @@ def as_shown(output: Output, state: dict[str, Any]) -> Iterator[Output]:
 
 
 def widget_state(notebook: dict[str, Any]) -> dict[str, Any]:
-    saved = notebook["metadata"].get("widgets", {})
-    return next(iter(saved.values()), {}).get("state", {})
+    saved: dict[str, dict[str, Any]] = notebook["metadata"].get("widgets", {})
+    return next((held.get("state", {}) for held in saved.values()), {})
 
 
 def image(svg: str, words: str) -> str:
