@@ -42,5 +42,11 @@ def test_a_workflow_calls_what_there_is() -> None:
         assert all((ROOT / script).is_file() for script in re.findall(r"(\.ci/\w+)", text))
 
 
+def test_a_workflow_installs_the_versions_that_are_tested() -> None:
+    pinned = set((ROOT / "constraints.txt").read_text().splitlines())
+    installed = {name for file in WORKFLOWS for name in re.findall(r"\b[\w.-]+==[\w.]+", file.read_text())}
+    assert installed and installed <= pinned
+
+
 def test_the_citation_names_the_address_of_the_project() -> None:
     assert f"repository-code: https://github.com/{repository()}\n" in CITATION.read_text()

@@ -67,6 +67,12 @@ def test_the_sdist_has_what_its_tests_need(built: Path) -> None:
     assert names >= {f"notebooks/{notebook.name}" for notebook in COURSE}
 
 
+def test_the_index_takes_what_is_built(built: Path) -> None:
+    """As the release's workflow asks, with the same version of the checker."""
+    said = run(sys.executable, "-m", "twine", "check", "--strict", *map(str, built.iterdir()), cwd=built)
+    assert said.count("PASSED") == 2
+
+
 def test_a_newcomer_opens_the_course_in_an_empty_folder(fresh: Path, tmp_path: Path) -> None:
     said = run(str(fresh / "glora-lab"), "open", "--copy-only", cwd=tmp_path)
     assert f"{len(COURSE)} files copied" in said
