@@ -7,8 +7,10 @@ other host, and has a dark form.
 """
 
 import inspect
+from dataclasses import is_dataclass
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.inspect import signature, stringify_signature
 
@@ -29,10 +31,16 @@ default_role = "literal"  # `name` in a docstring is code
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
+add_module_names = False
+python_maximum_signature_line_length = 60
+python_trailing_comma_in_multi_line_signatures = False
+python_use_unqualified_type_names = True
+python_display_short_literal_types = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["State"]
 napoleon_use_rtype = False
+napoleon_use_ivar = True  # a field of a record: once, with its type
 
 html_theme = "furo"
 html_title = "glora_lab"
@@ -46,11 +54,13 @@ html_theme_options = {"navigation_with_keys": True}
 MENDED = {
     '<summary aria-label="Toggle hidden content">': "<summary>",
     "<pre>": '<pre tabindex="0">',
+    ">Variables<": ">Fields<",
 }
 
 
 def setup(app: Sphinx) -> None:
     app.connect("html-page-context", mend)
+    app.connect("doctree-read", dashes)
     app.connect("autodoc-process-signature", own_arguments)
 
 
@@ -59,9 +69,21 @@ def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree
         context["body"] = context.get("body", "").replace(old, new)
 
 
+def dashes(app: Sphinx, doctree: nodes.document) -> None:
+    """Between a name and what it means; Sphinx leaves this to smartquotes."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" – "))
+
+
 def own_arguments(app: Sphinx, kind: str, name: str, what: Any, options: Any, told: str, returns: str) -> Any:
-    """A panel's own arguments, where Sphinx sees those of `__new__`, which takes any."""
-    if kind == "class" and "*args" in (told or "") and inspect.isfunction(what.__init__):
+    """A panel's own arguments, where Sphinx sees those of `__new__`, which takes any; of a record or a configuration
+    without types, which stand with its fields."""
+    if kind != "class" or not inspect.isfunction(what.__init__):
+        return None
+    if is_dataclass(what) or "*args" in (told or ""):
         shown = signature(what.__init__, bound_method=True)
-        return stringify_signature(shown, show_return_annotation=False, unqualified_typehints=True), ""
+        return stringify_signature(
+            shown, show_annotation=not is_dataclass(what), show_return_annotation=False, unqualified_typehints=True
+        ), ""
     return None

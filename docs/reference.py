@@ -52,7 +52,7 @@ def write(folder: Path) -> None:
         page = f"# {name}\n\n{entry(records, name)}\n\n{told.get(name, '')}\n"
         (folder / RECORDS / f"{name}.md").write_text(page, encoding="utf-8")
     listed = "\n".join(records.__all__)
-    index = f"# Records\n\n{first_paragraph(records)}\n\n```{{toctree}}\n{listed}\n```\n"
+    index = f"# Records\n\n{inspect.getdoc(records)}\n\n```{{toctree}}\n{listed}\n```\n"
     (folder / RECORDS / "index.md").write_text(index, encoding="utf-8")
     commands = f"# Command line\n\n{examples_whole(COMMANDS)}\n"
     (folder / "command_line.md").write_text(commands, encoding="utf-8")

@@ -6,6 +6,7 @@ a type, and sets it apart from the rest of the sentence.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import re
@@ -19,6 +20,8 @@ from tests.test_examples import DOORS
 
 CODE = re.compile(r"`[^`]*`")
 RETURNS = re.compile(r"^Returns:\n +(.*)$", re.MULTILINE)
+ATTRIBUTES = re.compile(r"^Attributes:\n((?: .*\n?|\n)*)", re.MULTILINE)
+TOLD = re.compile(r"^ {4}(\w+): \S", re.MULTILINE)
 
 
 def members(kind: type) -> Iterator[tuple[str, Any]]:
@@ -41,6 +44,15 @@ def documented(door: str) -> Iterator[tuple[str, Any, str]]:
                 yield member, held, inspect.getdoc(held) or ""
 
 
+def with_fields() -> Iterator[type]:
+    """Every record, every configuration, and what else among the public names is a dataclass."""
+    for door in DOORS:
+        module = importlib.import_module(f"glora_lab.{door}")
+        for what in (getattr(module, name) for name in module.__all__):
+            if inspect.isclass(what) and dataclasses.is_dataclass(what):
+                yield what
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_every_public_function_and_class_has_a_docstring(door: str) -> None:
     assert [name for name, what, text in documented(door) if not text] == []
@@ -60,3 +72,15 @@ def test_a_check_says_what_it_returns() -> None:
     checks = importlib.import_module("glora_lab.checks")
     found = {inspect.signature(getattr(checks, n)).return_annotation for n in checks.__all__ if n.startswith("check_")}
     assert found == {"Verdict"}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.__name__) for kind in with_fields()])
+def test_each_field_is_told_once_and_nothing_that_is_none(kind: type) -> None:
+    found = ATTRIBUTES.search(inspect.getdoc(kind) or "")
+    told = TOLD.findall(found[1]) if found else []
+    known = {field.name for field in dataclasses.fields(kind)}
+    of_bases = {
+        field.name for base in kind.__mro__[1:] if dataclasses.is_dataclass(base) for field in dataclasses.fields(base)
+    }
+    assert len(told) == len(set(told))
+    assert known - of_bases <= set(told) <= known

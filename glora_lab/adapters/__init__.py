@@ -13,6 +13,7 @@ from glora_lab.adapters.own.method import DeltaMethod
 from glora_lab.adapters.own.model import DeltaModel
 from glora_lab.adapters.stock.export import export_peft
 from glora_lab.adapters.stock.use_in_peft import use_in_peft
+from glora_lab.adapters.tuner.config import LabConfig
 
 from . import optimizers as optimizers  # PEFT's optimizers for LoRA meet our adapters there
 from .checkpoints import hotswap as hotswap  # PEFT swaps our adapters through it
@@ -32,6 +33,7 @@ __all__ = [
     "GraloraLayer",
     "GraloraLinear",
     "GraloraModel",
+    "LabConfig",
     "export_peft",
     "load_adapter",
     "use_in_peft",

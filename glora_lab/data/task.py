@@ -17,11 +17,13 @@ Kind: TypeAlias = Literal["images", "text", "rows"]
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One part of a task. `inputs` are the model's keyword arguments, one row per example (n, …).
+    """One part of a task, one row per example n.
 
-    For images: `pixel_values` (n, c, h, w) float32, of digits (n, 1, 8, 8), 0 for paper and 1 for ink, and `labels`
-    (n,) int64. For text: `input_ids` (n, t) int64, and `labels`, either (n,), or (n, t) and the same as the ids: a
-    causal model shifts them by itself. Labels of -100 do not count.
+    Attributes:
+        inputs: the model's keyword arguments, (n, …) each. For images `pixel_values` (n, c, h, w) float32, of digits
+            (n, 1, 8, 8), 0 for paper and 1 for ink, and `labels` (n,) int64. For text `input_ids` (n, t) int64, and
+            `labels`, either (n,), or (n, t) and the same as the ids: a causal model shifts them by itself. Labels of
+            -100 do not count.
     """
 
     inputs: Mapping[str, Tensor]
@@ -68,10 +70,18 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a model is adapted to: three parts that share no example, and how many classes they tell apart.
+    """What a model is adapted to. `load_task` gives one of the package's, `task_from` makes one of your data.
 
-    `load_task` gives one of the package's, `task_from` makes one of your data. `classes` names the labels, from 0 on,
-    where they have names; `tokenizer` is what made the ids, where something did.
+    Attributes:
+        name: its key, or what you called it; tables and pictures have it.
+        title: a few words, for a heading.
+        description: a sentence.
+        train: what is trained on. No two parts share an example.
+        validation: what choices are made by.
+        test: what is reported.
+        num_classes: how many labels there are, of text that is written on how many tokens.
+        classes: names of the labels, from 0 on, where they have names.
+        tokenizer: what made the ids, where something did.
     """
 
     name: str
@@ -98,10 +108,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a task is made: `change` maps what the model was pretrained to read to the task's.
+    """How a task of the package is made.
 
-    Images come as (n, 8, 8), values 0 to 1, and text as a string. Of `kind` "text" it is read as bytes, of "sentences"
-    by a tokenizer.
+    Attributes:
+        kind: "images"; "text", which is read as bytes; "sentences", which a tokenizer reads.
+        title: a few words, for a heading.
+        description: a sentence.
+        change: maps what the model was pretrained to read to the task's: images (n, 8, 8), 0 to 1, or a text.
     """
 
     kind: Kind | Literal["sentences"]

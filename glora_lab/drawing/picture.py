@@ -79,17 +79,17 @@ def picture_of(what: Any) -> Picture:
 def apart(drawing: Callable[Given, Picture]) -> tuple[Callable[Given, go.Figure], Callable[Given, str]]:
     """The two halves of `draw_X` by themselves, `plot_X` and `describe_X`, with the arguments of the whole."""
 
-    def half(verb: str, of: Callable[[Picture], Half], kind: str, doc: str) -> Callable[Given, Half]:
+    def half(verb: str, of: Callable[[Picture], Half], kind: type[Half], doc: str) -> Callable[Given, Half]:
         @wraps(drawing)
         def only(*args: Given.args, **kwargs: Given.kwargs) -> Half:
             return of(drawing(*args, **kwargs))
 
         only.__name__ = only.__qualname__ = drawing.__name__.replace("draw_", verb, 1)
-        only.__doc__ = doc
+        only.__doc__, only.__annotations__ = doc, {**drawing.__annotations__, "return": kind}
         only.__signature__ = inspect.signature(drawing).replace(return_annotation=kind)  # type: ignore[attr-defined]
         return only
 
     return (
-        half("plot_", lambda picture: picture.figure, "go.Figure", drawing.__doc__ or ""),
-        half("describe_", lambda picture: picture.words, "str", "The figure in words."),
+        half("plot_", lambda picture: picture.figure, go.Figure, drawing.__doc__ or ""),
+        half("describe_", lambda picture: picture.words, str, "The figure in words."),
     )

@@ -5,8 +5,9 @@ values, never tensors, so that nothing downstream can reach back into a model. T
 when all fields are, arrays included; a record shows itself in a notebook as a small table and turns
 into a list of dicts for pandas.
 
-Axes carry one letter everywhere: o output channel, i input channel, n image, h and w its height and width; in a
-grid of k×k blocks m counts the output blocks and n the input blocks, both typed "k k".
+Axes carry one letter everywhere: o output channel, i input channel, r rank, s of a block's rank or of singular
+values, n image, h and w its height and width, d draw, t step, c cycle; in a grid of k×k blocks m counts the output
+blocks and n the input blocks, both typed "k k".
 """
 
 from glora_lab.ideas.blocks.record import BlockCut, BlockDetail, BlockGrid, RankAtK

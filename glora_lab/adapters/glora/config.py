@@ -33,21 +33,26 @@ def _check_modes(name: str, modes: Any) -> None:
 
 @dataclass
 class GloraConfig(LabConfig):
-    """Settings of a GLoRA adapter: W_eff = W0 + W0⊙A + B, b_eff = b0 + b0⊙D + E + W0·C.
+    """Settings of a GLoRA adapter: W_eff = W0 + W0⊙A + B, b_eff = b0 + b0⊙D + E + W0·C (arXiv 2306.07967).
 
-    Beside those of `LabConfig` (`r`, `target_modules`, …, with `r` as the rank of every path in mode `lora`):
+    They come to those of `LabConfig` (`target_modules`, …), of which `r` is the rank of every path in mode "lora".
 
-    Args:
-        config_A_B, config_C, config_D_E: mode per pair of paths, as in PEFT.
-        init_weights: True starts as a no-op. False starts from small random values: each weight term changes
-            a layer's output by about a tenth of what it acts on.
-        config_A, config_B, config_D, config_E: mode of one path, over the shorthand.
+    Attributes:
+        config_A_B: mode of paths A and B, as in PEFT: "lora", "vector", "constant" or "none".
+        config_C: mode of path C: "lora", "vector" or "none".
+        config_D_E: mode of paths D and E, as in PEFT: "vector", "constant" or "none".
+        config_A: mode of A alone, over `config_A_B`.
+        config_B: mode of B alone, over `config_A_B`.
+        config_D: mode of D alone, over `config_D_E`.
+        config_E: mode of E alone, over `config_D_E`.
         A_form: "elementwise" (W0⊙A, the authors' code) or "product" (W0·A, the paper's figure).
-        alpha: None leaves the low-rank products as they are, as the authors do; else they are
-            multiplied by alpha/r, or alpha/√r with `use_rslora`.
-        glora_dropout: dropout on the input of the A and B terms while training.
-        bias_free: what C, D and E do on a layer without bias: "drop" leaves them out (as PEFT), "add" keeps
-            E and W0·C as in the authors' code, and merging then gives the layer a bias.
+        init_weights: True starts as a no-op. False starts from small random values: each weight term changes a layer's
+            output by about a tenth of what it acts on.
+        alpha: None leaves the low-rank products as they are, as the authors do; else they are multiplied by alpha/r, or
+            alpha/√r with `use_rslora`.
+        glora_dropout: probability of dropout on the input of the A and B terms while training.
+        bias_free: what C, D and E do on a layer without bias: "drop" leaves them out (as PEFT), "add" keeps E and W0·C
+            as in the authors' code, and merging then gives the layer a bias.
         path_pattern: module pattern → {path: mode}, what a path search returns.
         target_parameters: each expert has its own W0, A and B; a vector has one value per output (in form "product",
             for A, per input) of an expert, see `glora_lab.adapters.base.parameter` for which axis that is. C, D and E

@@ -16,24 +16,24 @@ from .blocks import BlockPlan, indivisible
 
 @dataclass
 class GraloraConfig(LabConfig):
-    """Settings of a GraLoRA adapter: ΔW is a grid of k×k blocks, each of rank r/k.
+    """Settings of a GraLoRA adapter: ΔW is a grid of k×k blocks, each of rank r/k (arXiv 2505.20355).
 
-    Beside those of `LabConfig` (`target_modules`, …):
+    They come to those of `LabConfig` (`target_modules`, …).
 
-    Args:
+    Attributes:
         r: rank; parameters are those of LoRA of that rank, the rank of ΔW is up to k·r.
         hybrid_r: rank of a plain LoRA beside the blocks; 0 for none.
         alpha: ΔW is multiplied by alpha/(r + hybrid_r), or alpha/√(r + hybrid_r) with `use_rslora`.
-        gralora_dropout: dropout on the input of the adapter while training.
-        gralora_k: blocks per side; it divides r and the features of every layer. 1 is LoRA. The authors suggest
-            2 up to rank 32 and 4 from rank 64 on.
-        fan_in_fan_out: read and written as PEFT does, and not needed: how a layer keeps its weight is found
-            out from the layer.
-        init_weights: True starts as a no-op. False starts from small random values: what the adapter adds is
-            about a tenth of the layer's input in size, whatever the rank and the scaling.
+        gralora_dropout: probability of dropout on the input of the adapter while training.
+        gralora_k: blocks per side; it divides r and the features of every layer. 1 is LoRA. The authors suggest 2 up to
+            rank 32 and 4 from rank 64 on.
+        fan_in_fan_out: read and written as PEFT does, and not needed: how a layer keeps its weight is found out from
+            the layer.
+        init_weights: True starts as a no-op. False starts from small random values: what the adapter adds is about a
+            tenth of the layer's input in size, whatever the rank and the scaling.
         k_pattern: module pattern → gralora_k of the layers it matches.
-        on_indivisible: what to do with a layer whose features k does not divide: "error", or "skip" to leave
-            it as it is, with one warning that names all such layers.
+        on_indivisible: what to do with a layer whose features k does not divide: "error", or "skip" to leave it as it
+            is, with one warning that names all such layers.
 
     Raises:
         ValueError: for a bad setting, with its name, its value and the rule.

@@ -49,13 +49,14 @@ class DeltaPlan:
 class DeltaConfig(LabConfig):
     """Settings of an adapter of one's own; made by `YourMethod.config(r=8, target_modules=[...])`.
 
-    Args:
+    They come to those of `LabConfig` of which a method of one's own makes use: `r`, `rank_pattern`, `target_modules`,
+    `exclude_modules`, `layers_to_transform`, `layers_pattern`, `modules_to_save`, `bias`.
+
+    Attributes:
         delta_method: the method, a class derived from DeltaMethod. A file has its name, and the class has to be defined
             where the file is read: nothing is imported or run to find it.
         settings: the method's own settings, by name.
         r: the rank that `shapes` is given; a method may leave it aside.
-        target_modules, exclude_modules, layers_to_transform, layers_pattern, modules_to_save, rank_pattern, bias: see
-            `LabConfig`.
 
     Raises:
         ValueError: for a method that is not defined here, or a bad setting, with its name, its value and the rule.
@@ -81,6 +82,7 @@ class DeltaConfig(LabConfig):
 
     @property
     def method(self) -> str:  # type: ignore[override]
+        """The class's name."""
         return self._kind.__name__
 
     def plan(self, layer: str, *, in_features: int, out_features: int, **_: Any) -> DeltaPlan:

@@ -45,20 +45,29 @@ Config = TypeVar("Config", bound="LabConfig")
 class LabConfig(PeftConfig):
     """Settings that every method has; a subclass adds its own, what they put on a layer (`plan`), and their checks.
 
-    Args:
+    It is the base of GloraConfig, GraloraConfig and DeltaConfig, and none of them itself. Beside these it has PEFT's
+    own `task_type`, `inference_mode`, …, as PEFT documents them. All are checked when it is made, and again before a
+    model is touched.
+
+    Attributes:
         r: rank.
-        target_modules: names (or one regular expression) of the layers to adapt; "all-linear" for all of
-            them; None for PEFT's defaults for the architecture.
+        target_modules: names (or one regular expression) of the layers to adapt; "all-linear" for all of them; None for
+            PEFT's defaults for the architecture.
         bias: which biases of the base train as well: "none", "all", or those of adapted layers ("glora_only").
         modules_to_save: further modules to train whole and save beside the adapter.
         init_weights: True starts as a no-op, False from small random values.
-        alpha: low-rank products are multiplied by alpha over their rank, or over its root with `use_rslora`.
-        rank_pattern, alpha_pattern: module pattern → rank, alpha of the layers it matches.
+        alpha: low-rank products are multiplied by alpha over their rank; None leaves them as they are.
+        use_rslora: whether alpha is taken over the root of the rank (rsLoRA, arXiv 2312.03732).
+        rank_pattern: module pattern → rank of the layers it matches.
+        alpha_pattern: module pattern → alpha of the layers it matches.
         exclude_modules: names (or one regular expression) of layers to leave alone.
-        layers_to_transform, layers_pattern: restrict to these layer indices, as in PEFT.
+        layers_to_transform: indices of the layers to adapt, as in PEFT; None for all.
+        layers_pattern: names of the lists that these indices count in, as in PEFT.
         target_parameters: names, or their ends, of parameters to adapt that are no layer's weight: most of all the
             experts of a mixture of experts, "experts.gate_up_proj". Each expert has an adapter of its own, with its
             number as the first axis of every tensor. An empty list says that experts are meant to stay as they are.
+        glora_lab_version: of the file's form; there is one, 1.
+        glora_lab_stamp: tells which tensors a saved configuration belongs to; None but in a file.
 
     Raises:
         ValueError: for a bad setting, with its name, its value and the rule.
@@ -254,6 +263,7 @@ class LabConfig(PeftConfig):
 
     @classmethod
     def stock_type(cls) -> str | None:
+        """PEFT's own type of the method, "GLORA"; None where PEFT has none."""
         return cls.stock_class.__name__.removesuffix("Config").upper() if cls.stock_class else None
 
     @classmethod

@@ -15,8 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class BlockGrid(Record):
-    """ΔW of one layer cut into k×k blocks [m, n]: each one's Frobenius norm, numerical rank (-1: not asked) and share
-    of the squared norm (`energy`, 1 in all). `rank` is the whole's, `shape` (out, in); a hybrid's LoRA is in all."""
+    """ΔW of one layer cut into k×k blocks [m, n], m the output block and n the input block; `block_grid` measures it.
+
+    A hybrid's plain LoRA is in every number but `r`.
+
+    Attributes:
+        layer: the layer's name in the model.
+        norms: each block's Frobenius norm, in the weight's own unit; (k, k).
+        ranks: each block's numerical rank, -1 where it was not asked for; (k, k).
+        energy: each block's share of ΔW's squared norm, 1 in all, or 0 where ΔW is zero; (k, k).
+        rank: numerical rank of the whole ΔW; None where it was not asked for.
+        r: the adapter's rank, of which each block has r/k.
+        hybrid_r: rank of the plain LoRA beside the blocks; 0 without one.
+        shape: (out, in) of ΔW.
+    """
 
     layer: str
     norms: Float[np.ndarray, "k k"]
@@ -35,11 +47,17 @@ class BlockGrid(Record):
 
 @dataclass(frozen=True, eq=False)
 class BlockCut(Record):
-    """The two factors as LoRA has them, B (out, r) and A (r, in). GraLoRA cuts both into k×k pieces: piece (m, n) of B
-    times piece (m, n) of A, and the scaling, is block (m, n) of ΔW.
+    """The two factors as LoRA has them, which GraLoRA cuts into k×k pieces: piece (m, n) of B times piece (m, n) of A,
+    and the scaling, is block (m, n) of ΔW. `block_cut` measures it.
 
-    Of a layer with many channels a sample is kept, as many of each block (`B`, `A` and `delta` have those alone).
-    A hybrid's plain LoRA is in `delta` and in neither factor. `params` are all that train, `grid` has the rest.
+    Of a layer with many channels `B`, `A` and `delta` hold a sample, as many channels of each block.
+
+    Attributes:
+        grid: norms and ranks of the blocks, of all channels.
+        B: the output factor (out, r), without a hybrid's plain LoRA.
+        A: the input factor (r, in), without a hybrid's plain LoRA.
+        delta: ΔW (out, in), scaling and a hybrid's plain LoRA included, in the weight's own unit.
+        params: trainable parameters of the adapter on this layer.
     """
 
     grid: BlockGrid
@@ -55,11 +73,24 @@ class BlockCut(Record):
 
 @dataclass(frozen=True, eq=False)
 class BlockDetail(Record):
-    """Block (m, n) of ΔW: `block` = scaling · B Aᵀ, with B and A as they train. Of a hybrid the last `hybrid_r`
-    columns of both are its plain LoRA's, shared by a whole row (B) or column (A) of blocks.
+    """One block of ΔW with its factors: `block` = scaling · B Aᵀ. `block_detail` measures it.
 
-    `singular_values` are the largest, as many as B has columns; the others are zero. `energy` is the share of ΔW's
-    squared norm.
+    Attributes:
+        layer: the layer's name in the model.
+        m: the output block, counted from 0.
+        n: the input block, counted from 0.
+        k: blocks per side.
+        B: the output factor as it trains, (out/k, r/k); of a hybrid the last `hybrid_r` columns are its plain LoRA's,
+            which all blocks of the row share.
+        A: the input factor as it trains, (in/k, r/k); of a hybrid the last `hybrid_r` columns are its plain LoRA's,
+            which all blocks of the column share.
+        scaling: what the product is multiplied by, alpha/(r + hybrid_r) or as `use_rslora` has it.
+        block: the block of ΔW, (out/k, in/k), in the weight's own unit.
+        singular_values: the block's largest, as many as B has columns; the others are zero.
+        rank: the block's numerical rank.
+        norm: the block's Frobenius norm.
+        energy: the block's share of ΔW's squared norm, 0 to 1.
+        hybrid_r: rank of the plain LoRA beside the blocks; 0 without one.
     """
 
     layer: str
@@ -89,7 +120,13 @@ class BlockDetail(Record):
 
 @dataclass(frozen=True, eq=False)
 class RankAtK(Record):
-    """What one number of blocks per side comes to on a layer: the rank of the whole ΔW, and the parameters."""
+    """What one number of blocks per side comes to on a layer; `rank_by_k` makes a list of them.
+
+    Attributes:
+        k: blocks per side.
+        rank: numerical rank of the whole ΔW.
+        params: trainable parameters on the layer.
+    """
 
     k: int
     rank: int

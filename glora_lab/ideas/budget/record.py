@@ -20,7 +20,12 @@ def apart(totals: Iterable[int]) -> float:
 class PathCount(Record):
     """Trainable parameters of one path of one adapted layer.
 
-    `inert` is empty, or says why a path that the configuration asks for can do nothing here.
+    Attributes:
+        layer: the layer's name in the model.
+        path: "A" to "E"; "B" of a method without GLoRA's paths, "whole" of a module that is trained whole.
+        mode: "lora", "vector", "constant" or "none"; of another method its name, and "full" of a module trained whole.
+        params: how many parameters train.
+        inert: why the path can do nothing here although the configuration asks for it; empty where it can.
     """
 
     layer: str
@@ -32,7 +37,14 @@ class PathCount(Record):
 
 @dataclass(frozen=True, eq=False)
 class PathBudget(Record):
-    """Trainable parameters per layer and path. `model_params` counts the frozen model."""
+    """Trainable parameters per layer and path; `path_budget` counts them.
+
+    Attributes:
+        rows: one count for each layer and path, in the order of the model.
+        method: "GLoRA", "GraLoRA", "LoRA", or as the method is called.
+        model: the model's name, or its class where it has none.
+        model_params: parameters of the frozen model, without the adapter's.
+    """
 
     rows: tuple[PathCount, ...]
     method: str = "GLoRA"

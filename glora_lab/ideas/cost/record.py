@@ -13,11 +13,18 @@ KINDS = ("flops", "elementwise", "saved_bytes", "params", "checkpoint_bytes", "m
 
 @dataclass(frozen=True, eq=False)
 class Cost(Record):
-    """One method's step, forward, loss and backward, by what it takes. `cost_report` defines each figure.
+    """One method's step, forward, loss and backward, by what it takes. `cost_report` defines each figure; all but
+    `milliseconds` are exact.
 
-    `name` is the caller's, `method` what it is: "LoRA", "stock GLoRA", "frozen", "full fine-tuning". `flops` are
-    those of products of matrices, `elementwise` the values that pointwise operations write, `saved_bytes` what is
-    kept from forward to backward. All but `milliseconds` are exact.
+    Attributes:
+        name: what the caller calls it.
+        method: what it is: "LoRA", "stock GLoRA", "frozen", "full fine-tuning".
+        flops: floating-point operations in products of matrices, 2 per multiply and add.
+        elementwise: values that pointwise operations write.
+        saved_bytes: bytes kept from forward to backward.
+        params: parameters that train.
+        checkpoint_bytes: bytes of the tensors in a saved adapter.
+        milliseconds: time of a step, the median.
     """
 
     name: str
@@ -32,8 +39,16 @@ class Cost(Record):
 
 @dataclass(frozen=True, eq=False)
 class CostReport(Record):
-    """Methods on one model and one batch, and where they were timed: milliseconds are medians over `repeats`
-    interleaved steps on `device` with so many `threads`. `left_out`: what does not fit the model, and why."""
+    """Methods on one model and one batch, and where they were timed; `cost_report` measures them.
+
+    Attributes:
+        rows: one cost for each method.
+        model: the model's name, or its class where it has none.
+        device: "cpu", or the name of the graphics processor.
+        threads: how many threads torch computed with.
+        repeats: over how many steps, taken in turns, each `milliseconds` is the median.
+        left_out: name → why the method does not fit the model.
+    """
 
     rows: tuple[Cost, ...]
     model: str = ""

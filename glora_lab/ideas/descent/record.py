@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Descent(Record):
-    """The loss on one and the same batch before each step and after the last; shorter where it was given up."""
+    """The loss on one and the same batch under gradient descent; `descent` makes it.
+
+    Attributes:
+        method: what trains: "LoRA", "GraLoRA", "full fine-tuning".
+        optimizer: "sgd" or "adam".
+        lr: the learning rate of every step.
+        losses: before each step and after the last, (steps + 1,); shorter where it was given up.
+    """
 
     method: str
     optimizer: str
@@ -35,7 +42,14 @@ class Descent(Record):
 
 @dataclass(frozen=True, eq=False)
 class StableStep(Record):
-    """The largest learning rate found stable, and all descents that were tried, by rising learning rate."""
+    """The largest learning rate found stable; `stable_step` looks for it.
+
+    Attributes:
+        method: what trains: "LoRA", "GraLoRA", "full fine-tuning".
+        steps: how many steps had to be stable.
+        largest: that learning rate.
+        tried: all descents that were tried, by rising learning rate.
+    """
 
     method: str
     steps: int

@@ -18,8 +18,20 @@ LIMIT = 3.0  # times its own size: from here on a channel's gradient is called o
 
 @dataclass(frozen=True, eq=False)
 class GradientReport(Record):
-    """G = ∂L/∂W (`full`), J Jᵀ G (`effective`, as it is), and how far factor·J Jᵀ G is from G: relative, per input
-    channel (`deviation`), and for block [m, n] the median over its channels. `gradient_report` defines them."""
+    """G = ∂L/∂W of a layer, and what its adapter makes of it, J Jᵀ G. `gradient_report` measures it, and has the
+    formulas.
+
+    Attributes:
+        layer: the layer's name in the model.
+        method: "LoRA", "GLoRA", "GraLoRA", or as the method is called.
+        full: G, (out, in).
+        effective: J Jᵀ G as it is, without `factor`, (out, in).
+        deviation: how far factor · J Jᵀ G is from G in each input channel, in units of G's column; (in,).
+        block_deviation: the same within each block [m, n], the median over its channels; (k, k).
+        scaling: the convention that gives `factor`: "as is", "equal decrease" or "equal size".
+        factor: what J Jᵀ G is multiplied by before it is compared.
+        outliers: input channels whose gradient is above five times the median, the largest first.
+    """
 
     layer: str
     method: str
@@ -29,7 +41,7 @@ class GradientReport(Record):
     block_deviation: Float[np.ndarray, "k k"]
     scaling: str
     factor: float
-    outliers: tuple[int, ...] = ()  # input channels whose gradient is far above the median, largest first
+    outliers: tuple[int, ...] = ()
 
     @property
     def prominence(self) -> Float[np.ndarray, " i"]:

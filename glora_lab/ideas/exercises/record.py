@@ -10,9 +10,12 @@ from glora_lab.record import Record
 
 @dataclass(frozen=True, eq=False)
 class Verdict(Record):
-    """Right or not, and a sentence: why it is right, or what is wrong with a hint. Its truth value is `right`.
+    """Right or not, and a sentence. Its truth value is `right`.
 
-    `answered` is False where there was no answer yet.
+    Attributes:
+        right: whether the answer is right.
+        message: why it is right, or what is wrong, with a hint.
+        answered: False where there was no answer yet.
     """
 
     right: bool

@@ -9,7 +9,13 @@ from glora_lab.record import Record
 
 @dataclass(frozen=True, eq=False)
 class LayerExport(Record):
-    """One layer: the `rank` it has in the file (None: as it was), and ‖ΔW − what was written‖ / ‖ΔW‖ (Frobenius)."""
+    """What was written of one layer.
+
+    Attributes:
+        layer: the layer's name in the model.
+        rank: the rank that it has in the file; None where it was written as it is.
+        error: ‖ΔW − what was written‖ / ‖ΔW‖ (Frobenius).
+    """
 
     layer: str
     rank: int | None
@@ -18,7 +24,13 @@ class LayerExport(Record):
 
 @dataclass(frozen=True, eq=False)
 class ExportReport(Record):
-    """A checkpoint that plain PEFT reads: its `format` ("peft" or "lora") and what was written of each layer."""
+    """A checkpoint that plain PEFT reads; `export_peft` writes it.
+
+    Attributes:
+        format: "peft" for PEFT's own type of the method, "lora" for a plain LoRA.
+        path: the folder.
+        rows: one for each layer.
+    """
 
     format: str
     path: str

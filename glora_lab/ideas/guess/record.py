@@ -10,10 +10,18 @@ from glora_lab.record import Record
 
 @dataclass(frozen=True, eq=False)
 class Guessed(Record):
-    """A number `between` two others, one of the `options`, or, with neither, a text.
+    """A question with the guess that was made and the answer, as far as they are known: a number `between` two others,
+    one of the `options`, or, with neither, a text.
 
-    `value` is the guess, `answer` what is so; None where it is not known, or nobody has guessed. `waived`: the reader
-    asked for the answer without a guess. On an axis that is `log` both ends are above 0.
+    Attributes:
+        question: what is asked.
+        between: the ends of the axis of a number; None for another kind of question.
+        options: what there is to choose from; empty for another kind.
+        log: whether the axis is logarithmic; both ends are above 0 then.
+        unit: what the number counts, "digits", or "%".
+        value: the guess; None while nobody has guessed.
+        waived: whether the reader asked for the answer without a guess.
+        answer: what is so; None where it is not known.
     """
 
     question: str

@@ -18,13 +18,19 @@ OURS, STOCK = "glora_lab", "stock PEFT"
 
 @dataclass(frozen=True, eq=False)
 class LayerMerge(Record):
-    """One layer, merged and unmerged time and again by one library (`by`: "glora_lab" or "stock PEFT").
+    """One layer, merged and unmerged time and again by one library. `merge_report` measures it against the same layer
+    in float64.
 
-    `drift` is the distance of weight and bias from what they were, relative to that (Frobenius), before the first
-    cycle and after each; infinite from where a value is not finite. `changed` is the share of their numbers that the
-    last cycle left with other bits. `effect` is what the adapter does to the layer's output, relative to it;
-    `unmerged` and `merged` are the errors of that output, relative to what the adapter does (1: as if it were not
-    there), nan where it does nothing. `merge_report` takes them against the same layer in float64.
+    Attributes:
+        layer: the layer's name in the model.
+        by: "glora_lab" or "stock PEFT".
+        drift: how far weight and bias are from what they were, relative to that (Frobenius), before the first cycle and
+            after each, (cycles + 1,); infinite from where a value is not finite.
+        changed: share of their numbers that the last cycle left with other bits, 0 to 1.
+        effect: what the adapter does to the layer's output, relative to it.
+        unmerged: error of the output before merging, relative to what the adapter does (1: as if it were not there);
+            nan where it does nothing.
+        merged: the same once merged.
     """
 
     layer: str
@@ -48,7 +54,14 @@ class LayerMerge(Record):
 
 @dataclass(frozen=True, eq=False)
 class MergeReport(Record):
-    """An adapter's layers in one precision, by each library that has them; `left_out`: "layer (library)" → why not."""
+    """An adapter's layers in one precision, by each library that has them; `merge_report` measures it.
+
+    Attributes:
+        rows: one for each layer and library.
+        dtype: the precision of the base: "float32", "bfloat16", "float16" or "float64".
+        method: "LoRA", "GLoRA" or "GraLoRA", whichever library it came from.
+        left_out: "layer (library)" → why it has no row.
+    """
 
     rows: tuple[LayerMerge, ...]
     dtype: str
@@ -92,8 +105,16 @@ class MergeReport(Record):
 
 @dataclass(frozen=True, eq=False)
 class MergeOrder(Record):
-    """Two adapters of one layer, merged together and one after the other: how far weight and bias are from the sum of
-    both changes, relative to it (Frobenius). `in_turn`: the first before the second, then the other way round."""
+    """Two adapters of one layer, merged together and one after the other; `merge_order` measures it. A distance is that
+    of weight and bias from the sum of both changes, relative to it (Frobenius).
+
+    Attributes:
+        layer: the layer's name in the model.
+        names: the two adapters.
+        together: the distance where both are merged at once.
+        in_turn: the distances with the first before the second, and the other way round.
+        method: "LoRA", "GLoRA", "GraLoRA", or as the method is called.
+    """
 
     layer: str
     names: tuple[str, str]

@@ -11,8 +11,13 @@ from glora_lab.record import Record
 class LayerOutliers(Record):
     """One layer's strongest input channels: of its inputs x, and of its gradient G = ∂L/∂W (o, i).
 
-    A size is in medians of the channels that are not 0: of the root mean square of x over tokens, and of ‖G[:, i]‖.
-    Channel -1, with size 0, where all are 0. `stable_rank` is ‖G‖²/σ₁², 0 where G is.
+    Attributes:
+        layer: the layer's name in the model.
+        channel: the input channel whose root mean square over the tokens is largest; -1 where all are 0.
+        size: that in medians of the channels that are not 0; 0 where all are.
+        gradient_channel: the input channel whose ‖G[:, i]‖ is largest; -1 where all are 0.
+        gradient_size: that in medians of the channels that are not 0; 0 where all are.
+        stable_rank: ‖G‖²/σ₁², from 1 on; 0 where G is zero.
     """
 
     layer: str
@@ -36,7 +41,12 @@ class LayerOutliers(Record):
 
 @dataclass(frozen=True, eq=False)
 class Outliers(Record):
-    """Every linear layer that a batch goes through, in the order of the model. `tokens` of it were looked at."""
+    """Every linear layer that a batch goes through; `outliers` measures it.
+
+    Attributes:
+        rows: one for each layer, in the order of the model.
+        tokens: how many tokens of the batch were looked at.
+    """
 
     rows: tuple[LayerOutliers, ...]
     tokens: int

@@ -16,7 +16,15 @@ FIGURES = 3  # behind the point, in a file
 
 @dataclass(frozen=True, eq=False)
 class ControlledLayer(Record):
-    """A layer's gradient G under a control: its `inputs`, how many columns are above five medians, ‖G‖²/σ₁²."""
+    """A layer's gradient G = ∂L/∂W (o, i) under a control, as `controlled` has it.
+
+    Attributes:
+        layer: the layer's name in the model.
+        control: "as it is", "calmed", "one ×100", "even, one ×100" or "shuffled".
+        inputs: its input channels, i.
+        outliers: how many of them have a ‖G[:, i]‖ above five medians.
+        stable_rank: ‖G‖²/σ₁², from 1 on.
+    """
 
     layer: str
     control: str
@@ -27,12 +35,22 @@ class ControlledLayer(Record):
 
 @dataclass(frozen=True, eq=False)
 class ContaminatedShare(Record):
-    """The share of input channels off by more than the sensible limit with k×k blocks of rank r/k (k = 1 is LoRA).
+    """The share of a layer's input channels that a fresh adapter is off for by more than the sensible limit, under a
+    control.
 
-    `off` is the mean over draws of the adapter, `low` and `high` the least and the largest of them; `expected` is what
-    the sizes of G's columns alone let one expect. `inside` is the median error of a block of the strongest channel's
-    column of blocks, `outside` that of the other blocks, None for k = 1: means over draws; a block's error is the
-    median over its channels.
+    A block's error is the median over its channels.
+
+    Attributes:
+        layer: the layer's name in the model.
+        control: as in `ControlledLayer`.
+        r: the adapter's rank.
+        k: blocks per side, of rank r/k each; 1 is LoRA.
+        off: the share, 0 to 1, the mean over draws of the adapter.
+        low: the least share of a draw.
+        high: the largest share of a draw.
+        expected: the share that the sizes of G's columns alone let one expect.
+        inside: median error of the blocks that hold the strongest channel, the mean over draws.
+        outside: median error of the other blocks, the mean over draws; None for k = 1.
     """
 
     layer: str
@@ -49,7 +67,13 @@ class ContaminatedShare(Record):
 
 @dataclass(frozen=True, eq=False)
 class Localisation(Record):
-    """Every layer under every control, rank and k, in this order; `made` says of what and on what."""
+    """Every layer under every control, rank and k, in this order; `localisation` measures it.
+
+    Attributes:
+        rows: one share for each layer, control, rank and k.
+        layers: one gradient for each layer and control.
+        made: of what and on what it was made: model, task, texts, draws, versions.
+    """
 
     rows: tuple[ContaminatedShare, ...]
     layers: tuple[ControlledLayer, ...]
@@ -57,14 +81,17 @@ class Localisation(Record):
 
     @property
     def controls(self) -> tuple[str, ...]:
+        """In the order of the layers' rows."""
         return tuple(dict.fromkeys(row.control for row in self.layers))
 
     @property
     def ranks(self) -> tuple[int, ...]:
+        """In the order of the rows."""
         return tuple(dict.fromkeys(row.r for row in self.rows))
 
     @property
     def ks(self) -> tuple[int, ...]:
+        """Blocks per side, the fewest first."""
         return tuple(sorted({row.k for row in self.rows}))
 
     def only(self, wanted: Callable[[str], bool]) -> Localisation:
@@ -77,6 +104,7 @@ class Localisation(Record):
         return tuple(row for row in self.rows if (row.control, row.r) == (control, r) and k in (None, row.k))
 
     def cell(self, layer: str, control: str, r: int, k: int) -> ContaminatedShare:
+        """The one row of a layer, control, rank and k; ValueError where there is none."""
         (found,) = (row for row in self.of(control, r, k) if row.layer == layer)
         return found
 
@@ -115,6 +143,7 @@ class Localisation(Record):
 
     @classmethod
     def from_json(cls, text: str) -> Localisation:
+        """What `to_json` wrote."""
         held = json.loads(text)
         layers = product(held["layers"].items(), held["controls"])
         cells = product(held["layers"], held["controls"], held["ranks"], held["ks"])

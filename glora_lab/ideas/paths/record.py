@@ -16,11 +16,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PathPicture(Record):
-    """One GLoRA layer taken apart: W_eff = W0 + W0⊙A + B, b_eff = b0 + b0⊙D + E + W0·C.
+    """One GLoRA layer taken apart: W_eff = W0 + W0⊙A + B, b_eff = b0 + b0⊙D + E + W0·C. `path_picture` measures it.
 
-    `w0a` is the whole A term (W0⊙A, or W0·A in the product form); `b0d`, `e` and `w0c` are the bias
-    terms. A path that is off or inert contributes zeros. Ranks are numerical ranks of the two weight terms,
-    None where the layer is too large to ask while a reader waits.
+    Numbers are in the weight's own unit. A path that is off or inert contributes zeros.
+
+    Attributes:
+        layer: the layer's name in the model.
+        form: "elementwise" for W0⊙A, "product" for W0·A.
+        modes: path → mode.
+        params: path → trainable parameters.
+        inert: path → why it can do nothing here although it is asked for.
+        w0: the frozen weight W0, (out, in).
+        w0a: the whole A term, W0⊙A or W0·A; (out, in).
+        b: the B term; (out, in).
+        w_eff: what the layer computes with; (out, in).
+        b0: the frozen bias, zeros where there is none; (out,).
+        b0d: b0⊙D; (out,).
+        e: the E term; (out,).
+        w0c: W0·C; (out,).
+        b_eff: the bias that the layer computes with; (out,).
+        rank_w0a: numerical rank of `w0a`; None where the layer is too large to ask while a reader waits.
+        rank_b: numerical rank of `b`, likewise.
     """
 
     layer: str
@@ -58,8 +74,13 @@ class PathPicture(Record):
 
 @dataclass(frozen=True, eq=False)
 class PathActivity(Record):
-    """What each path does at one moment of training, summed over all layers: `norms` of the terms that the
-    paths add to W0 and b0 (A to B, C to E), and each path's share of the squared gradient (0 to 1 in all)."""
+    """What each path does at one moment of training, over all layers; `path_activity` measures it.
+
+    Attributes:
+        index: the step.
+        norms: path → norm of the terms that it adds, A and B to W0, C to E to b0.
+        shares: path → its share of the squared gradient, 1 in all, or 0 without gradients.
+    """
 
     index: int
     norms: Mapping[str, float]

@@ -25,10 +25,14 @@ def closest(errors: Mapping[K, float], margin: float = MARGIN) -> K | None:
 
 @dataclass(frozen=True, eq=False)
 class WeightChange(Record):
-    """A change of W in one or more draws d, with the singular values of each, largest first.
+    """A change of W in one or more draws d; `weight_change` and `weight_changes` make it.
 
-    `error` is given where it stands for another change: its relative distance from that (0 to 1). `method` is what
-    made it, where an adapter did.
+    Attributes:
+        name: what it is called.
+        matrices: the draws, (d, out, in).
+        singular_values: of each draw, the largest first, (d, s).
+        error: where it stands for another change, its relative distance from that (Frobenius, 0 to 1).
+        method: what made it, where an adapter did; else empty.
     """
 
     name: str
@@ -51,8 +55,18 @@ class WeightChange(Record):
 
 @dataclass(frozen=True, eq=False)
 class Reach(Record):
-    """The best that k×k blocks of rank r/k can do for one draw of a change: relative error, rank of that best ΔW,
-    parameters. `trained` is the error that an adapter reached by gradient descent, None where none was trained."""
+    """The best that k×k blocks of rank r/k can do for one draw of a change.
+
+    Attributes:
+        change: the change's name.
+        draw: which of its draws, counted from 0.
+        k: blocks per side; 1 is LoRA.
+        r: the adapter's rank.
+        params: trainable parameters, r·(in + out).
+        rank: numerical rank of the best ΔW.
+        error: the least ‖change − ΔW‖ / ‖change‖ (Frobenius), 0 to 1.
+        trained: the error that an adapter reached by gradient descent; None where none was trained.
+    """
 
     change: str
     draw: int
@@ -66,7 +80,11 @@ class Reach(Record):
 
 @dataclass(frozen=True, eq=False)
 class RankReach(Record):
-    """Changes × k at equal parameters: one row for each draw."""
+    """Changes × k at equal parameters; `rank_reach` measures it.
+
+    Attributes:
+        rows: one for each change, draw and k.
+    """
 
     rows: tuple[Reach, ...]
 

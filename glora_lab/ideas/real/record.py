@@ -18,9 +18,18 @@ from glora_lab.record import Record
 
 @dataclass(frozen=True, eq=False)
 class RealRun(Record):
-    """One training: `params` trained beside the head, the shares (0 to 1) of the validation and of the test part that
-    are right, nan where the rate was too large, and the seconds of the process. `budget` is the rank of the LoRA that
-    has as many parameters, 0 of an arm that has but one size."""
+    """One training on a real model.
+
+    Attributes:
+        arm: the method: "LoRA", "GraLoRA k=4", "full fine-tuning", "linear probe".
+        budget: rank of the LoRA that has as many parameters; 0 of an arm that has but one size.
+        params: parameters trained beside the head.
+        lr: the learning rate.
+        seed: of the initial values and of the batches.
+        validation: share of the validation part that is right, 0 to 1; nan where the rate was too large.
+        test: share of the test part that is right, likewise.
+        seconds: processor time of the training.
+    """
 
     arm: str
     budget: int
@@ -33,13 +42,24 @@ class RealRun(Record):
 
     @property
     def cell(self) -> tuple[str, int]:
+        """(arm, budget)."""
         return self.arm, self.budget
 
 
 @dataclass(frozen=True, eq=False)
 class RealCell(Record):
-    """An arm in one size at its best rate: a share for each seed, of `texts` texts each. `tried` maps every rate that
-    was tried with the first seed to its validation share."""
+    """An arm in one size at its best rate.
+
+    Attributes:
+        arm: the method.
+        budget: rank of the LoRA that has as many parameters; 0 of an arm that has but one size.
+        params: parameters trained beside the head.
+        lr: the best learning rate.
+        tests: for each seed, the share of the test part that is right, 0 to 1.
+        validations: for each seed, the share of the validation part that is right.
+        tried: every rate that was tried with the first seed → its validation share.
+        texts: how many texts the test part has.
+    """
 
     arm: str
     budget: int
@@ -52,6 +72,7 @@ class RealCell(Record):
 
     @property
     def mean(self) -> float:
+        """Share of the test part that is right, the mean over the seeds."""
         return fmean(self.tests)
 
     @property
@@ -84,6 +105,7 @@ class RealCell(Record):
 
     @property
     def name(self) -> str:
+        """ "LoRA at 8"; the arm alone where it has one size."""
         return f"{self.arm} at {self.budget}" if self.budget else self.arm
 
     def holds(self, test: float) -> bool:
@@ -99,7 +121,14 @@ class RealCell(Record):
 
 @dataclass(frozen=True, eq=False)
 class Difference(Record):
-    """How far `one` is above `other`, as shares, and the least that counts."""
+    """How far one arm is above another.
+
+    Attributes:
+        one: the arm with its budget.
+        other: the arm that it is compared with.
+        difference: of the mean shares of the test part that are right, `one` minus `other`.
+        margin: the least difference that counts, two standard errors.
+    """
 
     one: str
     other: str
@@ -108,10 +137,12 @@ class Difference(Record):
 
     @property
     def counts(self) -> bool:
+        """Whether it is above what counts, either way."""
         return abs(self.difference) > self.margin
 
     @property
     def in_words(self) -> str:
+        """Who is above whom or ties, by how many points (per cent), and how many would count."""
         points = f"{100 * self.difference:+.1f} points, {100 * self.margin:.1f} would count"
         verdict = ("above" if self.difference > 0 else "below") if self.counts else "a tie with"
         return f"{self.one}: {verdict} {self.other} ({points})"
@@ -119,7 +150,13 @@ class Difference(Record):
 
 @dataclass(frozen=True, eq=False)
 class RealRuns(Record):
-    """All runs, of `made`: model, task, steps, batch, the grid of rates, versions and hardware. `texts` in a test."""
+    """All runs on a real model, and what they come to.
+
+    Attributes:
+        runs: one for each arm, budget, rate and seed.
+        made: of what and on what: model, task, steps, batch, the grid of rates, versions and hardware.
+        texts: how many texts the test part has.
+    """
 
     runs: tuple[RealRun, ...]
     made: Mapping[str, Any]
@@ -132,10 +169,12 @@ class RealRuns(Record):
 
     @property
     def rows(self) -> Sequence[Record]:
+        """The cells, under the name that all records have for their rows."""
         return self.cells
 
     @property
     def arms(self) -> tuple[str, ...]:
+        """In the order of the runs."""
         return tuple(dict.fromkeys(run.arm for run in self.runs))
 
     def cell(self, arm: str, budget: int = 0) -> RealCell:

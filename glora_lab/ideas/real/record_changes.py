@@ -14,9 +14,16 @@ SHARES = (1, 8, 16, 32)  # so many directions, the strongest first
 
 @dataclass(frozen=True, eq=False)
 class MatrixChange(Record):
-    """ΔW of one layer, (out, in) = `shape`: its largest singular values relative to the first, the share of its energy
-    (squared Frobenius norm) in the first 1, 8, 16 and 32 directions, the slope of log σ over log j, and by (k, r) the
-    least relative error of any adapter with k×k blocks and r·(in + out) parameters."""
+    """ΔW of one layer after full fine-tuning.
+
+    Attributes:
+        layer: the layer's name in the model.
+        shape: (out, in).
+        values: its largest singular values, relative to the first.
+        energy: 1, 8, 16 and 32 → share of ΔW's squared Frobenius norm in so many directions, the strongest first.
+        slope: of log σⱼ over log j.
+        errors: (k, r) → the least relative error of any adapter with k×k blocks and r·(in + out) parameters.
+    """
 
     layer: str
     shape: tuple[int, int]
@@ -38,24 +45,33 @@ class MatrixChange(Record):
 
 @dataclass(frozen=True, eq=False)
 class RealChanges(Record):
-    """All matrices of one training, `made` as the record of the runs has it."""
+    """All matrices of one training.
+
+    Attributes:
+        matrices: one for each layer.
+        made: of what and on what, as `RealRuns` has it, and the learning rate `lr`.
+    """
 
     matrices: tuple[MatrixChange, ...]
     made: Mapping[str, Any]
 
     @property
     def rows(self) -> tuple[MatrixChange, ...]:
+        """The matrices, under the name that all records have for their rows."""
         return self.matrices
 
     @property
     def ks(self) -> tuple[int, ...]:
+        """Blocks per side, the fewest first."""
         return tuple(sorted({k for k, _ in self.matrices[0].errors}))
 
     @property
     def ranks(self) -> tuple[int, ...]:
+        """The smallest first."""
         return tuple(sorted({r for _, r in self.matrices[0].errors}))
 
     def mean_error(self, k: int, r: int) -> float:
+        """The least relative error with k×k blocks at rank r, the mean over the matrices."""
         return fmean(matrix.errors[k, r] for matrix in self.matrices)
 
     def nearest(self, k: int, r: int) -> int:
@@ -68,6 +84,7 @@ class RealChanges(Record):
 
     @property
     def slope(self) -> float:
+        """The mean over the matrices."""
         return fmean(matrix.slope for matrix in self.matrices)
 
     @property

@@ -11,10 +11,18 @@ from glora_lab.record import Record
 
 @dataclass(frozen=True, eq=False)
 class DriftRow(Record):
-    """A trained adapter, merged and taken out again time and again in all layers by one library. `drift` maps a number
-    of cycles to the relative distance (Frobenius) of the layer that is farthest from what it was; `changed` is the
-    largest share of a layer's numbers with other bits at the end. `unmerged` and `merged` are the mean errors of a
-    layer's output, relative to what the adapter does to it, and `effect` is what that is of the output."""
+    """A trained adapter, merged and taken out again time and again in all layers by one library; as `LayerMerge`, over
+    layers.
+
+    Attributes:
+        method: the arm.
+        by: "glora_lab" or "stock PEFT".
+        drift: number of cycles → relative distance (Frobenius) of the layer that is farthest from what it was.
+        changed: the largest share of a layer's numbers with other bits at the end, 0 to 1.
+        effect: what the adapter does to a layer's output, relative to it, the mean over the layers.
+        unmerged: error of a layer's output before merging, relative to what the adapter does to it, the mean.
+        merged: the same once merged.
+    """
 
     method: str
     by: str
@@ -27,7 +35,12 @@ class DriftRow(Record):
 
 @dataclass(frozen=True, eq=False)
 class RealDrift(Record):
-    """A row for each method and library, `made` as the record of the runs has it."""
+    """What merging into a real model's weights in bfloat16 loses.
+
+    Attributes:
+        rows: one for each method and library.
+        made: of what and on what, as `RealRuns` has it, and the `budget` of the arms.
+    """
 
     rows: tuple[DriftRow, ...]
     made: Mapping[str, Any]

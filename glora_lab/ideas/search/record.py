@@ -17,10 +17,18 @@ NAN = float("nan")
 class Trial(Record):
     """One setting that a search has looked at.
 
-    `params` counts what it trains. `metric` is accuracy on the validation part, as the engine has it: of shared
-    weights it orders settings and is no result. `test` is accuracy on the test part after training anew, nan where
-    that has not been done. `choice` is the setting as the space writes it, `config` what `get_peft_model` takes, and
-    `name` the known method that it is, or "". `loss` is the validation loss, nan where the engine has none.
+    Attributes:
+        number: counted from 0, in the order in which they were begun.
+        params: parameters that it trains.
+        metric: accuracy on the validation part, 0 to 1, as the engine has it: of shared weights it orders settings and
+            is no result.
+        loss: validation loss; nan where the engine has none.
+        choice: the setting as the space writes it.
+        engine: what scored it: "inherited", "adapted", "short" or "paper".
+        seconds: how long that took.
+        name: the known method that it is, or empty.
+        test: accuracy on the test part after training anew, 0 to 1; nan where that has not been done.
+        config: what `get_peft_model` takes; None where it is not known.
     """
 
     number: int
@@ -43,8 +51,13 @@ class Trial(Record):
 class Agreement(Record):
     """How an engine's scores order settings that were trained for real, beside the bare count of parameters.
 
-    `trained`, `scored` and `params` have an entry for each setting. `tau` and `tau_params` are Kendall's τ-b against
-    `trained`, nan where all are alike.
+    Attributes:
+        engine: what scored them.
+        trained: accuracy of each setting after real training, 0 to 1.
+        scored: the engine's score of each.
+        params: trainable parameters of each.
+        tau: Kendall's τ-b of `scored` against `trained`, -1 to 1; nan where all are alike.
+        tau_params: the same of `params`.
     """
 
     engine: str
@@ -73,9 +86,15 @@ class Agreement(Record):
 
 @dataclass(frozen=True, eq=False)
 class Verified(Record):
-    """One finalist and LoRA of as many parameters, both trained anew with the same seeds; accuracies on test data.
+    """One finalist and LoRA of as many parameters, both trained anew with the same seeds.
 
-    `lora_params` is what LoRA has, the largest rank that is not above.
+    Attributes:
+        number: the finalist's trial.
+        params: parameters that it trains.
+        lora_params: what LoRA has, of the largest rank that is not above.
+        test: the finalist's accuracy on the test part, 0 to 1, for each seed.
+        lora: LoRA's, for each seed.
+        validation: the finalist's accuracy on the validation part, for each seed.
     """
 
     number: int
@@ -133,8 +152,14 @@ def _mean(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class SearchResult(Record):
-    """A search as it stands: its trials in order, the most parameters that were allowed (None: any), what the gate
-    found, and which finalists have been trained anew."""
+    """A search as it stands.
+
+    Attributes:
+        trials: in the order of their numbers.
+        limit: the most parameters that were allowed; None for any.
+        agreement: what the gate found; None where there was no gate.
+        verified: the finalists that have been trained anew.
+    """
 
     trials: tuple[Trial, ...]
     limit: int | None = None
@@ -152,9 +177,15 @@ class SearchResult(Record):
 
 @dataclass(frozen=True, eq=False)
 class PathChoice(Record):
-    """One path of one layer in a setting: its mode ("none" where it is off), rank (0 where it has none), parameters.
+    """One path of one layer in a setting. A method without GLoRA's paths is path B.
 
-    A method without GLoRA's paths is path B; `mode` is then its name, and of GraLoRA `k` the blocks per side.
+    Attributes:
+        layer: the layer's name in the model.
+        path: "A" to "E".
+        mode: "lora", "vector", "constant" or "none"; of a method without GLoRA's paths its name, or "none".
+        rank: of a path that has one, else 0.
+        params: trainable parameters.
+        k: GraLoRA's blocks per side; 0 of another method.
     """
 
     layer: str
@@ -167,7 +198,11 @@ class PathChoice(Record):
 
 @dataclass(frozen=True, eq=False)
 class PathMap(Record):
-    """Where the parameters of one setting are: a row for each layer of the space and each path."""
+    """Where the parameters of one setting are; a space's `path_map` makes it.
+
+    Attributes:
+        rows: one for each layer of the space and each path.
+    """
 
     rows: tuple[PathChoice, ...]
 
@@ -179,10 +214,13 @@ class PathMap(Record):
 
 @dataclass(frozen=True, eq=False)
 class Importance(Record):
-    """What each choice is worth: the share of an objective's variance over the trials that it explains, from 0 to 1.
+    """What each choice is worth: the share of an objective's variance over the trials that it explains. Source: fANOVA,
+    Hutter et al. 2014, as Optuna computes it.
 
-    `of` is the objective, `shares` name of the slot → share, the largest first. Source: fANOVA, Hutter et al. 2014, as
-    Optuna computes it.
+    Attributes:
+        of: the objective.
+        shares: name of the slot → share, 0 to 1, the largest first.
+        trials: over how many trials.
     """
 
     of: str

@@ -16,11 +16,16 @@ FIGURES = 5  # behind the point, in a file
 
 @dataclass(frozen=True, eq=False)
 class StoredSearch(Record):
-    """`result` and the rest as the study had it, and `made`: model, task, space, the search's arguments, versions.
+    """A search that was run before and is kept as text; `stored_search` reads the lesson's.
 
-    `engine` scored the trials, `said` is the sentence where it took another's place, and `optimism` how far the
-    finalists' validation accuracy is above their test accuracy. `agreements` are of engines with the mean of several
-    trainings, over settings of another space, the ranks alone. Trials have no `config` unless they are given one.
+    Attributes:
+        result: the search; its trials have no `config` unless they are given one.
+        importance: what each choice is worth.
+        optimism: how far the finalists' validation accuracy is above their test accuracy.
+        engine: what scored the trials.
+        said: the sentence where another engine took its place; else empty.
+        made: model, task, space, the search's arguments, versions.
+        agreements: of engines with the mean of several trainings, over settings of another space, the ranks alone.
     """
 
     result: SearchResult

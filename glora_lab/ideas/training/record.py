@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Step(Record):
-    """One training step. `index` counts from 1; `loss` is the batch's; `metric` is the accuracy on the
-    validation part, measured every few steps and carried in between (`measured` tells); `seconds` since
-    training began, pauses left out."""
+    """One training step.
+
+    Attributes:
+        index: counted from 1.
+        loss: of the step's batch, before the update.
+        metric: accuracy on the validation part, 0 to 1, measured every few steps and carried in between.
+        seconds: since training began, pauses left out.
+        measured: whether `metric` is of this very step.
+    """
 
     index: int
     loss: float
@@ -29,11 +35,21 @@ class Step(Record):
 
 @dataclass(frozen=True, eq=False)
 class Run(Record):
-    """A finished training run, for comparison. `params` counts what was trained; `metric` is test accuracy.
+    """A finished training run, for comparison. What follows `steps` is known of a run in a panel's table.
 
-    The rest is known of a run in a panel's table. `validation` is the accuracy that ranks it, measured last on so many
-    `examples`; `taken` counts its steps where `steps` are still on the disk; `settings` are what `fit` was given and
-    the adapter's configuration; `id` names its folder.
+    Attributes:
+        name: what it is called in tables and pictures.
+        params: parameters that were trained.
+        metric: test accuracy, 0 to 1.
+        seconds: how long it trained, pauses left out.
+        steps: all of its steps, where they are at hand.
+        validation: the accuracy that ranks it, 0 to 1, measured last; None where it is not known.
+        examples: of how many examples that is.
+        model: the base model's name.
+        task: the task's name.
+        taken: how many steps it has where they are still on the disk.
+        settings: what `fit` was given, and under `config` the adapter's configuration.
+        id: the name of its folder.
     """
 
     name: str
@@ -60,8 +76,15 @@ class Run(Record):
 
 @dataclass(frozen=True, eq=False)
 class Predictions(Record):
-    """What a model says about some images: `confidence` is the probability of its own answer; `classes` names labels
-    and answers, from 0 on, where they have names."""
+    """What a model says about some images.
+
+    Attributes:
+        images: (n, h, w), 0 for paper and 1 for ink.
+        labels: what they are, (n,); -1 where that is not known.
+        predicted: the model's answers, (n,).
+        confidence: probability of its own answer, 0 to 1, (n,).
+        classes: names of labels and answers, from 0 on, where they have names.
+    """
 
     images: Float[np.ndarray, "n h w"]
     labels: Int[np.ndarray, " n"]

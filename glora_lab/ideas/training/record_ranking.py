@@ -16,7 +16,12 @@ from glora_lab.record import Record
 
 @dataclass(frozen=True, eq=False)
 class Ranking(Record):
-    """Name → share of the `examples` of the validation part that a run has right; 0 examples where nobody counted."""
+    """Who is ahead among some runs, and by how much that would have to be to count.
+
+    Attributes:
+        scores: name → share of the validation part that is right, 0 to 1.
+        examples: how many the validation part has; 0 where nobody counted.
+    """
 
     scores: Mapping[str, float]
     examples: int = 0

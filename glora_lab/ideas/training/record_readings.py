@@ -15,8 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Readings(Record):
-    """Examples in words, the label of each and the model's answer as they are called, and how sure it was of that:
-    `confidence`, from 0 to 1. Of a text that is to be written on, the label is the token that follows."""
+    """What a model says about examples in words.
+
+    Attributes:
+        examples: the examples, as text.
+        labels: of each as it is called; of a text that is to be written on, the token that follows.
+        said: the model's answer to each, as it is called.
+        confidence: probability of its own answer, 0 to 1, (n,).
+    """
 
     examples: tuple[str, ...]
     labels: tuple[str, ...]

@@ -10,7 +10,12 @@ from glora_lab.record import Record
 
 @dataclass(frozen=True, eq=False)
 class Writing(Record):
-    """What a model writes after some prompts: `texts` holds, prompt by prompt, what follows it."""
+    """What a model writes after some prompts.
+
+    Attributes:
+        prompts: what it was given.
+        texts: what follows each.
+    """
 
     prompts: tuple[str, ...]
     texts: tuple[str, ...]

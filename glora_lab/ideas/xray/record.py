@@ -19,12 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class XrayLayer(Record):
-    """What an adapter adds to one layer of `shape` (out, in).
+    """What an adapter adds to one layer. LoRA and GraLoRA are a path B alone.
 
-    `norm` is the Frobenius norm of ΔW, `parts` that of what each path adds: A and B to the weight, C, D and E to the
-    bias; LoRA and GraLoRA are a B alone. A path in `unknown` needs the base model, has the norm nan, and is left out of
-    `norm` and `spectrum`; with nothing left, `norm` is nan. `spectrum` is None there, and where it was too large to ask
-    for. `block_norms` [m, n] are GraLoRA's.
+    Attributes:
+        layer: the layer's name in the model.
+        shape: (out, in).
+        r: the rank here.
+        params: trainable parameters.
+        norm: Frobenius norm of ΔW, in the weight's own unit, without the paths in `unknown`; nan where nothing is left.
+        spectrum: ΔW's singular values, likewise; None where nothing is left, or it was too large to ask for.
+        parts: path → norm of what it adds, A and B to the weight, C, D and E to the bias; nan of those in `unknown`.
+        block_norms: Frobenius norm of each of GraLoRA's blocks [m, n], (k, k); None of another method.
+        unknown: the paths that need the base model.
     """
 
     layer: str
@@ -66,8 +72,16 @@ class XrayLayer(Record):
 
 @dataclass(frozen=True, eq=False)
 class XrayReport(Record):
-    """An adapter's layers, in the model's order. `others` are trained tensors that belong to no ΔW (a head, biases),
-    `notes` what a reader has to know to read the numbers."""
+    """A whole adapter, layer by layer; `xray` measures it.
+
+    Attributes:
+        rows: the layers, in the model's order.
+        method: "LoRA", "GLoRA", "GraLoRA", "stock GLoRA", "stock GraLoRA", or the name of a method of one's own.
+        source: the folder, or which adapter in memory.
+        base_name: the base model, as the configuration names it.
+        others: trained tensors that belong to no ΔW: a head, biases.
+        notes: what a reader has to know to read the numbers.
+    """
 
     rows: tuple[XrayLayer, ...]
     method: str

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Spectrum(Record):
-    """The singular values of one layer's ΔW, largest first. Where factors bound the rank there are as many values as
-    they leave room for, and those beyond are zero. `effective_rank` is
-    the exponential of the entropy of σ/Σσ (Roy and Vetterli, EUSIPCO 2007)."""
+    """What an adapter changes in one layer, seen by ΔW's singular values; `delta_spectrum` measures it.
+
+    Attributes:
+        layer: the layer's name in the model.
+        singular_values: in the weight's own unit, the largest first. Where factors bound the rank there are as many as
+            they leave room for, and those beyond are zero.
+        effective_rank: exponential of the entropy of σ/Σσ (Roy and Vetterli, EUSIPCO 2007).
+    """
 
     layer: str
     singular_values: Float[np.ndarray, " s"]
