@@ -30,7 +30,10 @@ BLOCKS_RANK, BLOCKS_LAYER = 12, (96, 64)  # r, and (in, out)
 
 @exercise
 def check_budget(answer: Any) -> str:
-    """Parameters of each path on a layer of 64 inputs and 128 outputs: A, B and C lora of rank 4, D and E vector."""
+    """Parameters of each path on a layer of 64 inputs and 128 outputs: A, B and C lora of rank 4, D and E vector.
+
+    `answer` is a dict from path to number.
+    """
     counts = numbers_by_name(answer, PATHS)
     config = GloraConfig.only(**ALL_PATHS, r=RANK, target_modules=[LAYER])
     truth = path_budget(load_model("digits-vit"), config).by_path()
@@ -48,7 +51,10 @@ def check_budget(answer: Any) -> str:
 
 @exercise
 def check_inert(answer: Any) -> str:
-    """The paths that can do nothing on Llama-3-8B, whose linear layers have no bias, under PEFT's rules."""
+    """The paths that can do nothing on Llama-3-8B, whose linear layers have no bias, under PEFT's rules.
+
+    `answer` is their letters, as a text or a list.
+    """
     items = several(answer, "the letters of the paths")
     if not all(isinstance(item, str) for item in items):
         raise NotYet(f"The paths are the letters {', '.join(PATHS)}.")
@@ -66,7 +72,10 @@ def check_inert(answer: Any) -> str:
 
 @exercise
 def check_rank_of_entrywise(answer: Any) -> str:
-    """The rank of W0⊙A on a layer of 64 inputs and 128 outputs, where A is a product of factors of rank 4."""
+    """The rank of W0⊙A on a layer of 64 inputs and 128 outputs, where A is a product of factors of rank 4.
+
+    `answer` is a whole number.
+    """
     guess = whole_number(answer)
     config = GloraConfig.only(A="lora", r=RANK, target_modules=[LAYER], init_weights=False)
     picture = path_picture(adapted(load_model("digits-vit"), config), LAYER)
@@ -83,7 +92,10 @@ def check_rank_of_entrywise(answer: Any) -> str:
 @exercise
 def check_equal_ranks(answer: Any) -> str:
     """The largest ranks within 21,504 parameters on the 18 layers of the body of digits-vit: LoRA, GLoRA with A and B
-    on `lora`, GraLoRA with k = 4."""
+    on `lora`, GraLoRA with k = 4.
+
+    `answer` is a dict from method to rank.
+    """
     ranks = numbers_by_name(answer, METHODS)
     model = load_model("digits-vit")
     truth = {name: rank_for_budget(model, config, BUDGET) for name, config in METHODS.items()}
@@ -100,7 +112,10 @@ def check_equal_ranks(answer: Any) -> str:
 
 @exercise
 def check_fitting_k(answer: Any) -> str:
-    """Every k with which GraLoRA of rank 12 can be put on a layer of 96 inputs and 64 outputs, 1 included."""
+    """Every k with which GraLoRA of rank 12 can be put on a layer of 96 inputs and 64 outputs, 1 included.
+
+    `answer` is a list of whole numbers.
+    """
     ks = {whole_number(item, "each k") for item in several(answer, "the numbers k")}
     base = nn.Linear(*BLOCKS_LAYER)
     truth = {row.k for row in rank_by_k(base, GraloraConfig(r=BLOCKS_RANK))}

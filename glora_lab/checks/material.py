@@ -83,7 +83,12 @@ def two_adapters() -> PeftModel:
 
 @cache
 def baked_in() -> BakedIn:
-    """Two adapters that somebody merged with `merge_and_unload`, one after the other."""
+    """Two adapters that somebody merged with `merge_and_unload`, one after the other, into a weight (128, 64).
+
+    Returns:
+        `weight`, and the adapters' `A1`, `B1`, `A2`, `B2` as matrices; read-only, and all (out, in). The original
+        weight is gone.
+    """
     model = two_adapters()
     plain: Any = copy.deepcopy(found(model).get_base_layer())
     for name in (FIRST, SECOND):
@@ -122,7 +127,12 @@ def mixed_names() -> tuple[str, ...]:
 
 @cache
 def unknown_mix() -> UnknownMix:
-    """Six digits, each read with one of three adapters or with none."""
+    """Six digits, each read with one of three adapters or with none.
+
+    Returns:
+        `model` with the adapters "red", "green" and "blue", `pixel_values` (6, 1, 8, 8), and the `logits` (6, 10) that
+        came out.
+    """
     config = GloraConfig(r=2, target_modules=BODY, init_weights=False)
     model = adapted(load_model("digits-vit"), config, seed=10, adapter_name=COLOURS[0])
     for n, name in enumerate(COLOURS[1:], start=11):

@@ -23,7 +23,10 @@ LIMIT, STEPS, LR, ENOUGH = 3_000, 60, 1e-2, 0.6
 @exercise
 def check_outlier_reach(answer: Any) -> str:
     """Of a 128×128 layer under GraLoRA with k = 4, rank 32, whose input channel 40 is a hundred times the others: the
-    input channels whose blocks the outlier spoils."""
+    input channels whose blocks the outlier spoils.
+
+    `answer` is a list or a range of whole numbers from 0.
+    """
     channels = {whole_number(item, "each channel") for item in several(answer, "the input channels")}
     model, batch = outlier_layer(size=SIZE, channel=CHANNEL, magnitude=100, seed=0)
     config = GraloraConfig(r=RANK, gralora_k=K, alpha=2 * RANK, target_modules=[OUTLIER_LAYER])
@@ -54,7 +57,10 @@ def check_outlier_reach(answer: Any) -> str:
 
 @exercise
 def check_mixed_names(answer: Any) -> str:
-    """The names that were given for the six rows of `unknown_mix()`."""
+    """The names that were given for the six rows of `unknown_mix()`.
+
+    `answer` is a list of six names; a row without an adapter has "__base__".
+    """
     names = [name if isinstance(name, str) else type(name).__name__ for name in several(answer, "a name for each row")]
     truth = mixed_names()
     known = {*COLOURS, "__base__"}
@@ -74,8 +80,11 @@ def check_mixed_names(answer: Any) -> str:
 
 @exercise
 def check_paths_under_limit(answer: Any) -> str:
-    """A GloraConfig for digits-vit of at most 3,000 parameters that reads 60% of the turned digits of the validation
-    part after 60 steps at learning rate 0.01. Trains for a few seconds."""
+    """A configuration for digits-vit of at most 3,000 parameters that reads 60% of the turned digits of the validation
+    part after 60 steps at learning rate 0.01.
+
+    `answer` is a GloraConfig, and is trained for a few seconds.
+    """
     config = copy.deepcopy(glora_config(answer))
     config.target_modules = config.target_modules or BODY
     try:

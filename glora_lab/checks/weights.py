@@ -24,7 +24,10 @@ NEAR_MINUS_ONE = (-0.9, -0.99, -0.995, -0.999, -1.0)
 
 @exercise
 def check_lora(answer: Any) -> str:
-    """A GloraConfig that is LoRA of rank 4 on a layer: the same parameters, the same functions."""
+    """A configuration that is LoRA of rank 4 on a layer: the same parameters, the same functions.
+
+    `answer` is a GloraConfig.
+    """
     config: Any = copy.deepcopy(glora_config(answer))
     config.target_modules, config.init_weights = {LAYER}, False
     try:
@@ -54,7 +57,10 @@ def check_lora(answer: Any) -> str:
 
 @exercise
 def check_block_delta(answer: Any) -> str:
-    """Block m = 1, n = 2 of ΔW of `gralora_layer()`, from its tensors, its rank, its k and its scaling."""
+    """Block m = 1, n = 2 of ΔW of `gralora_layer()`, from its tensors, its rank, its k and its scaling.
+
+    `answer` is an array (32, 16), of numpy or torch.
+    """
     layer, (m, n) = gralora_layer(), BLOCK
     model = nn.ModuleDict({"layer": layer})
     truth = block_detail(model, "layer", m, n).block
@@ -74,7 +80,10 @@ def check_block_delta(answer: Any) -> str:
 
 @exercise
 def check_repaired_merge(answer: Any) -> str:
-    """The weight with both adapters of `baked_in()` as they should have been merged: together, against the original."""
+    """The weight with both adapters of `baked_in()` as they should have been merged: together, against the original.
+
+    `answer` is an array (128, 64), of numpy or torch.
+    """
     given = baked_in()
     weight = matrix(answer, given.weight.shape)
     model = copy.deepcopy(two_adapters())
@@ -98,7 +107,10 @@ def check_repaired_merge(answer: Any) -> str:
 
 @exercise
 def check_lost_bases(answer: Any) -> str:
-    """Of A = −0.9, −0.99, −0.995, −0.999, −1: those with which stock PEFT loses a base in bfloat16 to inf or nan."""
+    """Of A = −0.9, −0.99, −0.995, −0.999, −1: those with which stock PEFT loses a base in bfloat16 to inf or nan.
+
+    `answer` is a list of them.
+    """
     values = several(answer, "the values of A")
     chosen = {_offered(value) if isinstance(value, int | float) else None for value in values}
     if None in chosen:

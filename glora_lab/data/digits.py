@@ -78,7 +78,11 @@ def digit_parts(recipe: Recipe, shuffle: np.random.RandomState) -> tuple[Part, P
 
 
 def pretraining_part() -> Part:
-    """The 1,000 upright images that `digits-vit` was pretrained on; no task holds any of them."""
+    """The 1,000 upright images (1000, 1, 8, 8), 0 to 1, that `digits-vit` was pretrained on; no task holds any of them.
+
+    Raises:
+        ImportError: without scikit-learn, which the scans come from.
+    """
     pretraining, _ = _split()
     return _part(pretraining, DIGIT_TASKS["digits"])
 

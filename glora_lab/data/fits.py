@@ -8,10 +8,17 @@ from .task import Task
 
 
 def check_fits(model: nn.Module, task: Task) -> None:
-    """ValueError where the configuration of the model says that it cannot learn the task.
+    """Whether the configuration of a model says that it can learn a task; where it can, nothing happens.
 
     It is asked for the number of its labels, or of the tokens it writes; for its vocabulary; and for the longest text
-    that it takes. What no configuration tells, a forward pass has to.
+    that it takes. What no configuration tells, a forward pass has to, see `check_task`.
+
+    Args:
+        model: the model, which is not run.
+        task: what it is to learn.
+
+    Raises:
+        ValueError: where it says that it cannot.
     """
     config, inputs = getattr(model, "config", None), task.train.inputs
     main = getattr(model, "main_input_name", None)

@@ -41,7 +41,7 @@ def task_from(
 ) -> Task:
     """A task of your own data, for `fit`, TrainSession, Race and TrainPanel.
 
-    Each of the three parts, all in one form:
+    Each of the three parts `train`, `validation` and `test`, all in one form:
 
     - `(inputs, labels)`: tensors or arrays, (n, c, h, w) float images or (n, t) token ids, or a dict of the model's
       keyword arguments; and (n,) whole numbers.

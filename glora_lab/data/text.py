@@ -46,12 +46,16 @@ TEXT_TASKS: Mapping[str, Recipe] = MappingProxyType(
 
 
 def encode(text: str) -> Int[Tensor, " t"]:
-    """The bytes of the text in UTF-8, as token ids from 0 to 255."""
+    """The bytes of `text` in UTF-8, as token ids (t,) from 0 to 255."""
     return torch.tensor(list(text.encode()), dtype=torch.long)
 
 
 def decode(ids: Iterable[int]) -> str:
-    """The text of these bytes; what is no UTF-8 becomes �. ValueError for an id that is no byte."""
+    """The text of the bytes `ids`, whole numbers from 0 to 255; what is no UTF-8 becomes �.
+
+    Raises:
+        ValueError: for an id that is no byte.
+    """
     return bytes(map(int, ids)).decode(errors="replace")
 
 

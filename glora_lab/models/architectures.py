@@ -115,7 +115,14 @@ ARCHITECTURES: Mapping[str, Callable[[], PretrainedConfig]] = MappingProxyType(
 
 
 def architecture(name: str) -> PretrainedConfig:
-    """The configuration of a well-known architecture, a key of `ARCHITECTURES`; ValueError for any other."""
+    """The configuration of a well-known architecture, as `transformers` has it; nothing is downloaded.
+
+    Args:
+        name: a key of `ARCHITECTURES`.
+
+    Raises:
+        ValueError: for any other name.
+    """
     if name not in ARCHITECTURES:
         raise ValueError(f"`name` (={name!r}) must be an architecture: {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]()

@@ -42,12 +42,16 @@ FILE = "lesson_digits_turned.json"
 
 
 def stored_space() -> SearchSpace:
-    """The space of the stored search: `stored_space().path_map(space.read(trial.choice))`."""
+    """The space of the stored search, GLoRA's five paths and a rank for each kind of layer of digits-vit:
+    `stored_space().path_map(space.read(trial.choice))`.
+    """
     return SearchSpace.of(load_model(MODEL), **SPACE)
 
 
 def stored_search() -> StoredSearch:
-    """The stored search, with the configuration of each trial."""
+    """The search of the lesson, run before and stored, with the configuration of each trial: 240 trials on digits-vit
+    and turned digits.
+    """
     kept = StoredSearch.from_json((resources.files("glora_lab.search") / FILE).read_text(encoding="utf-8"))
     space = stored_space()
     trials = tuple(replace(trial, config=space.config(space.read(trial.choice))) for trial in kept.result.trials)

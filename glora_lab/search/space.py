@@ -47,7 +47,11 @@ class Slot:
 class SearchSpace:
     """The settings that a search chooses from. Made by `SearchSpace.of`.
 
-    `groups` maps a group's name to its layers, `slots` are what there is to choose, `size` how many settings.
+    `slots` are what there is to choose, `size` is how many settings.
+
+    Args:
+        method: what is chosen for a layer, as `SearchSpace.of` finds it by its name.
+        groups: name → the layers that get one choice.
     """
 
     def __init__(self, method: Searched, groups: Mapping[str, Sequence[Site]]) -> None:

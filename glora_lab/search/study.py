@@ -124,9 +124,10 @@ def search_paths(
 class Study(StudyView):
     """The trials of a search, as an iterator that goes on where it was left, and what they come to.
 
-    What it yields are the trials made here; `trials` are those of all who share its storage. `agreement` is what the
-    gate found (None before it, and for an engine that trains for real). `engine` is the name of the one that scores,
-    `said` a sentence where another took its place.
+    Made by `search_paths`, which gives it its `engine`, `proposals`, the trials that are `stored`, what is `shared`
+    with other processes, and the size of its `gate`. What it yields are the trials made here; `trials` are those of all
+    who share its storage. `agreement` is what the gate found (None before it, and for an engine that trains for real).
+    `engine` is the name of the one that scores, `said` a sentence where another took its place.
     """
 
     def __init__(

@@ -27,8 +27,15 @@ def evaluate(model: nn.Module, part: Part, batch_size: int = 256) -> float:
     """The share of `part`'s examples (0 to 1) whose label the model finds most likely.
 
     Of text that is written on every token counts for itself, but for the first, which nothing comes before. Labels of
-    -100 count nowhere. Runs in eval mode without gradients and gives every module its mode back. ValueError for an
-    empty part or a batch size below 1.
+    -100 count nowhere.
+
+    Args:
+        model: asked in eval mode without gradients; every module gets its mode back.
+        part: of a task.
+        batch_size: examples at a time.
+
+    Raises:
+        ValueError: for an empty part or a batch size below 1.
     """
     check_kind("part", part, Part, A_PART)
     wanted = wanted_of(part)
@@ -64,10 +71,17 @@ def predict(
     *,
     classes: tuple[str, ...] = (),
 ) -> Predictions:
-    """What the model says about each image of a part, or of bare `pixel_values` (n, c, h, w).
+    """What the model says about each image of a part.
 
-    Images without labels get label -1, which no answer equals. `classes` names the labels. Colour images are shown as
-    their darkness, a mean over the channels, and large ones with 32 pixels a side. Errors as for `evaluate`.
+    Args:
+        model: asked in eval mode without gradients; every module gets its mode back.
+        images: a part, or bare `pixel_values` (n, c, h, w), whose labels are then -1, which no answer equals. Colour
+            images are shown as their darkness, a mean over the channels, and large ones with 32 pixels a side.
+        batch_size: examples at a time.
+        classes: names of the labels.
+
+    Raises:
+        ValueError: for no images, or a batch size below 1.
     """
     check_kind("images", images, (Part, Tensor), "must be a part of a task, or pixel values (n, c, h, w) as a tensor")
     inputs = images.inputs if isinstance(images, Part) else {"pixel_values": images}

@@ -56,19 +56,32 @@ def fit(
 ) -> Generator[Step, None, None]:
     """Train the parameters of `model` that require a gradient on `task`, one step per `next()`.
 
-    A generator of `steps` records: the batch's loss before the update, and `metric` on the validation part,
-    measured at the first step, every `eval_every` steps and at the last. The same seed gives the same numbers
-    on the same machine, dropout included, and the caller's random state is kept. `model` is called with a
-    batch as keyword arguments and returns an object with `.loss`; it may be on any one device. "adam"
-    decouples `weight_decay` (AdamW); "sgd" is without momentum. The learning rate is constant. `keep_frozen` asks the
-    layers below all that trains once about each example, and keeps what they say (`FrozenPrefix`): with adapters in
-    the last layers a step costs what those cost, and the numbers are the plain run's to rounding where these layers
-    have no dropout.
+    The same seed gives the same numbers on the same machine, dropout included, and the caller's random state is kept.
+    However training ends, the model is left in eval mode.
 
-    Raises ValueError at once for an argument that cannot work, and FloatingPointError, before the weights
-    change, at a step whose loss or gradient is not finite. What `metric` returns must be a number, a zero-dimensional
-    tensor or array among them, and nan where there is none: ValueError at the first measurement. However training
-    ends, the model is left in eval mode.
+    Args:
+        model: called with a batch as keyword arguments, it returns an object with `.loss`; on any one device.
+        task: its training part is learnt, its validation part measured.
+        steps: batches to learn.
+        lr: learning rate, the same for all steps.
+        seed: of the order of the examples, and of dropout.
+        batch_size: examples a step.
+        weight_decay: as torch's optimizers take it; "adam" decouples it (AdamW).
+        eval_every: steps between two measurements; the first step and the last are measured as well.
+        optimizer: "adam", or "sgd" without momentum.
+        metric: `metric(model, part)`, a number, also as a zero-dimensional tensor or array, and nan where there is
+            none.
+        keep_frozen: asks the layers below all that trains once about each example, and keeps what they say
+            (`FrozenPrefix`): with adapters in the last layers a step costs what those cost, and the numbers are the
+            plain run's to rounding where these layers have no dropout.
+
+    Returns:
+        A generator of `steps` records, with the batch's loss before the update and the latest measurement.
+
+    Raises:
+        ValueError: at once, for an argument that cannot work; at the first measurement for a `metric` that gives no
+            number.
+        FloatingPointError: before the weights change, at a step whose loss or gradient is not finite.
     """
     _check_numbers(steps, lr, seed, batch_size, weight_decay, eval_every)
     if optimizer not in OPTIMIZERS:
@@ -204,8 +217,15 @@ def _is(value: object, kind: type) -> bool:
 
 
 def check_task(model: nn.Module, task: Task) -> None:
-    """ValueError where the model cannot learn the task, which a forward pass on two examples tells. Both are left as
-    they are, and so are random numbers."""
+    """Whether a model can learn a task, which a forward pass on two examples tells; where it can, nothing happens.
+
+    Args:
+        model: left as it is, and so are random numbers.
+        task: what it is to learn.
+
+    Raises:
+        ValueError: where it cannot.
+    """
     _check_task(model, task)
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -15,10 +15,18 @@ NUMBERS = 6  # of an example that is no text
 
 
 def read(model: nn.Module, task: Task, part: Part) -> Readings:
-    """What the model says about each example of `part`, which is one of the task's, or some of its examples.
+    """What the model says about each example of a part, in words.
 
-    Where the task is to write on, it is asked for the last token of each example. Answers are called as the task's
-    `classes` are, tokens as its tokenizer has them. Runs in eval mode without gradients. Errors as for `evaluate`.
+    Answers are called as the task's `classes` are, tokens as its tokenizer has them. Where the task is to write on, it
+    is asked for the last token of each example.
+
+    Args:
+        model: asked in eval mode without gradients; every module gets its mode back.
+        task: says what labels and tokens are called.
+        part: one of the task's, or some of its examples.
+
+    Raises:
+        ValueError: for an empty part.
     """
     check_kind("part", part, Part, A_PART)
     labels = part.labels.cpu()

@@ -17,9 +17,14 @@ from .loop import fit
 class TrainSession(Background):
     """One training run in a daemon thread: start, pause, resume, stop, wait.
 
-    Takes what `fit` takes, and like `fit` raises ValueError at once for what cannot work. `on_step` is
-    called in the training thread after each step; what it raises ends the run as "failed". A session runs
-    once; to train on, make another with the same model.
+    A session runs once; to train on, make another with the same model.
+
+    Args:
+        model, task, steps, lr, seed, options: as `fit` takes them.
+        on_step: called in the training thread after each step; what it raises ends the run as "failed".
+
+    Raises:
+        ValueError: at once, for what `fit` refuses.
     """
 
     def __init__(

@@ -33,11 +33,16 @@ from .plain_base import applies
 
 
 class GloraLayer(LabLayer):
-    """The five paths of any number of adapters on one layer.
+    """The five paths of any number of adapters on one layer (arXiv 2306.07967).
 
-    Parameters are `glora_A[name].Xd` and `.Xu` in mode lora, `.X` in vector and constant; for shapes see
+    Parameters are `glora_A[name].Xd` and `.Xu` in mode "lora", `.X` in "vector" and "constant". The products Xd @ Xu
+    are of (out, r) and (r, in) for A and B, of (in, r) and (r, 1) for C; for all shapes see
     `glora_lab.adapters.glora.paths`. A path that is off has no entry. `plans[name]` says what the adapter put here, and
-    which paths are inert.
+    which paths are inert. PEFT makes the layer.
+
+    Args:
+        base_layer: the frozen layer beneath.
+        layer_name: its name in the model, which patterns are matched with.
     """
 
     method = "GLoRA"
@@ -201,7 +206,17 @@ def by_entry_of_a_function(layers: str, innermost: nn.Module) -> str:
 
 
 class GloraLinear(LabModule, GloraLayer):
-    """GLoRA over a linear layer."""
+    """GLoRA over a linear layer, x (…, in) → (…, out): x·W_effᵀ + b_eff.
+
+    Args:
+        base_layer: the frozen layer, `nn.Linear`, transformers' Conv1D or a quantised one.
+        adapter_name: the first adapter's name.
+        config: its GloraConfig.
+        layer_name: the layer's name in the model, which patterns are matched with.
+
+    Raises:
+        ValueError: where the configuration does not fit the layer.
+    """
 
 
 class GloraParameter(ParameterLayer, GloraLayer):

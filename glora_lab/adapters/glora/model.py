@@ -18,7 +18,10 @@ from .weighted import config_of_paths, weighted_paths
 
 
 class GloraModel(LabTuner):
-    """A model whose targeted layers carry GLoRA adapters. Made by `peft.get_peft_model(model, GloraConfig(...))`.
+    """A model whose targeted layers carry GLoRA adapters.
+
+    Made by `peft.get_peft_model(model, GloraConfig(...))`, which gives it `model`, `peft_config` (adapter name →
+    configuration) and PEFT's further `args` and `kwargs`.
 
     Raises:
         ValueError: where the configuration matches nothing, matches a layer of an unsupported type, or leaves

@@ -24,11 +24,15 @@ from .formula import Factor, Factors, block_delta, block_factors, block_output, 
 
 
 class GraloraLayer(LabLayer):
-    """The blocks of any number of adapters on one layer.
+    """The blocks of any number of adapters on one layer (arXiv 2505.20355).
 
     Factors are `gralora_A[name]` (k, in/k, r) and `gralora_B[name]` (k, r, out/k), and for a hybrid the plain
     LoRA `gralora_A_general[name].weight` (hybrid_r, in) and `gralora_B_general[name].weight` (out, hybrid_r).
-    `plans[name]` says what the adapter put here.
+    `plans[name]` says what the adapter put here. PEFT makes the layer.
+
+    Args:
+        base_layer: the frozen layer beneath.
+        layer_name: its name in the model, which patterns are matched with.
     """
 
     method = "GraLoRA"
@@ -115,7 +119,17 @@ class GraloraLayer(LabLayer):
 
 
 class GraloraLinear(LabModule, GraloraLayer):
-    """GraLoRA over a linear layer."""
+    """GraLoRA over a linear layer, x (…, in) → (…, out): x·(W0 + ΔW)ᵀ + b0.
+
+    Args:
+        base_layer: the frozen layer, `nn.Linear`, transformers' Conv1D or a quantised one.
+        adapter_name: the first adapter's name.
+        config: its GraloraConfig.
+        layer_name: the layer's name in the model, which patterns are matched with.
+
+    Raises:
+        ValueError: where the configuration does not fit the layer, as a k that does not divide its sides.
+    """
 
 
 class GraloraParameter(ParameterLayer, GraloraLayer):

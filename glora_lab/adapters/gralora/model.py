@@ -18,7 +18,10 @@ from .weighted import config_of_blocks, weighted_blocks
 
 
 class GraloraModel(LabTuner):
-    """A model whose targeted layers carry GraLoRA adapters. Made by `peft.get_peft_model(model, GraloraConfig(...))`.
+    """A model whose targeted layers carry GraLoRA adapters.
+
+    Made by `peft.get_peft_model(model, GraloraConfig(...))`, which gives it `model`, `peft_config` (adapter name →
+    configuration) and PEFT's further `args` and `kwargs`.
 
     Raises:
         ValueError: where the configuration matches nothing, matches a layer of an unsupported type or one that k

@@ -37,7 +37,11 @@ class Tensors(nn.Module):
 class DeltaLayer(LabLayer):
     """The tensors of any number of adapters on one layer, each of a method of its own: `delta_tensors[name].u`.
 
-    `plans[name]` says what the adapter put here.
+    `plans[name]` says what the adapter put here. PEFT makes the layer.
+
+    Args:
+        base_layer: the frozen layer beneath.
+        layer_name: its name in the model, which patterns are matched with.
     """
 
     prefix = DeltaConfig.prefix
@@ -136,4 +140,14 @@ class DeltaLayer(LabLayer):
 
 
 class DeltaLinear(LabModule, DeltaLayer):
-    """A method of one's own over a linear layer."""
+    """A method of one's own over a linear layer, x (…, in) → (…, out).
+
+    Args:
+        base_layer: the frozen layer, `nn.Linear`, transformers' Conv1D or a quantised one.
+        adapter_name: the first adapter's name.
+        config: its DeltaConfig.
+        layer_name: the layer's name in the model, which patterns are matched with.
+
+    Raises:
+        ValueError: where the method does not work on the layer.
+    """

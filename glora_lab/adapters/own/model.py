@@ -20,6 +20,9 @@ from .layer import DeltaLayer, DeltaLinear
 class DeltaModel(LabTuner):
     """A model whose targeted layers carry adapters of a DeltaMethod.
 
+    Made by `peft.get_peft_model(model, YourMethod.config(...))`, which gives it `model`, `peft_config` (adapter name →
+    configuration) and PEFT's further `args` and `kwargs`.
+
     Raises:
         ValueError: where the configuration matches nothing, or the method does not work on a layer; the model is then
             as it was.

@@ -61,8 +61,13 @@ def stable_step(
 
     A learning rate is stable when, in `steps` steps from the model's own parameters, no loss is above the one before
     the first step (`Descent.stable`). Doubling or halving from 0.01 brackets an edge between a stable and an unstable
-    rate, and bisection in the logarithm narrows it to a factor of 1 + `within`; `largest` is the stable side. Were
-    there several edges, it is one of them. Everything is deterministic.
+    rate, and bisection in the logarithm narrows it; `largest` is the stable side. Were there several edges, it is one
+    of them. Everything is deterministic.
+
+    Args:
+        model, batch, loss: as in `descent`.
+        steps: how many must be stable.
+        within: the edge is known to a factor of 1 + `within`.
 
     Raises:
         ValueError: where no learning rate from 1e-12 to 1e6 is stable, or all are; otherwise as `descent`.

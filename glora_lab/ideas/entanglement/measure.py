@@ -125,7 +125,15 @@ def sensible_limit(in_features: int, r: int, *, scaling: str = "equal decrease")
     """How far off a channel must be before that says something: 3 times, or more where r is small.
 
     Under "equal decrease" a fresh adapter of rank r is √(in/r) off without any outlier; the limit is twice that where
-    that is more than 3. Raises ValueError for an `r` that is no rank.
+    that is more than 3. The rule is ours.
+
+    Args:
+        in_features: the layer's input channels.
+        r: the adapter's rank.
+        scaling: the convention, as in `gradient_report`; another than "equal decrease" has the limit 3.
+
+    Raises:
+        ValueError: for an `r` that is no rank.
     """
     return max(LIMIT, 2 * usual_deviation(in_features, r)) if scaling == "equal decrease" else LIMIT
 

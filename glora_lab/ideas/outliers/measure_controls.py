@@ -43,13 +43,17 @@ def controlled(tokens: LayerTokens, control: str, *, seed: int = 0) -> Float[Ten
     """G = ∂L/∂W under a control, in float64. A column of G that is 0 stays so.
 
     Args:
+        tokens: what the layer was given and what came back to it, as `layer_tokens` finds it.
         control: "as it is"; "calmed", every column of G above five medians brought down to one; "one ×100", the same,
             and the strongest channel then at a hundred medians; "even, one ×100", every column at the median but that
             one; "shuffled", the tokens' inputs dealt out anew to what comes back.
         seed: of the shuffle.
 
+    Returns:
+        (out, in). The controls move outliers between inputs and weights, as SmoothQuant does (arXiv 2211.10438).
+
     Raises:
-        ValueError: for another control.
+        ValueError: for another control, or a seed that is none.
     """
     check_choice("control", control, CONTROLS)
     check_count("seed", seed)

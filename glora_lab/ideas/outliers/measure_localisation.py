@@ -49,11 +49,16 @@ def localisation(
 ) -> Localisation:
     """Of each layer, under each control, how many channels fresh adapters are off for, and what one expects of G.
 
+    It asks of real layers what arXiv 2505.20355 shows on one (Figs 3, 4, 6, 9): an outlier reaches k of the k² blocks.
+
     Args:
         tokens: layer → its tokens, as `layer_tokens` finds them; layers that have a gradient.
         ranks, ks: of the adapters; k = 1 is LoRA, and each k divides the layers' sides and the ranks.
         draws: of each adapter's initial values, from seed 0 on; the shuffle is that of seed 0.
         made: what the record is to say of itself.
+
+    Raises:
+        ValueError: for a k that does not divide a layer's sides or a rank, or a number that is none.
     """
     rows: list[ContaminatedShare] = []
     layers: list[ControlledLayer] = []
@@ -122,8 +127,19 @@ def expected_deviation(gradient: Tensor, *, k: int, r: int) -> Tensor:
 
 
 def expected_share(gradient: Tensor, *, k: int, r: int, limit: float) -> float:
-    """The share of input channels that a fresh adapter of rank r is off for by more than `limit` times, under "equal
-    decrease": from G alone. Arguments and errors as for `expected_deviation`, and ValueError for a limit that is none.
+    """The share of input channels, 0 to 1, that a fresh adapter is off for under "equal decrease", as G alone lets one
+    expect.
+
+    The formula is ours; it stands in `glora_lab.ideas.outliers.measure_localisation`.
+
+    Args:
+        gradient: G (out, in).
+        k: blocks per side, 1 for LoRA.
+        r: the rank of LoRA, of which each block of GraLoRA has r/k.
+        limit: how many times its own size a channel's gradient must be off to count.
+
+    Raises:
+        ValueError: for a k that does not divide both sides of G, or a number that is none.
     """
     check_positive_number("limit", limit)
     blocks = _blocks(gradient, k, r)

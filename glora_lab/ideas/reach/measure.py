@@ -69,7 +69,15 @@ class Wanted:
 
 
 def best_change(change: np.ndarray, *, k: int, r: int) -> np.ndarray:
-    """The ΔW nearest to `change` (out, in) of all that GraLoRA of rank r with k×k blocks can make, in float64.
+    """The ΔW nearest to a change of all that k×k blocks can make, in float64.
+
+    Args:
+        change: what is wanted, (out, in).
+        k: blocks per side, 1 for LoRA; it divides both sides and r.
+        r: rank; each block has r/k.
+
+    Returns:
+        (out, in), of each block the singular value decomposition, cut off after r/k directions (Eckart and Young 1936).
 
     Raises:
         ValueError: where k does not divide both sides and r, or the change is zero.
@@ -78,7 +86,12 @@ def best_change(change: np.ndarray, *, k: int, r: int) -> np.ndarray:
 
 
 def best_error(change: np.ndarray, *, k: int, r: int) -> float:
-    """The least ‖change − ΔW‖ / ‖change‖ (Frobenius) that GraLoRA of rank r with k×k blocks can reach: 0 to 1.
+    """The least ‖change − ΔW‖ / ‖change‖ (Frobenius) that k×k blocks can reach, 0 to 1; see `best_change`.
+
+    Args:
+        change: what is wanted, (out, in).
+        k: blocks per side, 1 for LoRA; it divides both sides and r.
+        r: rank; each block has r/k.
 
     Raises:
         ValueError: where k does not divide both sides and r, or the change is zero.

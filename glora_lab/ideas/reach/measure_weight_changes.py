@@ -56,9 +56,13 @@ def weight_changes(
 
 
 def weight_change(name: str, matrices: np.ndarray, *, error: float | None = None, method: str = "") -> WeightChange:
-    """A change of W as a record, its singular values beside it: one matrix (out, in), or draws of it (d, out, in).
+    """A change of W as a record, its singular values beside it.
 
-    `error` and `method` as in `WeightChange`.
+    Args:
+        name: what it is called.
+        matrices: one matrix (out, in), or draws of it (d, out, in).
+        error: where it stands for another change, its relative distance from that.
+        method: what made it, where an adapter did.
 
     Raises:
         ValueError: where `matrices` has another shape, is empty, or has an entry that is no finite number.

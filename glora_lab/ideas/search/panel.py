@@ -62,6 +62,9 @@ class SearchPanel(SessionPanel):
     State: `study` (what is shown; an empty SearchResult before), `result` (the same as a record), `chosen` (the Trial
     that is shown, None for none), `best` (the most accurate within the limit), `path_map`, `config` and `snippet` of
     the chosen one, `session` (the latest SearchSession, or TrainSession of "train this one"), `runs` (those).
+
+    Raises:
+        ValueError: for an unknown task or method, one that does not go with the model, or an argument that cannot be.
     """
 
     space: SearchSpace
@@ -103,11 +106,8 @@ class SearchPanel(SessionPanel):
         given = made if space is not None or isinstance(method, type) else None
         numbers: dict[str, Any] = {"trials": trials, "gate": gate, "steps": steps, "lr": lr, "seed": seed}
         numbers |= {"engine": engine, "sampler": sampler, "limit": limit}
-        of = (
-            made
-            if space or not isinstance(study, StoredSearch)
-            else SearchSpace.of(self._base, **study.made.get("space", {}))
-        )
+        kept = study.made.get("space", {}) if isinstance(study, StoredSearch) and not space else None
+        of = made if kept is None else SearchSpace.of(self._base, **kept)
         self.space, self.found = made, Found(study, of)
         asked = {"given": given, "method": method, **where, **numbers}
         self.controls = SearchControls(self._change_space, self._change_limit, **asked)

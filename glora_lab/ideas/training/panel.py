@@ -47,23 +47,23 @@ class TrainPanel(SessionPanel):
     """Controls of a training run, its live curves and answers, and a table of the runs so far.
 
     Args:
-        model: a name for `load_model`, or a model; every run adapts a copy of it, all its linear layers but
-            the head.
+        model: a name for `load_model`, or a model; every run adapts a copy of it, all linear layers but the head.
         task: a Task, as `task_from` makes one of your data; or a key of `TASKS` that goes with the model, of text for
             one that writes bytes, of sentences for "minilm", which comes with a fresh head; None for the first of them.
         method: "LoRA" (PEFT's), "GLoRA", "GraLoRA" or one of `methods`.
-        methods: name → configuration of methods of your own, `{"mine": Mine.config()}`; they take the rank that the
-            control says, and part in a race.
+        methods: name → configuration of methods of your own, `{"mine": Mine.config()}`; their rank is the control's.
         preset, rank, k, lr, steps, seed: where the controls start; `preset` is GLoRA's, `k` GraLoRA's.
         keep_runs: the folder where runs are kept, with curves and adapters, which no state carries; True for
             `glora_lab_runs` beside the notebook (or what GLORA_LAB_RUNS says, a folder or "off"), False for none.
 
-    State: `config` and `budget` (what the controls say, and its cost; where that cannot be trained the budget has
-    no rows, and where it cannot even be a configuration `config` stays the last that could), `session` (the latest
-    TrainSession or Race), `steps` (its steps so far, of a race in the order they were taken), `predictions` (name →
-    the answers or the writing that is shown), `runs` (this panel's finished runs, oldest first; a race adds one for
-    each method that did not fail; `table.rows` has those of other times too), `model` (the adapter to keep: the latest
-    adapted model, after a race that with the best validation accuracy, unless the reader chose another).
+    State: `config` and `budget` (what the controls say, and its cost; no rows where that cannot be trained, and where
+    it cannot be a configuration `config` is the last that could), `session` (the latest TrainSession or Race), `steps`
+    (of it so far, in the order they were taken), `predictions` (name → the answers or the writing that is shown),
+    `runs` (this panel's, oldest first, of a race one for each method; `table.rows` has older ones too), `model` (the
+    adapter to keep: the latest, after a race that with the best validation accuracy, unless the reader chose another).
+
+    Raises:
+        ValueError: for an unknown task or method, one that does not go with the model, or an argument that cannot be.
     """
 
     folder_arguments = ("keep_runs",)

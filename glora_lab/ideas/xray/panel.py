@@ -34,6 +34,9 @@ class XrayPanel(Panel):
 
     State: `report` (XrayReport) and `spectrum` (of the chosen layer), each None before anything is open; `spectrum`
     also where the layer has none. A folder that cannot be read is said, and what was shown stays.
+
+    Raises:
+        ValueError: for what is neither a folder's name nor a model.
     """
 
     report: XrayReport | None
