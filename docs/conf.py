@@ -17,7 +17,7 @@ from sphinx.util.inspect import signature, stringify_signature
 from glora_lab import __version__
 
 project = "glora_lab"
-author = "the authors of glora_lab"
+author = copyright = "the authors of glora_lab"
 version = release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]

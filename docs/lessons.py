@@ -7,8 +7,6 @@ out where its still form is there, so that no page needs plotly.
 
 from __future__ import annotations
 
-import base64
-import html
 import json
 import re
 from collections.abc import Iterator
@@ -18,7 +16,10 @@ from typing import Any
 import latex2mathml.converter
 
 from docs.claims import anchor, inline, settled_by
+from glora_lab.drawing.still import still
+from glora_lab.drawing.still.narrow import narrow
 from glora_lab.page.look import FIGURE_LOOK
+from glora_lab.page.still_image import Stills, image
 from tests.course.lessons import Lesson, course
 from tests.course.write import repository
 
@@ -28,7 +29,7 @@ WIDGET, PLOTLY, SVG = (
     "image/svg+xml",
 )
 STILL = re.compile(r'<div class="glora-still">\s*<p.*?</p>(.*)</div>', re.DOTALL)
-FORMULA = re.compile(r"(?<![\\\w])\$([^$\n]+)\$")
+FORMULA = re.compile(r"\$\$([^$]+)\$\$|(?<![\\\w])\$([^$\n]+)\$")
 INSTALLS = "find_spec"
 FOLDED = "Guess first; then open the answer."
 INDEX = """\
@@ -80,7 +81,7 @@ def as_page(cell: Cell, lesson: Lesson, state: dict[str, Any]) -> Iterator[Cell]
     """The cell as the page has it, and above it the claims that it settles."""
     source = "".join(cell["source"])
     if cell["cell_type"] == "markdown":
-        yield {**cell, "source": FORMULA.sub(lambda found: latex2mathml.converter.convert(found[1]), source)}
+        yield {**cell, "source": FORMULA.sub(formula, source)}
         return
     if INSTALLS in source:
         return
@@ -96,21 +97,32 @@ def as_page(cell: Cell, lesson: Lesson, state: dict[str, Any]) -> Iterator[Cell]
     yield {**cell, "outputs": outputs, "metadata": {"tags": tags}}
 
 
+def formula(found: re.Match[str]) -> str:
+    """MathML of a formula in the text, or of one by itself, whose parts a narrow page has below one another."""
+    if not found[1]:
+        return latex2mathml.converter.convert(found[2])
+    parts = (latex2mathml.converter.convert(part.strip(), display="block") for part in found[1].split(r"\qquad"))
+    return f'<div class="formula">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
+
+
 def as_shown(output: Output, state: dict[str, Any]) -> Iterator[Output]:
     data = output.get("data")
     if data is None:
         yield output
         return
     page = "".join(data.get("text/html", ""))
-    still = STILL.search(page)
-    if still:
-        yield {**output, "data": {"text/html": still[1]}}
+    told = STILL.search(page)
+    if told:
+        yield {**output, "data": {"text/html": told[1]}}
     elif WIDGET in data:
         said = in_words(data[WIDGET]["model_id"], state)
         if said:
             yield {**output, "data": {"text/html": FIGURE_LOOK + said}}
     elif SVG in data:
-        yield {**output, "data": {"text/html": image("".join(data[SVG]), "".join(data.get("text/plain", "")))}}
+        wide = "".join(data[SVG])
+        drawn = Stills(wide, still(narrow(data[PLOTLY])) if PLOTLY in data else wide)
+        shown = image(drawn, "".join(data.get("text/plain", "")))
+        yield {**output, "data": {"text/html": f'<div class="glora-wide" tabindex="0">{shown}</div>'}}
     elif set(data) - {"text/plain"} or "".join(data.get("text/plain", "")).strip():
         yield {**output, "data": {kind: value for kind, value in data.items() if kind != PLOTLY}}
 
@@ -118,13 +130,6 @@ def as_shown(output: Output, state: dict[str, Any]) -> Iterator[Output]:
 def widget_state(notebook: dict[str, Any]) -> dict[str, Any]:
     saved: dict[str, dict[str, Any]] = notebook["metadata"].get("widgets", {})
     return next((held.get("state", {}) for held in saved.values()), {})
-
-
-def image(svg: str, words: str) -> str:
-    """An image, which follows the page's scheme, light or dark, and whose names meet no other picture's."""
-    source = base64.b64encode(svg.encode()).decode()
-    about = html.escape(words, quote=True)
-    return f'<div class="glora-wide" tabindex="0"><img src="data:image/svg+xml;base64,{source}" alt="{about}"></div>'
 
 
 def in_words(model: str, state: dict[str, Any]) -> str:

@@ -18,8 +18,6 @@ frames are computed one by one once the panel has been left alone for a while, w
 
 from __future__ import annotations
 
-import base64
-import html
 import uuid
 from collections.abc import Generator
 from pathlib import Path
@@ -27,12 +25,12 @@ from pathlib import Path
 from IPython.display import display, update_display
 
 from glora_lab.drawing.picture import Picture
-from glora_lab.drawing.still import still
 
 from .closing import tree
 from .figure_slot import plain_figure, sentence
 from .looking import look_again, running_loop
 from .state import Settable
+from .still_image import image, stills
 from .sweep import Sweep, moved, moving
 from .unattended import unattended
 
@@ -75,7 +73,11 @@ class LastPicture:
             if hasattr(place, "drawn"):
                 place.drawn = self._soon
         shown: list[Picture] = [place.picture for place in self._panel.pictured()]
-        pictures = sweep.html if sweep else "".join(f"{_image(one)}{sentence(one.words)}" for one in shown)
+        pictures = (
+            sweep.html
+            if sweep
+            else "".join(f"{image(stills(plain_figure(one)), one.words)}{sentence(one.words)}" for one in shown)
+        )
         page = HERE.with_suffix(".html").read_text(encoding="utf-8")
         says = "\n".join(picture.words for picture in shown)
         return {
@@ -117,10 +119,3 @@ class LastPicture:
             return step is None
 
         look_again(look, BETWEEN_FRAMES)
-
-
-def _image(picture: Picture) -> str:
-    """An image and not the SVG itself: a page that does not trust a notebook shows the one and not the other."""
-    svg = base64.b64encode(still(plain_figure(picture)).encode()).decode()
-    about = html.escape(picture.words, quote=True)
-    return f'<img src="data:image/svg+xml;base64,{svg}" alt="{about}" style="max-width:100%">'

@@ -9,7 +9,6 @@ stood at is what is left, an image.
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import math
@@ -26,11 +25,11 @@ from typing import Any
 
 from glora_lab.arguments import refuse
 from glora_lab.drawing.picture import Picture
-from glora_lab.drawing.still import still
 from glora_lab.folders import replacing
 
 from .figure_slot import FIGURE_LOOK, plain_figure
 from .state import HEAD, Settable
+from .still_image import Stills, image, stills
 
 HERE = Path(__file__)
 LARGEST = 1_500_000  # bytes of a sweep in a page
@@ -40,9 +39,9 @@ ELEMENT = re.compile(r"(?=<)")
 
 @dataclass(frozen=True)
 class Shown:
-    """One picture of a frame: its SVG, its words, and as HTML the formula above it, where it has one."""
+    """One picture of a frame: its SVGs, its words, and as HTML the formula above it, where it has one."""
 
-    svg: str
+    stills: Stills
     words: str
     formula: str = ""
 
@@ -244,19 +243,19 @@ def _frame(twin: Settable, panel: Settable, values: Mapping[str, Any]) -> tuple[
 
 
 def _shown(pictures: Iterable[Picture]) -> tuple[Shown, ...]:
-    return tuple(Shown(still(plain_figure(one)), one.words, one.formula) for one in pictures)
+    return tuple(Shown(stills(plain_figure(one)), one.words, one.formula) for one in pictures)
 
 
 def _kept_once(frames: Iterable[Iterable[Shown]]) -> str:
     """JSON: every element that a frame is made of once, and each frame as numbers of them."""
     numbers: dict[str, int] = {}
+
+    def numbered(svg: str) -> list[int]:
+        return [numbers.setdefault(element, len(numbers)) for element in ELEMENT.split(svg) if element]
+
     told = [
         [
-            {
-                "svg": [numbers.setdefault(element, len(numbers)) for element in ELEMENT.split(shown.svg) if element],
-                "words": shown.words,
-                "formula": shown.formula,
-            }
+            {"svgs": [numbered(svg) for svg in shown.stills], "words": shown.words, "formula": shown.formula}
             for shown in frame
         ]
         for frame in frames
@@ -266,10 +265,8 @@ def _kept_once(frames: Iterable[Iterable[Shown]]) -> str:
 
 def _first(shown: Shown) -> str:
     """The picture as a page without scripts has it."""
-    source = base64.b64encode(shown.svg.encode()).decode()
-    about = html.escape(shown.words, quote=True)
     return (
         f'<div class="glora-frame"><div>{shown.formula}</div><div class="glora-wide" tabindex="0">'
-        f'<img src="data:image/svg+xml;base64,{source}" alt="{about}"></div>'
+        f"{image(shown.stills, shown.words)}</div>"
         f'<p class="glora-says">{html.escape(shown.words)}</p></div>'
     )

@@ -77,13 +77,15 @@ def picture_moves(page: Page) -> None:
     expect(sweep.locator("output").first).to_have_text(str(slider.get_attribute("aria-valuetext")))
     assert image.get_attribute("alt") == words.text_content()
     assert image.evaluate("async (image) => { await image.decode(); return image.naturalWidth }") > 300
+    box, window = image.bounding_box(), page.viewport_size
+    assert box and window and box["x"] + box["width"] <= window["width"]  # a phone has a form of its own
     slider.press(back)
     expect(words).to_have_text(str(before))
 
 
 def drawn(sweep: Locator) -> list[str]:
     """The pictures that are shown."""
-    return [str(image.get_attribute("src")) for image in sweep.locator("img").all()]
+    return [str(image.evaluate("(image) => image.currentSrc")) for image in sweep.locator("img").all()]
 
 
 def serious(page: Page) -> list[str]:

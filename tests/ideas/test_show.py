@@ -55,7 +55,7 @@ def test_a_still_panel_shows_its_pictures_there_too(monkeypatch: pytest.MonkeyPa
     with mock.patch("glora_lab.page.panel.display") as display:
         panel._ipython_display_()
     (sweep,) = (call.args[0] for call in display.call_args_list if isinstance(call.args[0], Sweep))
-    pictures = [picture.svg for frame in sweep.frames for picture in frame]
+    pictures = [svg for frame in sweep.frames for picture in frame for svg in picture.stills]
     assert len(pictures) > 1 and all(picture.startswith("<svg") for picture in pictures)
     panel.close()
 

@@ -16,13 +16,13 @@ from peft import get_peft_model
 
 from glora_lab import GraloraConfig, load_model, panels
 from glora_lab.drawing.picture import Picture
-from glora_lab.drawing.still import still
 from glora_lab.ideas.training import panel_session
 from glora_lab.page import last_picture
 from glora_lab.page import sweep as sweep_module
 from glora_lab.page.figure_slot import plain_figure
 from glora_lab.page.film import MOST, Film
 from glora_lab.page.panel import PANELS
+from glora_lab.page.still_image import stills
 from glora_lab.page.sweep import ELEMENT, Sweep, moved, moving
 from glora_lab.panels import Panel, sweep
 from glora_lab.search import stored_search, stored_space
@@ -44,15 +44,19 @@ def kept(page: str) -> list[list[dict[str, Any]]]:
     """The frames as the page's script reads them."""
     (data,) = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
     told = json.loads(data)
-    return [[{**one, "svg": "".join(told["elements"][n] for n in one["svg"])} for one in f] for f in told["frames"]]
+
+    def whole(parts: list[int]) -> str:
+        return "".join(told["elements"][n] for n in parts)
+
+    return [[{**one, "svgs": [whole(parts) for parts in one["svgs"]]} for one in frame] for frame in told["frames"]]
 
 
-def as_set(panel: Panel, **settings: Any) -> list[dict[str, str]]:
+def as_set(panel: Panel, **settings: Any) -> list[dict[str, Any]]:
     """What a panel like this shows when it is set so by hand."""
     other = type(panel).from_state({**panel.state, **settings})
     shown = [place.picture for place in other.pictured()]
     other.close()
-    return [{"svg": still(plain_figure(one)), "words": one.words, "formula": one.formula} for one in shown]
+    return [{"svgs": [*stills(plain_figure(one))], "words": one.words, "formula": one.formula} for one in shown]
 
 
 def test_each_frame_is_what_the_panel_shows_when_it_is_set_so(panel: panels.BlockPanel) -> None:
@@ -108,10 +112,13 @@ def test_the_page_asks_nobody_and_is_a_whole_one_when_it_is_saved(panel: panels.
 def test_frames_share_what_does_not_change() -> None:
     panel = panels.PathPanel()
     page = sweep(panel, rank=[1, 2, 4, 8]).html
-    frames = [{part for one in frame for part in ELEMENT.split(one["svg"])} for frame in kept(page)]
+    frames = [{p for one in frame for svg in one["svgs"] for p in ELEMENT.split(svg)} for frame in kept(page)]
     data = page[page.index('{"elements"') :]
     always = [part for part in set.intersection(*frames) if len(part) > 60]  # W0's cells, axes
     assert len(always) > 10 and all(data.count(json.dumps(part)[1:-1].replace("</", "<\\/")) == 1 for part in always)
+    wide, phone = kept(page)[0][0]["svgs"]
+    cells = [part for part in ELEMENT.split(wide) if part.startswith("<image")]
+    assert len(cells) == 4 and all(part in ELEMENT.split(phone) for part in cells)  # one matrix for both
     panel.close()
 
 
@@ -170,7 +177,7 @@ def test_a_search_moves_its_limit_over_the_sizes_of_its_front() -> None:
     found = moved(panel)
     sizes = {trial.params for trial in study.result.front}
     assert found is not None and {f"{size:,}" for size in sizes} <= set(found.sliders["limit"])
-    assert len({frame[0].svg for frame in found.frames}) == len(found.frames)  # the front as far as the limit
+    assert len({frame[0].stills for frame in found.frames}) == len(found.frames)  # the front as far as the limit
     panel.close()
 
 

@@ -169,8 +169,13 @@ class Axis:
     def _written(self, ticks: list[tuple[float, str]], beside: float, font: dict[str, Any]) -> Iterator[str]:
         if not self.spec.get("showticklabels", True):
             return
-        turn = self.spec.get("tickangle", 0)
+        turn, free = self.spec.get("tickangle", 0), -math.inf
         for unit, text in ticks:
+            half = width_of(text, font["size"]) / 2
+            if self.letter == "x" and not turn and not self.categories:
+                if self.at(unit) - half < free:  # where it would run into the one before
+                    continue
+                free = self.at(unit) + half + 2
             if self.letter == "y":
                 yield written(beside, self.at(unit), text, font, ("left" if self.right else "right", "middle"))
             else:

@@ -35,9 +35,11 @@ def heatmap(trace: dict[str, Any], layout: dict[str, Any], x: Axis, y: Axis, fon
         return
     turned = levels[:: 1 if ys[-1] >= ys[0] else -1, :: 1 if xs[-1] >= xs[0] else -1]
     left, right, top, bottom = *sorted((xs[0], xs[-1])), *sorted((ys[0], ys[-1]))
+    # The image by itself says nothing of its place: pictures that differ in that share it, see page/sweep.py.
+    yield f'<g transform="translate({left:.1f} {top:.1f}) scale({right - left:.1f} {bottom - top:.1f})">'
     yield (
-        f'<image x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}" '
-        f'preserveAspectRatio="none" style="image-rendering:pixelated" href="{_png(turned, palette)}"/>'
+        f'<image width="1" height="1" preserveAspectRatio="none" style="image-rendering:pixelated" '
+        f'href="{_png(turned, palette)}"/></g>'
     )
 
 

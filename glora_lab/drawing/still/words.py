@@ -36,6 +36,29 @@ def width_of(text: str, size: float) -> float:
     return max(len(bare(line)) for line in lines_of(text)) * size * WIDE
 
 
+def wrapped(text: str, pixels: float, size: float) -> str:
+    """The text in lines of at most so many pixels, as far as its words allow; a tag goes on over a line's end."""
+    return "<br>".join(part for line in lines_of(text) for part in _broken(line, pixels, size))
+
+
+def _broken(line: str, pixels: float, size: float) -> Iterator[str]:
+    opened: list[str] = []
+    begun = ""
+    for part in re.findall(r"<[^>]*>|[^<\s]+\s*|\s+|<", line):
+        if part.startswith("<") and part != "<":
+            opened = opened[:-1] if part.startswith("</") else [*opened, part]
+        elif bare(begun).strip() and width_of(begun + part.rstrip(), _size(opened, size)) > pixels:
+            yield begun.rstrip() + "".join(f"</{tag[1:-1].split()[0]}>" for tag in reversed(opened))
+            begun = "".join(opened)
+        begun += part
+    yield begun
+
+
+def _size(opened: list[str], size: float) -> float:
+    told = [float(found[1]) for tag in opened if (found := re.search(r"font-size\s*:\s*([\d.]+)", tag))]
+    return told[-1] if told else size
+
+
 def written(
     x: float, y: float, text: str, font: dict[str, Any], anchor: tuple[str, str] = ("left", "bottom"), turn: float = 0
 ) -> str:

@@ -1,0 +1,41 @@
+"""A figure as an image of a page, for wide windows and for a phone's; the page chooses, without a script.
+
+Decisions. An image and not the SVG itself: a page that does not trust a notebook shows the one and not the other, and
+names within the picture meet no other picture's. A page that takes `<picture>` away keeps the wide image.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from typing import Any, NamedTuple
+
+from glora_lab.drawing.still import still
+from glora_lab.drawing.still.narrow import narrow
+
+PHONE = "(max-width: 600px)"  # of the window
+STYLE = "max-width:100%"  # where no style sheet is
+
+
+class Stills(NamedTuple):
+    """The SVGs of a figure, for a wide page and for a phone's; the same where it has no narrow form."""
+
+    wide: str
+    narrow: str
+
+
+def stills(figure: dict[str, Any]) -> Stills:
+    """A figure is given as plotly's JSON."""
+    return Stills(still(figure), still(narrow(figure)))
+
+
+def image(drawn: Stills, words: str) -> str:
+    """The image, said by `words`."""
+    told = f'<img src="{address(drawn.wide)}" alt="{html.escape(words, quote=True)}" style="{STYLE}">'
+    if drawn.wide == drawn.narrow:
+        return told
+    return f'<picture><source media="{PHONE}" srcset="{address(drawn.narrow)}">{told}</picture>'
+
+
+def address(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
