@@ -17,8 +17,8 @@ of 22 million parameters. A head sorts; what you type is looked for in every col
 
 <p><label for="claim-filter">Filter</label> <input id="claim-filter" type="search"
 placeholder="GraLoRA, holds partly …"> <span id="claim-count" role="status"></span></p>
-<div class="claims" tabindex="0" role="region" aria-label="The ledger of claims"><table id="claims">
-<thead><tr>{heads}</tr></thead>
+<div class="claims" tabindex="0" role="region" aria-label="The ledger of claims"><table id="claims" role="table">
+<thead><tr role="row">{heads}</tr></thead>
 <tbody>
 {rows}
 </tbody></table></div>
@@ -40,7 +40,9 @@ def settled_by(lesson: Lesson, cell: str) -> list[Claim | Second]:
 def write(file: Path) -> None:
     claims = [claim for lesson in course() for claim in lesson.claims()]
     seconds = {second.claim: second for lesson in course() for second in lesson.second_verdicts()}
-    heads = "".join(f'<th aria-sort="none"><button type="button">{head}</button></th>' for head in HEADS)
+    heads = "".join(
+        f'<th role="columnheader" aria-sort="none"><button type="button">{head}</button></th>' for head in HEADS
+    )
     rows = "\n".join(row(claim, seconds.get(claim.claim)) for claim in claims)
     file.write_text(TABLE.format(heads=heads, rows=rows), encoding="utf-8")
 
@@ -49,7 +51,8 @@ def row(claim: Claim, second: Second | None) -> str:
     again = f"{inline(second.verdict)}: {inline(second.measured)} {link(second)}" if second else "–"
     told = [inline(claim.about), inline(claim.claim), inline(claim.verdict), again]
     told += [inline(claim.measured), inline(claim.source), link(claim)]
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in told) + "</tr>"
+    cells = (f'<td role="cell" data-head="{head}">{cell}</td>' for head, cell in zip(HEADS, told, strict=True))
+    return f'<tr role="row">{"".join(cells)}</tr>'
 
 
 def inline(text: str) -> str:

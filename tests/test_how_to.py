@@ -13,7 +13,7 @@ from tests.source import ROOT
 PAGES = sorted((ROOT / "docs/how_to").glob("*.md"))
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SCREEN = 70  # lines, of which text wraps and code does not
-RUN = ("add", "checkpoints", "choose_paths", "from_lora", "trainers")
+RUN = ("add_method", "add_panel", "checkpoints", "choose_paths", "from_lora", "sft_trainer", "trainers")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 

@@ -19,7 +19,8 @@ SITE = ROOT / "build/site"
 HEAVIEST = 3_000_000  # bytes of a page with all that it loads
 SIZES = {"phone, light": (390, 844, "light"), "wide, dark": (1280, 800, "dark")}
 UNPLAYED = ("11", "13")  # its panel waits for a method of the reader's own; the exercises have none
-SHOWN = 50  # pixels that a page may be wider than its window before a reader has to push it about
+SCREEN = 1080  # pixels, of a screen; at 1280 pixels' width
+HOW_TO = sorted((ROOT / "docs/how_to").glob("*.md"))
 
 each_lesson = pytest.mark.parametrize("lesson", course(), ids=lambda lesson: lesson.number)
 
@@ -52,7 +53,7 @@ def test_a_lesson_can_be_read_and_its_picture_answers_its_slider(page: Page, les
     page.on("requestfinished", lambda request: weighed.append(Path(request.url.removeprefix("file://"))))
     opened(page, f"lessons/{lesson.path.stem}.html")
     expect(page.locator("h1")).to_contain_text(lesson.title)
-    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"] + SHOWN  # type: ignore[index]
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]  # type: ignore[index]
     assert sum(file.stat().st_size for file in weighed if file.is_file()) < HEAVIEST
     if lesson.number not in UNPLAYED:
         picture_moves(page)
@@ -101,12 +102,21 @@ def serious(page: Page) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize("name", HOW_TO, ids=lambda page: page.stem)
+def test_a_how_to_page_is_a_screen_long(page: Page, name: Path) -> None:
+    opened(page, f"how_to/{name.stem}.html")
+    if page.viewport_size and page.viewport_size["width"] > 1000:
+        assert page.locator("article").evaluate("(article) => article.getBoundingClientRect().height") <= SCREEN
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]  # type: ignore[index]
+    assert serious(page) == []
+
+
 def test_the_ledger_sorts_filters_and_leads_to_its_cells(page: Page) -> None:
     opened(page, "claims.html")
     rows = page.locator("#claims tbody tr")
     claims = [claim for lesson in course() for claim in lesson.claims()]
     expect(rows).to_have_count(len(claims))
-    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"] + SHOWN  # type: ignore[index]
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]  # type: ignore[index]
     page.get_by_label("Filter").fill("gralora holds partly")
     asked = ("gralora", "holds", "partly")
     shown = page.locator("#claims tbody tr:visible")
