@@ -34,7 +34,7 @@ _PLAIN_TERMS = {"A": "W0⊙A", "B": "B", "C": "W0·C", "D": "b0⊙D", "E": "E"}
 
 
 def equation(modes: Mapping[str, str], inert: Mapping[str, str] | None = None, form: str = "elementwise") -> str:
-    """W_eff = W0 + W0⊙A + B and b_eff = b0 + b0⊙D + E + W0·C as an HTML fragment.
+    """W_eff = W0 + W0⊙A + B and b_eff = b0 + b0⊙D + E + W0·C (arXiv 2306.07967) as an HTML fragment.
 
     Args:
         modes: path → mode; a path that is missing counts as "none".
@@ -59,7 +59,11 @@ def equation(modes: Mapping[str, str], inert: Mapping[str, str] | None = None, f
 def describe_equation(
     modes: Mapping[str, str], inert: Mapping[str, str] | None = None, form: str = "elementwise"
 ) -> str:
-    """The same in one sentence: which terms are there, which are off, which are inert and why."""
+    """W_eff and b_eff in one sentence: which terms are there, which are off, which are inert and why.
+
+    Args:
+        modes, inert, form: as `equation` takes them.
+    """
     inert = dict(inert or {})
     names = {**_PLAIN_TERMS, "A": "W0·A" if form == "product" else "W0⊙A"}
     on = [path for path in PATHS if modes.get(path, "none") != "none" and path not in inert]

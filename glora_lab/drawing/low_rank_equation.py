@@ -16,7 +16,8 @@ _BLOCK = "B<sub>mn</sub> A<sub>mn</sub><sup style='line-height:0'>T</sup>"
 
 
 def low_rank_equation(method: str, *, r: int, scaling: float, k: int = 1, hybrid_r: int = 0) -> str:
-    """W_eff = W0 + alpha/r · B A for "LoRA", W0 + alpha/r · [B_mn A_mnᵀ] for "GraLoRA", as an HTML fragment.
+    """W_eff = W0 + alpha/r · B A for "LoRA", W0 + alpha/r · [B_mn A_mnᵀ] for "GraLoRA" (arXiv 2505.20355), as an HTML
+    fragment.
 
     Args:
         method: "LoRA" or "GraLoRA".
@@ -54,7 +55,11 @@ def own_equation(name: str) -> str:
 
 
 def describe_low_rank_equation(method: str, *, r: int, scaling: float, k: int = 1, hybrid_r: int = 0) -> str:
-    """The same in one sentence."""
+    """The same equation in one sentence, with the number that the product is scaled by and its rank.
+
+    Args:
+        method, r, scaling, k, hybrid_r: as `low_rank_equation` takes them.
+    """
     if method == "LoRA":
         return f"LoRA: W_eff = W0 + {scaling:g} · B A, a product of rank {r}."
     beside = f", and a LoRA of rank {hybrid_r} beside them" if hybrid_r else ""

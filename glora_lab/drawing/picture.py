@@ -18,6 +18,7 @@ from .theme import TEMPLATE, TWO_LINES
 Given = ParamSpec("Given")
 Drawing = TypeVar("Drawing", bound=Callable[..., "Picture"])
 Half = TypeVar("Half")
+IN_WORDS = "In words: "  # begins the paragraph of a docstring that is about the words
 
 DRAWN_BY: dict[type, Callable[..., Picture]] = {}  # record → the function that makes its picture
 
@@ -77,7 +78,11 @@ def picture_of(what: Any) -> Picture:
 
 
 def apart(drawing: Callable[Given, Picture]) -> tuple[Callable[Given, go.Figure], Callable[Given, str]]:
-    """The two halves of `draw_X` by themselves, `plot_X` and `describe_X`, with the arguments of the whole."""
+    """The two halves of `draw_X` by themselves, `plot_X` and `describe_X`, with the arguments of the whole.
+
+    So it is with its docstring: the paragraph that begins "In words: " is what `describe_X` says of itself.
+    """
+    of_figure, of_words = _docstrings(drawing)
 
     def half(verb: str, of: Callable[[Picture], Half], kind: type[Half], doc: str) -> Callable[Given, Half]:
         @wraps(drawing)
@@ -90,6 +95,15 @@ def apart(drawing: Callable[Given, Picture]) -> tuple[Callable[Given, go.Figure]
         return only
 
     return (
-        half("plot_", lambda picture: picture.figure, go.Figure, drawing.__doc__ or ""),
-        half("describe_", lambda picture: picture.words, str, "The figure in words."),
+        half("plot_", lambda picture: picture.figure, go.Figure, of_figure),
+        half("describe_", lambda picture: picture.words, str, of_words),
     )
+
+
+def _docstrings(drawing: Callable[..., Picture]) -> tuple[str, str]:
+    """The halves of a docstring; arguments and errors are told in both."""
+    paragraphs = (inspect.getdoc(drawing) or "").split("\n\n")
+    said = [text.removeprefix(IN_WORDS) for text in paragraphs if text.startswith(IN_WORDS)] or ["the figure in words."]
+    shared = [text for text in paragraphs if text.startswith(("Args:\n", "Raises:\n"))]
+    about = [said[0][:1].upper() + said[0][1:], *shared]
+    return "\n\n".join(text for text in paragraphs if not text.startswith(IN_WORDS)), "\n\n".join(about)

@@ -1,4 +1,5 @@
-"""Records drawn as plotly figures, `plot_X`, and the same in words, `describe_X`: two halves of one picture.
+"""Records drawn as plotly figures, `plot_X`, whose title is the finding, and the same in words for whoever cannot see
+them, `describe_X`: two halves of one picture.
 
 No figure computes: it lays out what a record holds. Colours, scales and the template are in `theme`.
 """

@@ -77,9 +77,10 @@ class SearchSpace:
         target_modules: Any = None,
         **settings: Any,
     ) -> SearchSpace:
-        """What can be chosen on `model`, which is left as it is.
+        """What can be chosen on a model.
 
         Args:
+            model: the one to be adapted; it is left as it is.
             method: "glora", "lora", "gralora", or a class derived from DeltaMethod.
             ranks: the ranks to choose from. Without `modes` and for the other methods, 0 (nothing here) joins them.
             modes: of GLoRA, path → the modes to choose from, or "all". None: B alone, so that its ranks are what is

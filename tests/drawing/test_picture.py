@@ -6,6 +6,7 @@ import inspect
 from dataclasses import dataclass
 from unittest import mock
 
+import plotly.graph_objects as go
 import pytest
 
 from glora_lab import figures, records
@@ -39,6 +40,36 @@ def test_a_picture_is_taken_apart_under_the_public_names() -> None:
     assert list(inspect.signature(describe_dots).parameters) == ["dots", "twice"]
     with pytest.raises(ValueError, match="at least one"):
         describe_dots(Dots(0))
+
+
+def test_a_docstring_is_taken_apart_as_well() -> None:
+    def draw_told(dots: Dots) -> Picture:
+        """Dots in a row.
+
+        In words: how many
+        there are.
+
+        They are blue.
+
+        Args:
+            dots: at least one.
+
+        Raises:
+            ValueError: for none.
+        """
+        return draw_dots(dots)
+
+    both = "Args:\n    dots: at least one.\n\nRaises:\n    ValueError: for none."
+    plot_told, describe_told = apart(draw_told)
+    assert plot_told.__doc__ == f"Dots in a row.\n\nThey are blue.\n\n{both}"
+    assert describe_told.__doc__ == f"How many\nthere are.\n\n{both}"
+
+
+def test_the_halves_say_what_they_return() -> None:
+    plot_dots, describe_dots = apart(draw_dots)
+    kinds = [inspect.signature(half).return_annotation for half in (plot_dots, describe_dots)]
+    assert kinds == [half.__annotations__["return"] for half in (plot_dots, describe_dots)] == [go.Figure, str]
+    assert describe_dots.__annotations__["dots"] == draw_dots.__annotations__["dots"] == "Dots"
 
 
 def test_show_finds_the_picture_of_a_record_it_has_never_heard_of() -> None:

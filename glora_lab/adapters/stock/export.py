@@ -60,6 +60,7 @@ def export_peft(
     Raises:
         ValueError: where the model carries no such adapter or `path` can name no folder, or for "peft", with every
             setting that PEFT's own cannot express. Nothing is written then.
+        OSError: where the folder cannot be written; it is then as it was.
     """
     check_choice("format", format, FORMATS)
     if r is not None:

@@ -21,9 +21,14 @@ SIDE = 380  # pixels
 
 @draws(BlockGrid)
 def draw_block_grid(grid: BlockGrid, selected: tuple[int, int] | None = None) -> Picture:
-    """The k×k blocks of ΔW, m downwards and n to the right, as they lie in the (out, in) matrix.
+    """The k×k blocks of ΔW, m downwards and n to the right, as they lie in the (out, in) matrix, coloured by norm.
 
-    `selected` is a block (m, n) to outline.
+    In words: how many blocks of what rank, the largest with its share of the energy, the rank of ΔW, and what LoRA with
+    as many parameters would have.
+
+    Args:
+        grid: what `block_grid` returns.
+        selected: a block (m, n) to outline.
     """
     look: dict[str, Any] = {"customdata": np.stack([grid.ranks, grid.energy], axis=-1)}
     look |= {"text": _lines_in_cells(grid), "texttemplate": "%{text}"} if grid.k <= MOST_WRITTEN else {}

@@ -32,7 +32,10 @@ GAP = 3  # cells between blocks
 def draw_block_cut(cut: BlockCut, ranks: Sequence[RankAtK] = (), selected: tuple[int, int] | None = None) -> Picture:
     """The pieces of B and A around the blocks that they make, and the rank of ΔW at each k.
 
+    In words: how the factors are cut, the rank of ΔW beside LoRA's, the parameters, and the ranks at other k.
+
     Args:
+        cut: what `block_cut` returns.
         ranks: what the rank of ΔW is at other k; the cut's own alone by default.
         selected: a block (m, n) to outline.
     """

@@ -24,7 +24,14 @@ LETTERS = 26  # of a layer's name
 
 @draws(BlockDetail)
 def draw_block_detail(detail: BlockDetail) -> Picture:
-    """B_mn (o, s), A_mnᵀ (s, i), their product (o, i) with the channels' own numbers, and the singular values."""
+    """B_mn (o, s), A_mnᵀ (s, i), their product (o, i) with the channels' own numbers, and the singular values.
+
+    In words: which channels the block reads and writes, its rank, norm and share of the energy, and its first eight
+    singular values.
+
+    Args:
+        detail: what `block_detail` returns.
+    """
     panels = _panels(detail)
     axes: Layout = {
         "xaxis4": {"domain": COLUMNS["spectrum"], "anchor": "y4", "title": _in_order(detail), "dtick": 1},

@@ -18,7 +18,16 @@ from .record import BlockCut, BlockGrid, RankAtK
 
 
 def cut_cells(cut: BlockCut, ranks: Sequence[RankAtK]) -> dict[str, Any]:
-    """Numbers of colours of B, A and ΔW, words and names of the blocks [m][n], and the ranks over k; JSON alone."""
+    """The picture of a cut as plain data that a page can lay out, move and click.
+
+    Args:
+        cut: what `block_cut` returns.
+        ranks: what `rank_by_k` returns.
+
+    Returns:
+        A dict that JSON can hold, with numbers of colours of B, A and ΔW, words and names of the blocks [m][n], and the
+        ranks over k.
+    """
     grid, colors = cut.grid, CutColors(cut.grid.k)
     known = {row.k: row.rank for row in ranks} | {grid.k: grid.rank or 0}
     return {

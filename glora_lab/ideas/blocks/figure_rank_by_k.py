@@ -13,7 +13,14 @@ from .record import BlockGrid, RankAtK
 
 @draws(RankAtK)
 def draw_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> Picture:
-    """Bars of the rank of ΔW at each k; a line where the layer of `grid` is."""
+    """Bars of the rank of ΔW at each k; a line where the layer of `grid` is.
+
+    In words: the rank at each k, the parameters, and where the layer is.
+
+    Args:
+        rows: what `rank_by_k` returns.
+        grid: of the layer as it is now, as `block_grid` returns it.
+    """
     ks, ranks = [str(row.k) for row in rows], [row.rank for row in rows]
     colors = [METHOD_COLORS["LoRA" if row.k == 1 else "GraLoRA"] for row in rows]
     widths = [min(0.8, 0.2 * len(rows))] * len(rows)

@@ -34,6 +34,9 @@ Budgets: TypeAlias = PathBudget | Sequence[PathBudget] | Mapping[str, PathBudget
 def draw_path_budget(budgets: Budgets) -> Picture:
     """Bars stacked by path: above one per budget, below one per layer or kind, in a column per budget.
 
+    In words: of each budget the parameters in all, their share of the frozen ones, the layers, the sum for each path,
+    and which paths are inert.
+
     Args:
         budgets: one, or several, called by their methods; or several by a name of their own.
     """

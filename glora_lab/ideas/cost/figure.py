@@ -48,6 +48,8 @@ PANELS: dict[str, tuple[str, str, Callable[[Any], str]]] = {
 def draw_cost_report(report: CostReport, *, to: str | None = None) -> Picture:
     """One panel of bars per kind of cost, one bar per method, at its end its cost as a multiple of that of `to`.
 
+    In words: every cost of `to` with its unit, those of each other method as multiples, and what was left out.
+
     Args:
         report: what `cost_report` returns.
         to: the name of the method that the others are compared with, whose bar says the cost itself; "LoRA" if there

@@ -22,6 +22,11 @@ OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
 def draw_descent(descents: Descent | Mapping[str, Descent]) -> Picture:
     """The loss after each step, one line a descent in its method's colour; those of one method differ in dashes.
 
+    In words: of each descent the optimizer, the learning rate, and the loss at first and at the end.
+
+    Args:
+        descents: what `descent` returns; one, or several by name.
+
     Raises:
         ValueError: where there is none.
     """
@@ -55,6 +60,11 @@ def _descents_in_words(named: Mapping[str, Descent]) -> str:
 @draws(StableStep)
 def draw_stable_step(steps: StableStep | Mapping[str, StableStep]) -> Picture:
     """The largest stable learning rate of each as a bar, and how it compares with the first.
+
+    In words: each learning rate, and how many times the first's it is.
+
+    Args:
+        steps: what `stable_step` returns; one, or several by name.
 
     Raises:
         ValueError: where there is none.

@@ -35,6 +35,9 @@ Reports: TypeAlias = GradientReport | Mapping[str, GradientReport]
 def draw_gradient_report(reports: Reports, *, limit: float = LIMIT) -> Picture:
     """Full fine-tuning and each adapter as heatmaps (o rows, i columns); below, the deviation per input channel.
 
+    In words: the convention, the outliers or the strongest channel, and of each adapter the share of channels and the
+    number of blocks that are off.
+
     Args:
         reports: one report, or several of the same layer and batch by name; full fine-tuning's gradient is the first's.
         limit: how many times its own size a channel's gradient may be off before it counts. An adapter of low rank

@@ -30,6 +30,9 @@ Reports: TypeAlias = MergeReport | Mapping[str, MergeReport]
 def draw_merge_report(reports: Reports) -> Picture:
     """The drift of the layer that is farthest off, over the cycles.
 
+    In words: of each library whether the base has every bit back, how far it is off, how many of its numbers changed,
+    and whether and when values were lost.
+
     Args:
         reports: one, or several by name: precisions, or adapters that differ.
 

@@ -13,7 +13,13 @@ ROUNDING = 1e-9
 
 @draws(MergeOrder)
 def draw_merge_order(order: MergeOrder) -> Picture:
-    """Three bars: both at once, and each before the other."""
+    """Three bars: both at once, and each before the other.
+
+    In words: the three distances, relative to both changes.
+
+    Args:
+        order: what `merge_order` returns.
+    """
     first, second = (plain(name) for name in order.names)
     ways = ["both together", f"{first}, then {second}", f"{second}, then {first}"]
     shares = [100 * share for share in (order.together, *order.in_turn)]

@@ -18,6 +18,8 @@ STATES = ("unmerged", "merged")
 def draw_merge_errors(reports: Reports) -> Picture:
     """The error of the layers' output, unmerged and merged, relative to what the adapter does.
 
+    In words: both errors of each library.
+
     Args:
         reports: one, or several by name: precisions, or adapters that differ.
 

@@ -26,7 +26,11 @@ HEADINGS = ("what goes in: RMS of channel i", "the gradient: ‖G[:, i]‖")
 def draw_outliers(outliers: Outliers, chosen: str | None = None) -> Picture:
     """Two maps on one scale of powers of ten: of what each layer is given, and of its gradient.
 
+    In words: how many layers have an input channel or a column of the gradient above five medians, the strongest of
+    both, in how many layers they are one channel, and the range of the stable ranks.
+
     Args:
+        outliers: what `outliers` returns.
         chosen: a layer, to be framed in both.
 
     Raises:

@@ -23,7 +23,11 @@ SHARE: Layout = {"tickformat": ".0%", "range": (-0.03, 1.03)}
 def draw_localisation(found: Localisation, r: int | None = None) -> Picture:
     """Share of channels off over k for each control, and the same beside what was expected, at rank `r`.
 
+    In words: the shares for each control and k, those that were expected, and the error in the strongest channel's
+    block as a multiple of LoRA's.
+
     Args:
+        found: what `localisation` returns.
         r: one of the record's ranks, None for its largest.
 
     Raises:

@@ -23,7 +23,13 @@ WEIGHTS, BIASES = (0.53, 1.0), (0.0, 0.22)
 
 @draws(PathPicture)
 def draw_path_picture(picture: PathPicture) -> Picture:
-    """The layer's weight terms (o rows, i columns) and, below, its bias terms per output channel."""
+    """The layer's weight terms (o rows, i columns) and, below, its bias terms per output channel.
+
+    In words: the modes, the parameters, how far W_eff is from W0 and b_eff from b0, and the ranks of the A and B terms.
+
+    Args:
+        picture: what `path_picture` returns.
+    """
     traces, notes, axes = _weights(picture)
     return draw(
         [*traces, *_biases(picture)],

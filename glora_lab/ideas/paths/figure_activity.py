@@ -15,7 +15,13 @@ Moments = Sequence[PathActivity]
 
 @draws(PathActivity)
 def draw_path_activity(moments: Moments) -> Picture:
-    """Norm of each path's terms (left) and its share of the squared gradient (right), over the moments given."""
+    """Norm of each path's terms (left) and its share of the squared gradient (right), over the moments given.
+
+    In words: both of each path, at the last moment.
+
+    Args:
+        moments: what `path_activity` returns, at one step or several, in their order.
+    """
     paths = list(moments[0].norms) if moments else []
     norms = {"title": "norm of the path's terms", "rangemode": "tozero"}
     shares = {"title": "share of the gradient", "range": (0, 1), "tickformat": ".0%"}

@@ -32,7 +32,11 @@ RIGHT = {"side": "right"}
 def draw_rank_reach(reach: RankReach, chosen: str | None = None) -> Picture:
     """The relative error of the best ΔW (0 to 1) over k (1 is LoRA), for each change; means over its draws.
 
-    `chosen` is the change that the picture is about: its line is broad, and has its numbers.
+    In words: the errors of each change, which k comes closest, and how far training stayed above where it was tried.
+
+    Args:
+        reach: what `rank_reach` returns.
+        chosen: the change that the picture is about: its line is broad, and has its numbers.
     """
     shown = set()
     traces = []

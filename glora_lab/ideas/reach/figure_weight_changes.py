@@ -30,6 +30,11 @@ TOP, BOTTOM = (0.46, 1.0), (0.0, 0.27)
 def draw_weight_changes(changes: WeightChange | Sequence[WeightChange]) -> Picture:
     """The first draw of each change: o downwards, i to the right, and its singular values.
 
+    In words: the sides, and of each change its rank and, where it stands for another, its error.
+
+    Args:
+        changes: one or several, at most six.
+
     Raises:
         ValueError: for none or more than six.
     """

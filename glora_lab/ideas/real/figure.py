@@ -20,7 +20,14 @@ HOVER = "%{customdata[0]} parameters, rate %{customdata[1]}<br>%{y:.1%} of the t
 
 @draws(RealRuns)
 def draw_real_runs(runs: RealRuns) -> Picture:
-    """Mean share of the test part over trained parameters (log scale); arms of one budget are drawn side by side."""
+    """Mean share of the test part over trained parameters (log scale); arms of one budget are drawn side by side.
+
+    In words: each share, the comparisons with LoRA of as many parameters, which of them count and by what rule, how
+    much the second best rate loses, and how many runs learnt nothing.
+
+    Args:
+        runs: what the package has stored of the real model, or what `make real` made.
+    """
     arms = [arm for arm in runs.arms if runs.of(arm)[-1].params]
     traces = [piece(runs, arm, arms[:n]) for n, arm in enumerate(arms) for piece in (_spread, _line)]
     frozen = [cell for cell in runs.cells if not cell.params]

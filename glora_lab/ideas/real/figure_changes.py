@@ -14,7 +14,13 @@ HEIGHT = 400
 @draws(RealChanges)
 def draw_real_changes(changes: RealChanges) -> Picture:
     """Left the singular values of every ΔW relative to the largest, both axes logarithmic, and a line of the mean
-    slope; right the mean least error over k at equal parameters, a line for each rank."""
+    slope; right the mean least error over k at equal parameters, a line for each rank.
+
+    In words: the energy in the first directions, the slope, the errors, and in how many matrices LoRA is nearest.
+
+    Args:
+        changes: what the package has stored of full fine-tuning.
+    """
     traces = [_spectrum(row.layer, row.values, first=n == 0) for n, row in enumerate(changes.matrices)]
     errors = [_errors(changes, r, n) for n, r in enumerate(changes.ranks)]
     axes = side_by_side("", {"title": "σⱼ / σ₁", "type": "log"}, {"title": "mean least relative error"})

@@ -20,6 +20,11 @@ def draw_real_drift(drift: RealDrift) -> Picture:
     """Bars for each library and method: left the drift of the weights after the most cycles, right the output's error
     once merged, relative to what the adapter does.
 
+    In words: the drift after each number of cycles, the share of numbers that changed, and the output's errors.
+
+    Args:
+        drift: what the package has stored of merging on the real model.
+
     Raises:
         ValueError: for none.
     """

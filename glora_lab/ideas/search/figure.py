@@ -19,6 +19,8 @@ HOVER = "%{customdata[0]:,} parameters, %{y:.1%} of the validation part, trial %
 def draw_search(found: SearchResult | Any, chosen: int | None = None) -> Picture:
     """Accuracy on the validation part over parameters (log scale); the front joined, known methods named.
 
+    In words: the front, what scored it and whether that can be believed, and the finalists that were trained anew.
+
     Args:
         found: a search as it stands, or a study, which has one as its `result`.
         chosen: the number of a trial to mark.

@@ -14,7 +14,13 @@ ROW, ROOM = 24, 120  # pixels
 
 @draws(Importance)
 def draw_importance(importance: Importance) -> Picture:
-    """A bar for each choice, the one that explains most on top; at most twelve."""
+    """A bar for each choice, the one that explains most on top; at most twelve.
+
+    In words: the objective, the number of trials, and the same shares.
+
+    Args:
+        importance: what a study's `importance` returns.
+    """
     top = list(importance.shares.items())[:MOST]
     names, shares = [plain(name) for name, _ in top], [share for _, share in top]
     trace = bars(shares, names, RIGHT, "%{y}: %{x:.0%}<extra></extra>", text=[f"{s:.0%}" for s in shares])
@@ -32,7 +38,13 @@ def draw_importance(importance: Importance) -> Picture:
 
 @draws(Agreement)
 def draw_agreement(agreement: Agreement) -> Picture:
-    """Settings trained for real over what the engine said of them, and beside it over their parameters."""
+    """Settings trained for real over what the engine said of them, and beside it over their parameters.
+
+    In words: both τ, on how many settings, and who orders better.
+
+    Args:
+        agreement: what the gate of a search found.
+    """
     panes = ((agreement.scored, METHOD_COLORS["GLoRA"], "1"), (agreement.params, FROZEN, "2"))
     traces = [_points(list(x), agreement, color, n) for x, color, n in panes]
     engine = plain(agreement.engine)

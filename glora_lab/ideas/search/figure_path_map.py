@@ -18,7 +18,13 @@ SHAPES = {"vector": 0.16, "constant": 0.08}  # width of what has no rank
 @draws(PathMap)
 def draw_path_map(path_map: PathMap) -> Picture:
     """A bar for each path that is on, in the path's colour; as wide as its rank is high, thin for a vector and thinner
-    for a constant."""
+    for a constant.
+
+    In words: of each layer the paths that are on with mode and rank, and how many layers are left as they are.
+
+    Args:
+        path_map: what a space's `path_map` returns.
+    """
     layers = list(dict.fromkeys(row.layer for row in path_map.rows))
     paths = [path for path in PATHS if any(row.path == path for row in path_map.rows)]
     top = max((row.rank for row in path_map.rows), default=0) or 1

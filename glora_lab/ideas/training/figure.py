@@ -25,6 +25,8 @@ def draw_training(
 ) -> Picture:
     """Loss (left) and validation accuracy (right) over steps, one colour per run.
 
+    In words: of each run its steps and seconds, the loss and the validation accuracy at first and now.
+
     Args:
         steps: one run's steps, or name → steps.
         total: steps that the run will have, so that the axis does not move while it trains.

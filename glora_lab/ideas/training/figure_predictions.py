@@ -21,7 +21,10 @@ STEP = (1 + GAP) / MOST_IMAGES
 def draw_predictions(predictions: Predictions | Mapping[str, Predictions]) -> Picture:
     """The first eight images (h, w) as small grey pictures, each with label, answer and confidence.
 
-    Several predictions (name → Predictions, "before" and "after" say) stand in rows, the names before them.
+    In words: how many of all are right, and of the first eight label and answer.
+
+    Args:
+        predictions: what `predict` returns; of several by name, "before" and "after" say, each has a row.
     """
     rows = by_name(predictions, Predictions)
     traces, notes = [], []

@@ -22,10 +22,13 @@ NONE = Readings((), (), (), np.zeros(0))
 
 @draws(Readings)
 def draw_readings(readings: Readings | Mapping[str, Readings]) -> Picture:
-    """Each example and its label; beside it what the model says, ✓ or ✗, and of one model or two how sure it was.
+    """Each example and its label; beside it what the model says, ✓ or ✗, and of one model or two how sure it was. A
+    long text is cut.
 
-    Several (name → Readings, of the same examples) stand side by side. A long text is cut here, and is whole in the
-    words.
+    In words: how many are right, and each example, whole, with its label and the answer.
+
+    Args:
+        readings: what `read` returns; several by name, of the same examples, stand side by side.
     """
     rows = by_name(readings, Readings)
     first = next(iter(rows.values()), NONE)

@@ -24,7 +24,10 @@ from .record_ranking import Ranking
 def draw_runs(runs: Sequence[Run]) -> Picture:
     """Test accuracy against trained parameters (log scale), each name in the colour of its path or method.
 
-    Runs of one name are joined.
+    In words: of each name accuracy and parameters, the best first, and who leads or ties.
+
+    Args:
+        runs: finished runs; those of one name are joined.
     """
     place = _places([run.params for run in runs])
     named = _by_name(runs)

@@ -18,10 +18,13 @@ ENDINGS = str.maketrans({"\n": "↵", "\r": "↵", "\t": "→", "\0": "·"})
 
 @draws(Writing)
 def draw_writing(writing: Writing | Mapping[str, Writing], *, capitals: bool = True) -> Picture:
-    """Each prompt with what follows it; of several models (name → Writing) the lines stand in groups, by prompt.
+    """Each prompt with what follows it. The end of a line that was written is shown as ↵.
 
-    All must have been given the same prompts. The end of a line that was written is shown as ↵. The title
-    counts capitals, unless they are not what was to be learnt.
+    In words: each prompt and what comes after it, of each model.
+
+    Args:
+        writing: what `write` returns; of several models by name, given the same prompts, the lines stand in groups.
+        capitals: whether the title counts capitals, as where they were to be learnt.
     """
     rows = by_name(writing, Writing)
     prompts = next(iter(rows.values())).prompts if rows else ()

@@ -25,6 +25,9 @@ OUTSIDE = "(apart)"  # layers that stand in no numbered block
 def draw_xray(report: XrayReport, values: str = NORM) -> Picture:
     """Every layer as a cell, its block down and its module across; at the right the ten with the largest norms.
 
+    In words: the parameters, the norm of all ΔW, the layers that change most, the range of effective ranks, what each
+    path adds, and what is not known.
+
     Args:
         report: what `xray` returns.
         values: "norm", "effective rank", or one of `report.part_names()`: that path's or block's share of the energy.

@@ -18,8 +18,14 @@ MOST_WRITTEN = 8  # blocks per side
 
 @draws(XrayLayer)
 def draw_xray_layer(row: XrayLayer, method: str = "") -> Picture:
-    """Singular values at the left, in the colour of the report's method where it is given; at the right GraLoRA's
-    blocks or GLoRA's paths. LoRA has neither."""
+    """Singular values at the left; at the right GraLoRA's blocks or GLoRA's paths. LoRA has neither.
+
+    In words: the spectrum, what each path adds or which block is the largest, and what needs the base model.
+
+    Args:
+        row: a layer of an `xray`.
+        method: the report's, whose colour the values have where it is given.
+    """
     spectra = {} if row.spectrum is None else {method or row.layer: row.spectrum}
     beside = _blocks(row) or _paths(row)
     axes = spectrum_axes(list(spectra.values()))

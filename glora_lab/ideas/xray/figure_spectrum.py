@@ -23,6 +23,8 @@ MOST_MARKED = 64
 def draw_delta_spectrum(spectra: Spectra) -> Picture:
     """Singular values of ΔW, largest first, against their index from 1.
 
+    In words: how many there are, the largest and the least, how many hold 90% of the energy, and the effective rank.
+
     Args:
         spectra: one, or several by name: the same layer under several adapters, or several layers of one.
     """
