@@ -6,13 +6,15 @@ A record's picture is made by one function, `draw_X`, and whoever cannot see the
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from functools import cached_property, wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import plotly.graph_objects as go
 
+from .plain import plain
 from .theme import TEMPLATE, TWO_LINES
 
 Given = ParamSpec("Given")
@@ -20,16 +22,47 @@ Drawing = TypeVar("Drawing", bound=Callable[..., "Picture"])
 Half = TypeVar("Half")
 IN_WORDS = "In words: "  # begins the paragraph of a docstring that is about the words
 
+HEIGHT = 450  # pixels, plotly's own where a figure says nothing
 DRAWN_BY: dict[type, Callable[..., Picture]] = {}  # record → the function that makes its picture
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure, its words, and as HTML the formula that stands above it, where it has one."""
+class Drawn(NamedTuple):
+    """What a figure is made of."""
 
-    figure: go.Figure
+    traces: list[dict[str, Any]]
+    layout: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A figure, its words, and as HTML the formula that stands above it, where it has one.
+
+    Attributes:
+        drawn: plotly's figure, or the traces and the layout that one is made of when it is asked for.
+        words: what it shows, for whoever cannot see it.
+        formula: HTML.
+    """
+
+    drawn: go.Figure | Drawn
     words: str
     formula: str = ""
+
+    @cached_property
+    def figure(self) -> go.Figure:
+        """Plotly's object, checked by plotly, and the caller's to change."""
+        return go.Figure(*self.drawn) if isinstance(self.drawn, Drawn) else self.drawn
+
+    @property
+    def height(self) -> float:
+        """Pixels."""
+        return self.drawn.layout["height"] or HEIGHT
+
+    def plain(self) -> dict[str, Any]:
+        """The figure as plotly's JSON, made anew each time."""
+        if isinstance(self.drawn, Drawn):
+            return plain(*self.drawn)
+        told: dict[str, Any] = json.loads(self.drawn.to_json())
+        return told
 
 
 def draw(
@@ -42,7 +75,7 @@ def draw(
     formula: str = "",
     **layout: Any,
 ) -> Picture:
-    """A picture in the house's look; its title is the finding. Made in one go: plotly is slow at changes."""
+    """A picture in the house's look; its title is the finding."""
     whole = {
         "template": TEMPLATE,
         "title": {"text": title, **({"pad": TWO_LINES} if "<br>" in title else {})},
@@ -50,7 +83,7 @@ def draw(
         "annotations": list(notes),
         **layout,
     }
-    return Picture(go.Figure(data=list(traces), layout=whole), words, formula)
+    return Picture(Drawn(list(traces), whole), words, formula)
 
 
 def draws(record: type) -> Callable[[Drawing], Drawing]:

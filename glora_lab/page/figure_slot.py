@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -144,7 +143,7 @@ def picture_data(picture: Picture, *, drawn: bool = False) -> dict[str, Any]:
     data: dict[str, Any] = {"text/plain": picture.words}
     plain = plain_figure(picture)
     if in_colab():
-        data["text/html"] = _frame(plain, picture.figure.layout.height or 450, picture.words)
+        data["text/html"] = _frame(plain, picture.height, picture.words)
     else:
         data[PLOTLY] = {**plain, "config": CONFIG}
         if not drawn:
@@ -154,8 +153,7 @@ def picture_data(picture: Picture, *, drawn: bool = False) -> dict[str, Any]:
 
 def height_of(data: Mapping[str, Any], picture: Picture) -> float:
     """Pixels that the drawing takes; plotly asks its place, which must have a height of its own."""
-    whole = picture.figure.layout.height or 450
-    return data[PLOTLY]["layout"].get("height", whole) if PLOTLY in data else whole + FRAME
+    return data[PLOTLY]["layout"].get("height", picture.height) if PLOTLY in data else picture.height + FRAME
 
 
 def finding(layout: dict[str, Any]) -> str:
@@ -178,7 +176,7 @@ def as_outputs(picture: Picture) -> list[dict[str, Any]]:
 
 def plain_figure(picture: Picture) -> dict[str, Any]:
     """The figure as plotly's JSON, its heatmaps in fewer digits."""
-    plain: dict[str, Any] = json.loads(picture.figure.to_json())
+    plain = picture.plain()
     for trace in plain["data"]:
         if trace["type"] == "heatmap":
             trace["z"] = _fewer_digits(trace["z"])

@@ -20,7 +20,7 @@ from glora_lab.drawing.traces import heatmap, on
 from glora_lab.page.figure_slot import plain_figure
 
 SVG = "{http://www.w3.org/2000/svg}"
-PANELS = [getattr(panels, name) for name in panels.__all__ if name.endswith("Panel")]
+PANELS = [getattr(panels, name) for name in panels.__all__ if name.endswith("Panel") and name != "Panel"]
 LETTER = 0.5  # of its size, at least: letters are wider than this on the whole
 
 
