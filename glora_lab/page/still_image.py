@@ -31,10 +31,17 @@ def stills(figure: dict[str, Any]) -> Stills:
 
 def image(drawn: Stills, words: str) -> str:
     """The image, said by `words`."""
-    told = f'<img src="{address(drawn.wide)}" alt="{html.escape(words, quote=True)}" style="{STYLE}">'
-    if drawn.wide == drawn.narrow:
-        return told
-    return f'<picture><source media="{PHONE}" srcset="{address(drawn.narrow)}">{told}</picture>'
+    source = "" if drawn.wide == drawn.narrow else f'<source media="{PHONE}" srcset="{address(drawn.narrow)}">'
+    return f"<picture>{source}{_wide(drawn, words)}</picture>"
+
+
+def image_of_script(drawn: Stills, words: str) -> str:
+    """The same where a script gives the narrow one its address."""
+    return f'<picture><source media="{PHONE}">{_wide(drawn, words)}</picture>'
+
+
+def _wide(drawn: Stills, words: str) -> str:
+    return f'<img src="{address(drawn.wide)}" alt="{html.escape(words, quote=True)}" style="{STYLE}">'
 
 
 def address(svg: str) -> str:

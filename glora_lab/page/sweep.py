@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from importlib.util import find_spec
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from glora_lab.folders import replacing
 
 from .figure_slot import FIGURE_LOOK, plain_figure
 from .state import HEAD, Settable
-from .still_image import Stills, image, stills
+from .still_image import Stills, image_of_script, stills
 
 HERE = Path(__file__)
 LARGEST = 1_500_000  # bytes of a sweep in a page
@@ -250,8 +250,8 @@ def _kept_once(frames: Iterable[Iterable[Shown]]) -> str:
     """JSON: every element that a frame is made of once, and each frame as numbers of them."""
     numbers: dict[str, int] = {}
 
-    def numbered(svg: str) -> list[int]:
-        return [numbers.setdefault(element, len(numbers)) for element in ELEMENT.split(svg) if element]
+    def numbered(svg: str) -> list[int | list[int]]:
+        return _runs([numbers.setdefault(element, len(numbers)) for element in ELEMENT.split(svg) if element])
 
     told = [
         [
@@ -263,10 +263,17 @@ def _kept_once(frames: Iterable[Iterable[Shown]]) -> str:
     return json.dumps({"elements": list(numbers), "frames": told}, ensure_ascii=False, separators=(",", ":"))
 
 
+def _runs(told: list[int]) -> list[int | list[int]]:
+    """Numbers that follow one another as the first and the last of them."""
+    ends = [n for n in range(1, len(told)) if told[n] != told[n - 1] + 1]
+    runs = [told[a:b] for a, b in pairwise([0, *ends, len(told)])]
+    return [run[0] if len(run) == 1 else [run[0], run[-1]] for run in runs]
+
+
 def _first(shown: Shown) -> str:
     """The picture as a page without scripts has it."""
     return (
         f'<div class="glora-frame"><div>{shown.formula}</div><div class="glora-wide" tabindex="0">'
-        f"{image(shown.stills, shown.words)}</div>"
+        f"{image_of_script(shown.stills, shown.words)}</div>"
         f'<p class="glora-says">{html.escape(shown.words)}</p></div>'
     )

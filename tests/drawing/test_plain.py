@@ -70,7 +70,11 @@ def test_arrays_are_packed_as_plotly_packs_them(array: np.ndarray) -> None:
 
 
 def test_short_forms_are_written_out() -> None:
-    look = {"xaxis1": {"title": "i", "anchor": "y1"}, "yaxis": {"title": None, "anchor": "x1"}, "coloraxis": {"colorscale": "Cividis"}}
+    look = {
+        "xaxis1": {"title": "i", "anchor": "y1"},
+        "yaxis": {"title": None, "anchor": "x1"},
+        "coloraxis": {"colorscale": "Cividis"},
+    }
     heatmap = {"type": "heatmap", "z": np.eye(3), "coloraxis": "coloraxis", "xaxis": "x1", "x": (0, 1, 2)}
     note = {"text": "here", "x": np.float32(1), "y": 0, "xref": "x domain"}
     picture = draw([heatmap], "short", "", height=200, notes=[note], **look)

@@ -45,8 +45,9 @@ def kept(page: str) -> list[list[dict[str, Any]]]:
     (data,) = re.findall(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
     told = json.loads(data)
 
-    def whole(parts: list[int]) -> str:
-        return "".join(told["elements"][n] for n in parts)
+    def whole(parts: list[int | list[int]]) -> str:
+        ends = [part if isinstance(part, list) else [part, part] for part in parts]
+        return "".join(element for first, last in ends for element in told["elements"][first : last + 1])
 
     return [[{**one, "svgs": [whole(parts) for parts in one["svgs"]]} for one in frame] for frame in told["frames"]]
 

@@ -1,4 +1,4 @@
-"""Heatmaps: few cells as rectangles with their texts, many as one small PNG; and the bar that explains the colours."""
+"""Heatmaps: cells with texts or gaps as rectangles, others as one small PNG; and the bar that explains the colours."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .axes import Axis
 from .values import number, values
 from .words import written
 
-FEW, MANY = 64, 2**15  # cells
+MANY = 2**15  # cells
 COLORS, FEWER_COLORS = 32, 16  # of a scale: a notebook is saved with its pictures, and of noise every bit a cell counts
 GAP, THICK, PAD = 10, 10, 10  # pixels between a heatmap and its bar, of the bar, and at its ends
 TURNED = 'x1="0" y1="1" x2="0" y2="0"'  # a gradient from the bottom to the top
@@ -30,7 +30,7 @@ def heatmap(trace: dict[str, Any], layout: dict[str, Any], x: Axis, y: Axis, fon
         return
     levels, palette = _levels(z, layout.get(trace.get("coloraxis", ""), trace))
     xs, ys = _edges(trace, x, z.shape[1]), _edges(trace, y, z.shape[0])
-    if "texttemplate" in trace or "xgap" in trace or z.size <= FEW:
+    if "texttemplate" in trace or "xgap" in trace:
         yield from _rectangles(trace, z, palette[levels], xs, ys, font)
         return
     turned = levels[:: 1 if ys[-1] >= ys[0] else -1, :: 1 if xs[-1] >= xs[0] else -1]

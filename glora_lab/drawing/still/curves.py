@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from .axes import Axis
@@ -43,11 +45,14 @@ def curve(trace: dict[str, Any], x: Axis, y: Axis, font: dict[str, Any]) -> Iter
         colors = each(marker.get("color", line.get("color", trace["color"])), len(points))
         edges = each(marker.get("line", {}).get("color"), len(points))
         wide = each(marker.get("line", {}).get("width", 0), len(points))
-        for n, (a, b) in enumerate(points):
-            if math.isfinite(a) and math.isfinite(b):
-                yield mark(
-                    a, b, sizes[n] or 6, symbols[n] or "circle", colors[n] or trace["color"], edges[n], wide[n] or 0
-                )
+        looks = zip(sizes, symbols, colors, edges, wide, strict=False)
+        drawn = (
+            _mark(a, b, size or 6, symbol or "circle", color or trace["color"], edge, width or 0)
+            for (a, b), (size, symbol, color, edge, width) in zip(points, looks, strict=False)
+            if math.isfinite(a) and math.isfinite(b)
+        )
+        for look, shapes in groupby(drawn, key=itemgetter(1)):  # said once: there may be a thousand marks
+            yield f"<g {look}>{''.join(shape for shape, _ in shapes)}</g>"
     if "text" in mode:
         texts, sides = (
             each(trace.get("text"), len(points)),
@@ -63,6 +68,12 @@ def curve(trace: dict[str, Any], x: Axis, y: Axis, font: dict[str, Any]) -> Iter
 
 
 def mark(x: float, y: float, size: float, symbol: str, color: str, edge: str | None, wide: float) -> str:
+    shape, look = _mark(x, y, size, symbol, color, edge, wide)
+    return f"<g {look}>{shape}</g>"
+
+
+def _mark(x: float, y: float, size: float, symbol: str, color: str, edge: str | None, wide: float) -> tuple[str, str]:
+    """The shape, and how it is painted."""
     open_ = symbol.endswith("-open")
     name, paint = symbol.removesuffix("-open"), safe(color)
     stroke, width = (paint, 1.5) if open_ or name in ("x", "line-ew", "cross") else (safe(edge or paint), wide)
@@ -70,14 +81,11 @@ def mark(x: float, y: float, size: float, symbol: str, color: str, edge: str | N
         stroke, width = safe(edge or color), wide or 1
     if name == "x":
         width = max(2.0, size / 4)
-    drawn = f'fill="{"none" if open_ else paint}" stroke="{stroke}" stroke-width="{width:g}"'
+    look = f'fill="{"none" if open_ else paint}" stroke="{stroke}" stroke-width="{width:g}"'
     if name not in SHAPES:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size / 2:g}" {drawn}/>'
-    scale = size / 2
-    return (
-        f'<path transform="translate({x:.1f} {y:.1f}) scale({scale:g})" d="{SHAPES[name]}" '
-        f'{drawn} vector-effect="non-scaling-stroke"/>'
-    )
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size / 2:g}"/>', look
+    place = f"translate({x:.1f} {y:.1f}) scale({size / 2:g})"
+    return f'<path transform="{place}" d="{SHAPES[name]}" vector-effect="non-scaling-stroke"/>', look
 
 
 def _path(points: list[tuple[float, float]]) -> str:

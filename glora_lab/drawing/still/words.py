@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from glora_lab.drawing.inks import INKS, still_class
-from glora_lab.drawing.theme import TEXT
+from glora_lab.drawing.theme import FONT, TEXT
 
 WIDE = 0.54  # of a letter, in its height: no browser is asked
 LINE = 1.3  # of a line, in its letters' height
@@ -72,7 +72,7 @@ def written(
         starts = ((line, first + n * LINE * size) for n, line in enumerate(lines))
         held = "".join(f'<tspan x="{x:.1f}" y="{at:.1f}">{"".join(_spans(line))}</tspan>' for line, at in starts)
         place = ""
-    family = f' font-family="{safe(font["family"])}"' if "family" in font else ""
+    family = f' font-family="{safe(font["family"])}"' if font.get("family", FONT) != FONT else ""
     turned = f' transform="rotate({turn:g} {x:.1f} {y:.1f})"' if turn else ""
     return (
         f'<text{place}{_filled(font.get("color", TEXT))} font-size="{size:g}"{family} '
