@@ -7,6 +7,7 @@ other host, and has a dark form.
 """
 
 import inspect
+import re
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.inspect import signature, stringify_signature
 
+from docs.names import named
 from glora_lab import __version__
 
 project = "glora_lab"
@@ -27,12 +29,12 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 
 smartquotes = False  # code in the text stays code
-default_role = "literal"  # `name` in a docstring is code
+default_role = "name"  # in a docstring, see docs/names.py
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 add_module_names = False
-python_maximum_signature_line_length = 60
+python_maximum_signature_line_length = 110  # of names in full, which are shown without what they are in
 python_trailing_comma_in_multi_line_signatures = False
 python_use_unqualified_type_names = True
 python_display_short_literal_types = True
@@ -59,9 +61,11 @@ MENDED = {
 
 
 def setup(app: Sphinx) -> None:
+    app.add_role("name", named)
     app.connect("html-page-context", mend)
     app.connect("doctree-read", dashes)
     app.connect("autodoc-process-signature", own_arguments)
+    app.connect("autodoc-process-docstring", short_types, priority=600)  # once napoleon has read it
 
 
 def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -74,6 +78,13 @@ def dashes(app: Sphinx, doctree: nodes.document) -> None:
     for text in list(doctree.findall(nodes.Text)):
         if text == " -- ":
             text.parent.replace(text, nodes.Text(" – "))
+
+
+def short_types(app: Sphinx, kind: str, name: str, what: Any, options: Any, lines: list[str]) -> None:
+    """A field's type without the modules of what it names: `Mapping`, and not `collections.abc.Mapping`."""
+    for n, line in enumerate(lines):
+        if line.startswith(":vartype "):
+            lines[n] = re.sub(r"\b(?=(\w+\.)+\w)(?<!\.)", "~", line)
 
 
 def own_arguments(app: Sphinx, kind: str, name: str, what: Any, options: Any, told: str, returns: str) -> Any:

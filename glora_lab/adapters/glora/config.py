@@ -38,9 +38,9 @@ class GloraConfig(LabConfig):
     They come to those of `LabConfig` (`target_modules`, …), of which `r` is the rank of every path in mode "lora".
 
     Attributes:
-        config_A_B: mode of paths A and B, as in PEFT: "lora", "vector", "constant" or "none".
-        config_C: mode of path C: "lora", "vector" or "none".
-        config_D_E: mode of paths D and E, as in PEFT: "vector", "constant" or "none".
+        config_A_B: mode of paths A and B, as in PEFT.
+        config_C: mode of path C.
+        config_D_E: mode of paths D and E, as in PEFT.
         config_A: mode of A alone, over `config_A_B`.
         config_B: mode of B alone, over `config_A_B`.
         config_D: mode of D alone, over `config_D_E`.

@@ -178,7 +178,7 @@ class RealRuns(Record):
         return tuple(dict.fromkeys(run.arm for run in self.runs))
 
     def cell(self, arm: str, budget: int = 0) -> RealCell:
-        """Raises ValueError where there is none."""
+        """The one of an arm and a budget; ValueError where there is none."""
         found = [cell for cell in self.cells if (cell.arm, cell.budget) == (arm, budget)]
         if not found:
             raise ValueError(f"`arm` (={arm!r}) at `budget` (={budget!r}) was not run; there are {self._names()}")

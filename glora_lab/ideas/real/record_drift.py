@@ -46,7 +46,7 @@ class RealDrift(Record):
     made: Mapping[str, Any]
 
     def row(self, method: str, by: str) -> DriftRow:
-        """Raises ValueError where there is none."""
+        """The one of a method and a library; ValueError where there is none."""
         found = [row for row in self.rows if (row.method, row.by) == (method, by)]
         if not found:
             known = ", ".join(f"{row.method} by {row.by}" for row in self.rows)
