@@ -7,6 +7,7 @@ out where its still form is there, so that no page needs plotly.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import latex2mathml.converter
 from docs.claims import anchor, inline, settled_by
 from glora_lab.drawing.still import still
 from glora_lab.drawing.still.narrow import narrow
+from glora_lab.drawing.theme import listed
 from glora_lab.page.look import FIGURE_LOOK
 from glora_lab.page.still_image import Stills, image
 from tests.course.lessons import Lesson, course
@@ -30,8 +32,10 @@ WIDGET, PLOTLY, SVG = (
 )
 STILL = re.compile(r'<div class="glora-still">\s*<p.*?</p>(.*)</div>', re.DOTALL)
 FORMULA = re.compile(r"\$\$([^$]+)\$\$|(?<![\\\w])\$([^$\n]+)\$")
+PICTURE = re.compile(r"<img src=.data:image/svg")
 INSTALLS = "find_spec"
 FOLDED = "Guess first; then open the answer."
+LOOK = "The picture here answers the lesson's question:"
 INDEX = """\
 # The course
 
@@ -55,6 +59,7 @@ def write(executed: Path, folder: Path) -> None:
         notebook = json.loads((executed / lesson.path.name).read_text(encoding="utf-8"))
         state = widget_state(notebook)
         notebook["cells"] = [page_cell for cell in notebook["cells"] for page_cell in as_page(cell, lesson, state)]
+        notebook["cells"][0]["source"] = answered(notebook["cells"][0]["source"], lesson)
         notebook["cells"].insert(1, text(opening(lesson), "open-in"))
         notebook["metadata"].pop("widgets", None)
         (folder / lesson.path.name).write_text(json.dumps(notebook), encoding="utf-8")
@@ -77,6 +82,23 @@ def opening(lesson: Lesson) -> str:
     )
 
 
+def answered(first: str, lesson: Lesson) -> str:
+    """The first cell, and below its question what answers it."""
+    answers, asked = lesson.answers(), f"*{lesson.question}*"
+    if not answers:
+        return first
+    seen = listed(
+        f'<a href="#{answer_of(cell)}">{html.escape(says, quote=False)}</a>' for cell, says in answers.items()
+    )
+    where = "in a picture below" if len(answers) == 1 else "in pictures below"
+    return first.replace(asked, f'{asked}\n\n<p class="answered">The answer is {where}: {seen}.</p>')
+
+
+def answer_of(cell: str) -> str:
+    """The place on the page."""
+    return f"answer-{cell}"
+
+
 def as_page(cell: Cell, lesson: Lesson, state: dict[str, Any]) -> Iterator[Cell]:
     """The cell as the page has it, and above it the claims that it settles."""
     source = "".join(cell["source"])
@@ -91,7 +113,13 @@ def as_page(cell: Cell, lesson: Lesson, state: dict[str, Any]) -> Iterator[Cell]
             f"{inline(claim.measured)}.</p>",
             anchor(claim),
         )
+    answers = cell["id"] in lesson.answers()
+    if answers:
+        asked = html.escape(lesson.question, quote=False)
+        yield text(f'<p class="answers" id="{answer_of(cell["id"])}">{LOOK} <i>{asked}</i></p>', answer_of(cell["id"]))
     outputs = [shown for output in cell["outputs"] for shown in as_shown(output, state)]
+    if answers and not any(PICTURE.search(str(shown.get("data"))) for shown in outputs):
+        raise SystemExit(f"{lesson.path.name}, {cell['id']}: it answers the question, and shows no picture")
     folded = "answer=" in source and not any("glora-sweep" in str(shown.get("data")) for shown in outputs)
     tags = ["hide-output"] if folded and outputs else []
     yield {**cell, "outputs": outputs, "metadata": {"tags": tags}}

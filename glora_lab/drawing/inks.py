@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .theme import METHOD_COLORS, PATH_COLORS, RIGHT, TEXT, WRONG
+from .theme import METHOD_COLORS, OWN_COLOR, PATH_COLORS, RIGHT, TEXT, WRONG
 
 LIGHT, DARK = "#FFFFFF", "#111111"  # a light page, and JupyterLab's dark one
 INKS = {
@@ -24,13 +24,16 @@ INKS = {
     METHOD_COLORS["GraLoRA"]: ("#CF3704", "#FB5E0D"),
     METHOD_COLORS["full fine-tuning"]: ("#833F2B", "#C07B53"),
     METHOD_COLORS["frozen"]: ("#6F6F6F", "#999999"),
+    OWN_COLOR: ("#7A10FC", "#FFD2FF"),
     RIGHT: ("#0C7A8A", "#2C99A8"),
     WRONG: ("#C44226", "#E1674D"),
     TEXT: ("#424242", "#D0D0D0"),
 }
 BLACK, WHITE = "#000000", "#FFFFFF"
-# Who says that a page is dark: JupyterLab, Voilà and nbconvert, Colab, VS Code, and Sphinx's themes.
-DARK_PAGES = '[data-jp-theme-light="false"], html[theme="dark"], .vscode-dark, html[data-theme="dark"]'
+# Who says that a page is dark: JupyterLab, Voilà and nbconvert, Colab, VS Code, and Sphinx's themes, of which furo
+# leaves it to the reader's system unless it is asked.
+DARK_PAGES = '[data-jp-theme-light="false"], html[theme="dark"], .vscode-dark, :is(html, body)[data-theme="dark"]'
+AS_THE_SYSTEM = '@media (prefers-color-scheme: dark){body[data-theme="auto"]'
 
 
 def ink(color: str) -> str:
@@ -92,7 +95,8 @@ def _ink_style() -> str:
         f'.glora-lit:is([data-path="{path}"], .glora-path-{path}){{outline-color:var({_variable(color)})}}'
         for path, color in PATH_COLORS.items()
     )
-    return "\n".join([f":root{{{shades(0)}}}", f":is({DARK_PAGES}){{{shades(1)}}}", *found, *lit])
+    pages = [f":root{{{shades(0)}}}", f":is({DARK_PAGES}){{{shades(1)}}}", f"{AS_THE_SYSTEM}{{{shades(1)}}}}}"]
+    return "\n".join([*pages, *found, *lit])
 
 
 INK_STYLE = _ink_style()

@@ -2,7 +2,8 @@
 
 The five path colours were chosen together: any two differ by a CIE76 distance of at least 25 under normal
 vision, protanopia, deuteranopia and tritanopia, and each has a contrast of at least 3:1 against a white page
-and JupyterLab's dark one (#111111). The method colours keep the same rules among themselves. The paper
+and JupyterLab's dark one (#111111). The method colours, with the one of a reader's own
+method, keep the same rules among themselves. The paper
 is transparent, so that one figure serves both pages; text in these colours has shades for each (`inks.py`).
 """
 
@@ -24,6 +25,7 @@ METHOD_COLORS = {
     "full fine-tuning": "#905430",
     "frozen": FROZEN,
 }
+OWN_COLOR = "#7D0EFC"  # of a method that its reader has written: the palette has room for one more
 # Runs have names of their own: methods' colours first, for a run is rarely one path.
 RUN_COLORS = ("#9030CC", "#489CCC", "#FC600C", "#905430", *PATH_COLORS.values())
 RIGHT, WRONG = "#0E8A9C", "#DB4A2B"
@@ -105,8 +107,10 @@ def path_color(name: str) -> str:
 
 
 def method_color(method: str) -> str:
-    """A method's colour, stock PEFT's as ours."""
-    return path_color(method.removeprefix("stock "))
+    """A method's colour, stock PEFT's as ours; of a class that is none of them the one of methods of a reader's own."""
+    name = method.removeprefix("stock ")
+    own = name.isidentifier() and name not in METHOD_COLORS and name not in PATH_COLORS
+    return OWN_COLOR if own else path_color(name)
 
 
 def dashes(methods: Iterable[str]) -> list[str]:

@@ -32,6 +32,7 @@ class FollowingPanel(Panel):
         super().__init__()
         self.session: Session | None = None
         self._seen: tuple[str, int] | None = None
+        self._before = False  # whether it followed another
         self.film = Film()
 
     def _look(self) -> None:
@@ -57,10 +58,12 @@ class FollowingPanel(Panel):
             finally:
                 if seen[0] in FINAL:
                     self._over(session)
-            self.film.take(seen[1], (place.picture for place in self.pictured()))
+            if seen[1] or not self._before:  # till the first step the pictures of an earlier session still stand
+                self.film.take(seen[1], (place.picture for place in self.pictured()))
 
     def _follow(self, session: Session) -> None:
         """Look at this session from now on, until it is over: from the event loop where one runs, else at `refresh`."""
+        self._before = self.session is not None
         self.session, self._seen, self.film = session, None, Film()
         self.say("", about="session")
         self.refresh()

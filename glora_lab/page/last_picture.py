@@ -19,9 +19,10 @@ frames are computed one by one once the panel has been left alone for a while, w
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
+from IPython import get_ipython
 from IPython.display import display, update_display
 
 from glora_lab.drawing.picture import Picture
@@ -47,25 +48,37 @@ class LastPicture:
 
     def __init__(self, panel: Settable) -> None:
         self._panel = panel
-        self._id, self._shown, self._waiting = uuid.uuid4().hex, False, False
+        self._id, self._shown = uuid.uuid4().hex, False
+        self._waiting = self._stale = False
         self._changes = 0
+        self._forget: Callable[[], None] = lambda: None
 
     def show(self) -> None:
         self._loop, self._shown = running_loop(), True
         self._alone = unattended()
         display(self._data(moved(self._panel) if self._alone else None), raw=True, display_id=self._id)
+        shell = get_ipython()
+        if self._alone and shell is not None:
+            shell.events.register("post_execute", self._cell_is_over)
+            self._forget = lambda: shell.events.unregister("post_execute", self._cell_is_over)
         self._move_soon()
 
     def now(self) -> None:
         """Where nobody is there, show the panel as it has become within the cell that made it so: what comes after a
         cell is over, who runs a notebook from end to end does not hear."""
         if self._shown and self._alone:
+            self._stale = False
             update_display(self._data(moved(self._panel)), raw=True, display_id=self._id)
+
+    def _cell_is_over(self) -> None:
+        if self._stale:
+            self.now()
 
     def clear(self) -> None:
         """Take the pictures back: the panel is closed, and not lost."""
         if self._shown:
             self._shown = False
+            self._forget()
             update_display({"text/plain": ""}, raw=True, display_id=self._id)
 
     def _data(self, sweep: Sweep | None = None) -> dict[str, str]:
@@ -88,6 +101,7 @@ class LastPicture:
     def _soon(self) -> None:
         """A place has another picture; called on any thread."""
         self._changes += 1
+        self._stale = True
         if self._shown and not self._waiting and self._loop is not None and self._loop.is_running():
             self._waiting = True
             after = 0.0 if self._alone else SECONDS_BETWEEN
@@ -95,7 +109,8 @@ class LastPicture:
 
     def _again(self) -> None:
         self._waiting = False
-        if self._shown:
+        if self._shown and self._stale:
+            self._stale = False
             update_display(self._data(moved(self._panel) if self._alone else None), raw=True, display_id=self._id)
             self._move_soon()
 

@@ -36,6 +36,10 @@ SAYS_STATIC = (
 )
 SAYS_MOVING = SAYS_STATIC.replace("so this is a still picture", "so these are pictures with one slider")
 
+SAYS_BELOW = (
+    "{}: this page shows no widgets, so its pictures stand below. In your own JupyterLab, `glora-lab doctor` says why."
+)
+
 PANELS: weakref.WeakSet[Panel] = weakref.WeakSet()
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -108,7 +112,8 @@ class Panel(Settable):
         if hasattr(super(), "_ipython_display_"):  # ipywidgets 7
             super()._ipython_display_(**options)
         else:
-            display(self._repr_mimebundle_(**options), raw=True)
+            beside = {} if in_colab() else {"text/plain": SAYS_BELOW.format(type(self).__name__)}
+            display({**self._repr_mimebundle_(**options), **beside}, raw=True)
         if not in_colab():
             self._last_picture.show()
 

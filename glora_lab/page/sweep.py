@@ -4,7 +4,7 @@ Decisions. Every frame is what the panel shows when it is set so, computed by th
 picture (SVG) and its words. The pictures lie in the page itself with thirty lines of script, so the page asks nobody
 for anything and needs neither a kernel nor plotly. A frame is cut into its elements and each element is kept once:
 frames that differ in their bars share their axes. Where scripts are taken out, as on GitHub, the frame that the panel
-stood at is what is left, an image.
+stood at is what is left, an image, and "k = 4" of its slider.
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ class Sweep:
         at = self.start // math.prod(len(others) for others in list(self.sliders.values())[n + 1 :]) % len(labels)
         told = html.escape(json.dumps(labels), quote=True)
         return (
-            f'<label for="{name}-{n}">{html.escape(slider)}</label> <input id="{name}-{n}" type="range" min="0" '
+            f'<label for="{name}-{n}">{html.escape(slider)}</label><span> = </span><input hidden id="{name}-{n}" '
+            f'type="range" min="0" '
             f'max="{len(labels) - 1}" step="1" value="{at}" data-labels="{told}" '
             f'aria-valuetext="{html.escape(labels[at], quote=True)}"> <output>{html.escape(labels[at])}</output> '
         )

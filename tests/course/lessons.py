@@ -9,7 +9,13 @@ A cell that tries a claim of another lesson on the real model carries a second v
 
     {"claim": "…", "measured": "…", "verdict": "holds partly"}
 
-JupyterLab shows and edits both in the property inspector. The ledger in the README is made of these and nothing else.
+A cell whose picture answers the lesson's question says under `answers` what is to be seen there, in words that can
+follow "in a picture below:":
+
+    "LoRA's two factors cut into k×k pairs, and the rank of ΔW over k"
+
+JupyterLab shows and edits all three in the property inspector. The ledger in the README is made of the first two and
+nothing else.
 """
 
 from __future__ import annotations
@@ -91,6 +97,10 @@ class Lesson:
     @property
     def last_words(self) -> str:
         return text([cell for cell in self.cells if cell["cell_type"] == "markdown"][-1])
+
+    def answers(self) -> dict[str, str]:
+        """Of the cells whose pictures answer the question: id → what is to be seen there."""
+        return {cell["id"]: cell["metadata"]["answers"] for cell in self.cells if "answers" in cell["metadata"]}
 
     def claims(self) -> Iterator[Claim]:
         for cell, claim in self._noted("claim", FIELDS):

@@ -10,7 +10,7 @@ import pytest
 from glora_lab.drawing import theme
 from glora_lab.drawing.inks import DARK, INK_STYLE, INKS, LIGHT, contrast, ink, over
 from glora_lab.drawing.picture import draw
-from glora_lab.drawing.run_colors import run_colors
+from glora_lab.drawing.run_colors import kind_color, run_colors
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 VISIONS = {
@@ -32,10 +32,11 @@ VISIONS = {
     ],
 }
 XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-EVERY_COLOR = {**theme.PATH_COLORS, **theme.METHOD_COLORS, "right": theme.RIGHT, "wrong": theme.WRONG}
+METHODS = {**theme.METHOD_COLORS, "a reader's own": theme.OWN_COLOR}
+EVERY_COLOR = {**theme.PATH_COLORS, **METHODS, "right": theme.RIGHT, "wrong": theme.WRONG}
 MARKS = {
     "paths": theme.PATH_COLORS,
-    "methods": theme.METHOD_COLORS,
+    "methods": METHODS,
     "answers": {"right": theme.RIGHT, "wrong": theme.WRONG},
 }
 COMPARED = {
@@ -122,6 +123,30 @@ def test_a_run_named_after_a_path_has_its_colour_and_no_two_share_one() -> None:
     assert colors["B"] == theme.PATH_COLORS["B"] and colors["LoRA"] == theme.METHOD_COLORS["LoRA"]
     assert len(set(colors.values())) == len(colors) == 4
     assert len(run_colors(map(str, range(40)))) == 40  # more runs than colours: they come round again
+
+
+@pytest.mark.parametrize("run", ["Tropical", "mine", "Tropical, rank 4", "Turned digits: Tropical, rank 4 (2)"])
+def test_a_method_of_a_readers_own_has_one_colour_everywhere(run: str) -> None:
+    beside = run_colors(["LoRA, rank 4", "GLoRA A+B, rank 2", run, "GraLoRA, rank 4, k 4"])
+    assert run_colors([run]) == {run: theme.OWN_COLOR} and beside[run] == theme.OWN_COLOR
+    assert kind_color(run) == theme.OWN_COLOR == theme.method_color("Tropical")
+
+
+@pytest.mark.parametrize(
+    "run", ["A + B, rank 4", "all paths, rank 4", "BitFit", "C vector", "this run", "layers.0.fc1"]
+)
+def test_what_is_no_method_does_not_have_it(run: str) -> None:
+    assert run_colors([run]) != {run: theme.OWN_COLOR} and kind_color(run) != theme.OWN_COLOR
+
+
+def test_of_two_methods_of_a_readers_own_the_second_is_told_apart() -> None:
+    colors = run_colors(["OuterProduct, rank 4", "Tropical, rank 4", "LoRA, rank 4"])
+    assert colors["OuterProduct, rank 4"] == theme.OWN_COLOR and len(set(colors.values())) == 3
+
+
+def test_what_no_method_made_is_grey() -> None:
+    assert theme.method_color("") == theme.method_color("LoRA and GLoRA") == theme.FROZEN
+    assert theme.method_color("stock LoRA") == theme.METHOD_COLORS["LoRA"]
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,16 @@ def test_a_run_is_a_film_of_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     panel.close()
 
 
+def test_a_second_run_does_not_begin_with_what_the_first_ended_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panel_session, "BETWEEN_FRAMES", 0.02)
+    panel = panels.TrainPanel(steps=20, keep_runs=False)
+    for begins in (True, False):
+        panel.train()
+        panel.wait()
+        assert (0 in panel.film.frames) == begins  # what the frozen model says; and later, what was trained before
+    panel.close()
+
+
 def test_the_film_is_in_the_cell_when_the_run_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """And not a moment later, of which nbclient hears nothing."""
     given: list[str] = []

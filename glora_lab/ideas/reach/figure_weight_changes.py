@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import DIVERGING, TEXT, ending, listed, note, path_color, plain, small
+from glora_lab.drawing.theme import DIVERGING, TEXT, ending, listed, method_color, note, plain, small
 from glora_lab.drawing.traces import COLOR_BAR, Layout, beside, heatmap, line, marked, matrix_axes, on, one_in
 
 from .record import WeightChange, closest
@@ -129,7 +129,7 @@ def _spectrum(change: WeightChange, n: int) -> Layout:
     values = change.singular_values[0][: change.rank].astype(np.float32)
     look = {**marked(values, MOST_MARKS), "marker": {"size": 3}, "name": change.name, **on(n)}
     hover = f"singular value %{{x}}: %{{y:.3g}}{beside(change.name)}"
-    return line(np.arange(1, len(values) + 1), values, change.name, path_color(change.method), hover) | look
+    return line(np.arange(1, len(values) + 1), values, change.name, method_color(change.method), hover) | look
 
 
 def _spectrum_axes(n: int, across: tuple[float, float], *, first: bool) -> Layout:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.run_colors import run_colors
+from glora_lab.drawing.run_colors import is_own, run_colors
 from glora_lab.drawing.traces import Layout, line, on, side_by_side
 
 from .figure_ranking import headline
@@ -51,7 +51,7 @@ def draw_training(
 
 def _curves(name: str, steps: Steps, color: str, named: bool) -> list[Layout]:
     measured = [step for step in steps if step.measured]
-    group: Layout = {"legendgroup": name}
+    group: Layout = {"legendgroup": name, "dash": "dash" if is_own(name) else "solid"}  # violet is near to purple
     at, losses = [step.index for step in steps], [step.loss for step in steps]
     loss = line(at, losses, name, color, "step %{x}: loss %{y:.3f}", showlegend=named, **group)
     at, metrics = [step.index for step in measured], [step.metric for step in measured]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from glora_lab.drawing.picture import Picture, draw, draws
-from glora_lab.drawing.theme import ending, listed, note, number, path_color, plain
+from glora_lab.drawing.theme import ending, listed, method_color, note, number, plain
 from glora_lab.drawing.traces import NAMES, SIDEWAYS, Layout, bars, cells, meaning, on
 
 from .record import XrayLayer, XrayReport
@@ -111,7 +111,7 @@ def _bars(report: XrayReport) -> Layout:
     said = {"customdata": [plain(row.layer) for row in strongest], "text": [f"{row.norm:.3g}" for row in strongest]}
     look = {"marker": {"line": {"width": 0}}, "showlegend": False, **SIDEWAYS, **on(2), **said}
     hover = "%{customdata}: norm %{x:.4g}<extra></extra>"
-    return bars([row.norm for row in strongest], names, path_color(report.method), hover, **look)
+    return bars([row.norm for row in strongest], names, method_color(report.method), hover, **look)
 
 
 def xray_heading(values: str) -> str:
