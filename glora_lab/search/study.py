@@ -67,6 +67,9 @@ def search_paths(
 ) -> Study:
     """Look for the settings of `space` that `model` learns `task` best with; nothing runs before the study is asked.
 
+    Engine "paper" trains shared weights by one uniform draw a step, as arXiv 2306.07967 does; the others and the gate
+    are ours.
+
     Args:
         model: the model, which is left as it is.
         task: what it is to learn. Settings are scored on its validation part; the test part is read by `verify` alone.

@@ -35,6 +35,9 @@ def load_adapter(model: nn.Module, path: str | PathLike[str], adapter_name: str 
             GLORA or GRALORA checkpoint becomes ours; any other type is loaded as PEFT loads it.
         adapter_name: the name the adapter gets.
 
+    Returns:
+        PEFT's model around `model`, in evaluation mode, with that adapter active and frozen.
+
     Raises:
         ValueError: where `path` holds no adapter, or for one of ours or of stock GLORA and GRALORA, a file that is
             damaged, is of a newer version or does not fit; the model is then as it was.

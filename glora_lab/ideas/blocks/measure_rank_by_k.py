@@ -24,6 +24,8 @@ LAYER = "layer"
 def rank_by_k(layer: nn.Module, config: GraloraConfig, *, seed: int = 0) -> list[RankAtK]:
     """The rank of the whole ΔW for every k that fits, each from a real layer with random values.
 
+    It is the least of k·r, in and out where r is at most in/k and out/k (arXiv 2505.20355), and is measured here.
+
     Args:
         layer: the linear layer (or Conv1D) to adapt; it is left as it is.
         config: rank and hybrid rank; its own gralora_k is not used, nor are its initial values.

@@ -53,6 +53,9 @@ def gradient_report(
 ) -> GradientReport:
     """G = ∂L/∂W of one layer beside J Jᵀ G, what its adapter makes of it, in float64.
 
+    J is the Jacobian of ΔW: for LoRA J Jᵀ G is G·AᵀA + BBᵀ·G, for GraLoRA the same block by block (arXiv 2505.20355,
+    section 2). The paper draws deviations (Figs 3, 4, 6 and 9) and gives no formula; the one below is ours.
+
     Args:
         model: a model that carries LoRA, GLoRA or GraLoRA, ours or stock PEFT's. It is left as it was.
         batch: the model's keyword arguments as a dict, the loss being its output's, or a tuple (inputs, targets).

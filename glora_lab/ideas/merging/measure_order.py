@@ -22,6 +22,8 @@ from .record import MergeOrder
 def merge_order(model: nn.Module, layer: str, names: tuple[str, str] | None = None) -> MergeOrder:
     """How far off two adapters are when one is merged into what the other left, and when both are merged at once.
 
+    Both act on the original weight, W0 + Σ(W0⊙Aᵢ + Bᵢ): in turn the second would multiply the first one's work.
+
     Args:
         model: a model with two adapters on that layer, of this library or stock PEFT's, none of them merged. It is left
             as it is.

@@ -16,6 +16,8 @@ from .record import PathPicture
 def path_picture(model: nn.Module, layer: str, adapter_name: str | None = None) -> PathPicture:
     """The terms of W_eff and b_eff that one adapter has on one layer, from the layer itself.
 
+    W_eff = W0 + W0⊙A + B and b_eff = b0 + b0⊙D + E + W0·C (arXiv 2306.07967, and its authors' code).
+
     Args:
         model: a model that carries a GLoRA adapter of this library, merged or not.
         layer: the name of an adapted layer, or an unambiguous end of one.

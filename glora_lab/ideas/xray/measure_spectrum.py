@@ -24,7 +24,7 @@ def delta_spectrum(model: nn.Module, layer: str, adapter_name: str | None = None
         adapter_name: None for the first active adapter.
 
     Returns:
-        Singular values in float64, in the weight's own unit, and the effective rank of `effective_rank`. A ΔW that
+        Singular values in float64, in the weight's own unit, and their effective rank (see `Spectrum`). A ΔW that
         is a product of factors has as many as these leave room for: r, GraLoRA k·r, with a hybrid k·(r + hybrid_r).
 
     Raises:
