@@ -65,6 +65,7 @@ notebooks: $(VENV)/test.stamp ## every notebook, in a kernel where a swallowed e
 site: $(VENV)/test.stamp ## the course and the reference as pages, in build/site, of notebooks that the tests ran
 	@$(BIN)/python -m docs.gather --is-fresh $(EXECUTED) || $(MAKE) --no-print-directory notebooks
 	$(BIN)/python -m docs.gather $(EXECUTED) build/site-source
+	rm -rf build/site
 	$(TEST_ENV) $(BIN)/python -m sphinx -q -W --keep-going -j 2 -b html build/site-source build/site
 	$(BIN)/python -m docs.check build/site
 
