@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterable, Mapping, Sequence, Sized
+from numbers import Integral
 from typing import Any
 
 from glora_lab.regex_work import repeats, worst
-from glora_lab.wording import shown, within
+from glora_lab.wording import brief, shown, within
 
 # PEFT's shorthand for every linear layer; the only target string that is not a regular expression
 ALL_LINEAR = "all-linear"
 
 # what PEFT matches with names: a key of a pattern, an entry of `modules_to_save`, one of `layers_pattern`
 KEY, SAVED, LAYERS = r"(.*\.)?({})$", r"(^|.*\.){}($|\..*)", r"(?:^|.*?\.){}\.(?P<idx>\d+)\."
+
+# what is asked for most, and what makes one
+A_MODEL = "must be a model (torch.nn.Module), as load_model gives one by its name"
+A_CONFIG = "must be a configuration of PEFT, as GloraConfig is"
 
 PLAIN = re.compile(r"[\w.-]+")  # names as they are: nothing to compile
 # a file's patterns are refused that would take longer: real ones stay far below
@@ -32,8 +37,23 @@ def refuse(name: str, value: Any, rule: str) -> ValueError:
 def check_kind(name: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
     """Refuse what is of another class; `rule` says what it must be, and what makes one."""
     if not isinstance(value, kind):
-        plain = value is None or isinstance(value, str | int | float)
-        raise refuse(name, value if plain else type(value).__name__, rule)
+        raise refuse(name, brief(value), rule)
+
+
+def check_is(name: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
+    """As `check_kind`, for what may be left out: None is."""
+    if value is not None:
+        check_kind(name, value, kind, rule)
+
+
+def check_text(name: str, value: Any) -> None:
+    check_kind(name, value, str, "must be a text")
+
+
+def check_function(name: str, value: Any, of: str) -> None:
+    """What is called, if it is given: "a function of outputs and targets"."""
+    if value is not None and not callable(value):
+        raise refuse(name, value, f"must be a function of {of}")
 
 
 def as_peft_says(name: str, value: Any, words: str, refused: ValueError) -> ValueError:
@@ -52,6 +72,19 @@ def check_count(name: str, value: Any, words: str = "") -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         refused = refuse(name, value, "must be an integer, at least 0")
         raise as_peft_says(name, value, words, refused) if words else refused
+
+
+def check_counts(name: str, values: Any) -> tuple[int, ...]:
+    """Integers above 0, one or more; given back, for what is given may be an iterator."""
+    found = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else ()
+    if not found or not all(isinstance(one, int) and not isinstance(one, bool) and one > 0 for one in found):
+        raise refuse(name, found or values, "must be a list of integers above 0")
+    return found
+
+
+def check_seed(value: Any, name: str = "seed") -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not 0 <= int(value) < 2**63:
+        raise refuse(name, value, "must be an integer from 0 to 2**63 - 1")
 
 
 def check_positive_number(name: str, value: Any) -> None:
@@ -75,6 +108,12 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     choices = tuple(choices)
     if not isinstance(value, str) or value not in choices:
         raise refuse(name, value, f"must be one of {', '.join(map(repr, choices))}")
+
+
+def check_key(name: str, value: Any, known: Collection[str], rule: str) -> None:
+    """A name of what is there: "must be a task"."""
+    if not isinstance(value, str) or value not in known:
+        raise refuse(name, value, f"{rule}: {', '.join(known)}")
 
 
 def check_probability(name: str, value: Any) -> None:

@@ -29,6 +29,19 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} … ({len(text) - SHOWN:,} more characters)"
 
 
+def brief(value: Any) -> Any:
+    """A value that is read at a glance; of any other its class, and of a few such in a list or a dict theirs."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if not isinstance(value, list | tuple | dict):
+        return type(value).__name__
+    entries = value.values() if isinstance(value, dict) else value
+    if all(one is None or isinstance(one, str | int | float) for one in entries):
+        return value
+    kinds = dict.fromkeys(type(one).__name__ for one in entries)
+    return f"{type(value).__name__} of {few(kinds)}"
+
+
 def few(names: Collection[str], most: int = 6) -> str:
     """The first of these names, and how many there are beyond."""
     first = [within(name, NAME) for name in list(names)[:most]]

@@ -108,7 +108,13 @@ def test_transformers_models_read_from_a_readers_home(home: Path) -> None:
 @pytest.mark.parametrize("door", [*WRITERS, *(door for door in READERS if door not in PEFTS), "load_model"])
 def test_what_names_no_folder_is_refused_by_argument(home: Path, door: str, name: str) -> None:
     argument = {"load_model": "name_or_path", "from_pretrained of a configuration": "pretrained_model_name_or_path"}
-    starts = ("save_pretrained", "save_directory"), ("Keep", "folder"), ("", "path")
+    starts = (
+        ("save_pretrained", "save_directory"),
+        ("Keep", "folder"),
+        ("xray", "path_or_model"),
+        ("Xray", "path_or_model"),
+        ("", "path"),
+    )
     expected = argument.get(door) or next(named for start, named in starts if door.startswith(start))
     with pytest.raises(ValueError, match=rf"^`{expected}` \(=.*must name a folder") as refused:
         ({**WRITERS, **READERS, "load_model": load_model}[door])(name)

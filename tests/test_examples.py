@@ -121,4 +121,4 @@ def test_an_example_that_is_wrong_is_reported_with_its_place() -> None:
     assert (
         f'data.md", line {right.line + 2}, in decode' in said and "Expected:\n    'GraLoRA'\nGot:\n    'GLoRA'" in said
     )
-    assert "ValueError: bytes must be in range(0, 256)" in failures("data", raises)
+    assert "must be numbers of bytes, integers from 0 to 255" in failures("data", raises)

@@ -16,7 +16,7 @@ from glora_lab.adapters.tuner.factors import Blocks
 from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.tuner.parameter_layer import ParameterLayer
 from glora_lab.adapters.tuner.table import MethodTable
-from glora_lab.arguments import check_kind
+from glora_lab.arguments import A_MODEL, check_key, check_kind
 
 from .peft_layers import PeftLora, table_of
 
@@ -32,6 +32,7 @@ def adapted_layers(model: nn.Module, *, parameters: bool = False) -> dict[str, B
 
     With `parameters`, also those over a parameter, by its name.
     """
+    check_kind("model", model, nn.Module, A_MODEL)
     prefix = "base_model.model." if hasattr(model, "base_model") and hasattr(model, "peft_config") else ""
     found: dict[str, BaseTunerLayer] = {}
     for name, module in model.named_modules():
@@ -50,7 +51,7 @@ def find_layer(model: nn.Module, layer: str) -> tuple[str, BaseTunerLayer]:
     Raises:
         ValueError: where no adapted layer, or more than one, answers to `layer`, or it is a parameter.
     """
-    check_kind("model", model, nn.Module, "must be a model (torch.nn.Module), as load_model gives one by its name")
+    check_kind("model", model, nn.Module, A_MODEL)
     check_kind("layer", layer, str, "must be the name of an adapted layer, or an unambiguous end of one")
     layers = adapted_layers(model, parameters=True)
     matches = [layer] if layer in layers else [name for name in layers if name.endswith("." + layer)]
@@ -73,6 +74,18 @@ def check_is_layer(name: str, layer: BaseTunerLayer) -> None:
 def carried(layer: BaseTunerLayer) -> list[str]:
     """The adapters that a layer carries, one whose paths are all off included."""
     return table_of(layer).carried()
+
+
+def chosen_adapter(layer: BaseTunerLayer, adapter_name: str | None) -> str:
+    """The adapter of that name, the first active one for None.
+
+    Raises:
+        ValueError: for a name that the layer does not carry.
+    """
+    if adapter_name is None:
+        return str(layer.active_adapters[0])
+    check_key("adapter_name", adapter_name, carried(layer), "is not on this layer; there are")
+    return adapter_name
 
 
 def adapter_parameters(layer: BaseTunerLayer, adapter_name: str) -> Iterator[tuple[str, nn.Parameter]]:

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
+from glora_lab.arguments import check_function, refuse
+
 # the model's keyword arguments, the loss being its output's, or (inputs, targets) for a `Loss`
 Batch: TypeAlias = Mapping[str, Any] | tuple[Any, Any]
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
@@ -18,15 +20,18 @@ def loss_of(model: Callable[..., Any], batch: Batch, loss: Loss | None = None) -
     Raises:
         ValueError: for a batch of another form, one that gives no loss, or a loss that is more than one number.
     """
+    check_function("loss", loss, "outputs and targets")
     if isinstance(batch, Mapping):
         if loss is not None:
             raise ValueError(f"`loss` (={loss!r}) goes with a `batch` (inputs, targets); a dict has the model's own")
+        if not batch:
+            raise refuse("batch", batch, "must hold the model's keyword arguments, its labels among them")
         value = getattr(model(**batch), "loss", None)
         if not isinstance(value, Tensor):
             raise ValueError(f"`batch` (of {', '.join(batch)}) gives the model no loss; are the labels in it?")
     elif isinstance(batch, tuple | list) and len(batch) == 2:
         inputs, targets = batch
-        value = (loss or _mean_squared_error)(model(inputs), targets)
+        value = (_mean_squared_error if loss is None else loss)(model(inputs), targets)
     else:
         raise ValueError(f"`batch` (a {type(batch).__name__}) must be a dict or a tuple (inputs, targets)")
     if value.numel() != 1:

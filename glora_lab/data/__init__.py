@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from glora_lab.arguments import refuse
+from glora_lab.arguments import check_key, refuse
 
 from .digits import CLASSES, DIGIT_TASKS, digit_parts, pretraining_part
 from .docstrings import DOCSTRING_TASKS, docstring_task
@@ -59,8 +59,7 @@ def load_task(name: str, *, seed: int = 0, tokenizer: Any = None) -> Task:
             that needs none.
         ImportError: where the package is missing that the task or its tokenizer comes from.
     """
-    if name not in TASKS:
-        raise ValueError(f"`name` (={name!r}) must be a task: {', '.join(TASKS)}")
+    check_key("name", name, TASKS, "must be a task")
     shuffle = _shuffle(seed)
     if name in DOCSTRING_TASKS:
         return docstring_task(name, shuffle, tokenizer) if tokenizer is not None else _with_minilms(name, int(seed))

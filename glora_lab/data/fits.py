@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from .task import Task
+from glora_lab.arguments import A_MODEL, check_kind
+
+from .task import A_TASK, Task
 
 
 def check_fits(model: nn.Module, task: Task) -> None:
@@ -20,6 +22,8 @@ def check_fits(model: nn.Module, task: Task) -> None:
     Raises:
         ValueError: where it says that it cannot.
     """
+    check_kind("model", model, nn.Module, A_MODEL)
+    check_kind("task", task, Task, A_TASK)
     config, inputs = getattr(model, "config", None), task.train.inputs
     main = getattr(model, "main_input_name", None)
     if task.kind != "rows" and main in ("input_ids", "pixel_values") and main not in inputs:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glora_lab.arguments import check_positive_int, refuse
+from glora_lab.arguments import A_MODEL, check_is, check_positive_int, check_text, refuse
 
 from .columns import INPUTS, LABELS, TEXT, Columns, as_tensor, columns_of, holds_numbers, holds_text
 from .fits import check_fits, too_long
@@ -69,6 +69,10 @@ def task_from(
         UserWarning: where two parts share an example.
     """
     given = {"train": train, "validation": validation, "test": test}
+    check_is("model", model, nn.Module, A_MODEL)
+    for argument, column in {"text": text, "label": label}.items():
+        check_is(argument, column, str, "must be the name of a column")
+    check_text("name", name)
     if max_length is not None:
         check_positive_int("max_length", max_length)
     if tokenizer is not None and getattr(tokenizer, "pad_token_id", None) is None:

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from glora_lab.arguments import check_kind, check_positive_int, check_text, refuse
+
 if TYPE_CHECKING:
     from jaxtyping import Int
 
 Kind: TypeAlias = Literal["images", "text", "rows"]
+
+A_TASK = "must be a Task; load_task gives one by its name, task_from makes one of your data"
+A_PART = "must be a part of a task: task.train, task.validation or task.test"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +32,12 @@ class Part:
     """
 
     inputs: Mapping[str, Tensor]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.inputs, Mapping) or not self.inputs:
+            raise refuse("inputs", self.inputs, "must be a dict of tensors, the model's keyword arguments")
+        for name, rows in self.inputs.items():
+            check_kind(f"inputs[{name!r}]", rows, Tensor, "must be a tensor, one row per example")
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -46,6 +57,7 @@ class Part:
 
     def rows(self, index: Tensor | slice) -> dict[str, Tensor]:
         """The examples at `index`, as a batch to call a model with; texts are filled up to the longest of them."""
+        check_kind("index", index, (Tensor, slice, list), "must be a slice, or the numbers of examples as a tensor")
         some = Part({name: tensor[index] for name, tensor in self.inputs.items()})
         lengths = some.lengths
         if lengths is None or not len(lengths):
@@ -55,6 +67,7 @@ class Part:
 
     def one_of_each(self, most: int) -> Part:
         """The first example of each label, in the order of the labels, and of so many labels at most."""
+        check_positive_int("most", most)
         labels = self.labels.tolist()
         return Part(
             {
@@ -93,6 +106,12 @@ class Task:
     num_classes: int
     classes: tuple[str, ...] = ()
     tokenizer: Any = None
+
+    def __post_init__(self) -> None:
+        check_text("name", self.name)
+        for part in ("train", "validation", "test"):
+            check_kind(part, getattr(self, part), Part, "must be a Part")
+        check_positive_int("num_classes", self.num_classes)
 
     @property
     def kind(self) -> Kind:

@@ -12,6 +12,7 @@ model is tested on it has not read in training.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+
+from glora_lab.arguments import check_text, refuse
 
 from .task import Part, Recipe
 
@@ -47,6 +50,7 @@ TEXT_TASKS: Mapping[str, Recipe] = MappingProxyType(
 
 def encode(text: str) -> Int[Tensor, " t"]:
     """The bytes of `text` in UTF-8, as token ids (t,) from 0 to 255."""
+    check_text("text", text)
     return torch.tensor(list(text.encode()), dtype=torch.long)
 
 
@@ -56,7 +60,11 @@ def decode(ids: Iterable[int]) -> str:
     Raises:
         ValueError: for an id that is no byte.
     """
-    return bytes(map(int, ids)).decode(errors="replace")
+    try:
+        found = list(map(operator.index, ids))
+        return bytes(found).decode(errors="replace")
+    except (TypeError, ValueError) as error:
+        raise refuse("ids", ids, f"must be numbers of bytes, integers from 0 to {BYTES - 1}") from error
 
 
 def text_parts(recipe: Recipe, shuffle: np.random.RandomState) -> tuple[Part, Part, Part]:

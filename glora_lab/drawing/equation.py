@@ -9,10 +9,14 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 
+from glora_lab.arguments import check_choice
+
+from .checked import checked
 from .formula_line import CLEAR, noted, set_line, sign, still, symbol
 from .inks import ink
 from .theme import FROZEN, PATH_COLORS, PATHS, listed
 
+MODES, FORMS = ("lora", "vector", "constant", "none"), ("elementwise", "product")
 PATH_SAYS = {
     "A": "Path A scales the frozen weight, each entry by its own share.",
     "B": "Path B adds to the weight, as LoRA does.",
@@ -33,6 +37,7 @@ _PRODUCT = symbol("·", "times", "· is the matrix product.")
 _PLAIN_TERMS = {"A": "W0⊙A", "B": "B", "C": "W0·C", "D": "b0⊙D", "E": "E"}
 
 
+@checked
 def equation(modes: Mapping[str, str], inert: Mapping[str, str] | None = None, form: str = "elementwise") -> str:
     """W_eff = W0 + W0⊙A + B and b_eff = b0 + b0⊙D + E + W0·C (arXiv 2306.07967) as an HTML fragment.
 
@@ -41,6 +46,7 @@ def equation(modes: Mapping[str, str], inert: Mapping[str, str] | None = None, f
         inert: path → reason, for paths that are asked for and can do nothing; they are struck.
         form: "elementwise" writes W0⊙A, "product" writes W0·A.
     """
+    _check(modes, form)
     inert = dict(inert or {})
     before = {"A": W0 + (_PRODUCT if form == "product" else _BY_ENTRY), "C": W0 + _PRODUCT, "D": _B0 + _BY_ENTRY}
     shown = {path: _term(path, before.get(path, ""), modes.get(path, "none"), inert.get(path, "")) for path in PATHS}
@@ -56,6 +62,7 @@ def equation(modes: Mapping[str, str], inert: Mapping[str, str] | None = None, f
     return f'<div class="glora-equation">{line}{reasons}</div>'
 
 
+@checked
 def describe_equation(
     modes: Mapping[str, str], inert: Mapping[str, str] | None = None, form: str = "elementwise"
 ) -> str:
@@ -64,6 +71,7 @@ def describe_equation(
     Args:
         modes, inert, form: as `equation` takes them.
     """
+    _check(modes, form)
     inert = dict(inert or {})
     names = {**_PLAIN_TERMS, "A": "W0·A" if form == "product" else "W0⊙A"}
     on = [path for path in PATHS if modes.get(path, "none") != "none" and path not in inert]
@@ -77,6 +85,13 @@ def describe_equation(
         parts.append(f"{listed(off)} off")
     parts += [f"{path} inert: {inert[path]}" for path in PATHS if path in inert]
     return ". ".join(parts) + "."
+
+
+def _check(modes: Mapping[str, str], form: str) -> None:
+    for path, mode in modes.items():
+        check_choice("modes", path, PATHS)
+        check_choice(f"modes[{path!r}]", mode, MODES)
+    check_choice("form", form, FORMS)
 
 
 def _term(path: str, before: str, mode: str, reason: str) -> str:

@@ -6,6 +6,9 @@ weight; GraLoRA adds a product of its own to each of k×k blocks (and, as a hybr
 
 from __future__ import annotations
 
+from glora_lab.arguments import check_choice, check_count, check_positive_int
+
+from .checked import checked
 from .equation import W0, W_EFF
 from .formula_line import noted, set_line, sign, still, symbol
 from .inks import ink
@@ -15,6 +18,7 @@ _WEIGHT = f"{still(W_EFF)}{sign('=')}{still(W0)}{sign('+')}"
 _BLOCK = "B<sub>mn</sub> A<sub>mn</sub><sup style='line-height:0'>T</sup>"
 
 
+@checked
 def low_rank_equation(method: str, *, r: int, scaling: float, k: int = 1, hybrid_r: int = 0) -> str:
     """W_eff = W0 + alpha/r · B A for "LoRA", W0 + alpha/r · [B_mn A_mnᵀ] for "GraLoRA" (arXiv 2505.20355), as an HTML
     fragment.
@@ -26,6 +30,7 @@ def low_rank_equation(method: str, *, r: int, scaling: float, k: int = 1, hybrid
         k: GraLoRA's blocks per side.
         hybrid_r: rank of the LoRA beside GraLoRA's blocks.
     """
+    _check(method, r, k, hybrid_r)
     color = METHOD_COLORS[method]
     lit = f"border-bottom:3px solid {color}"
 
@@ -54,16 +59,25 @@ def own_equation(name: str) -> str:
     return f'<div class="glora-equation">{set_line([f"{_WEIGHT}{delta}"], f"{name}: W_eff = W0 + ΔW.")}</div>'
 
 
+@checked
 def describe_low_rank_equation(method: str, *, r: int, scaling: float, k: int = 1, hybrid_r: int = 0) -> str:
     """The same equation in one sentence, with the number that the product is scaled by and its rank.
 
     Args:
         method, r, scaling, k, hybrid_r: as `low_rank_equation` takes them.
     """
+    _check(method, r, k, hybrid_r)
     if method == "LoRA":
         return f"LoRA: W_eff = W0 + {scaling:g} · B A, a product of rank {r}."
     beside = f", and a LoRA of rank {hybrid_r} beside them" if hybrid_r else ""
     return f"GraLoRA: W_eff = W0 + {scaling:g} · {k} × {k} blocks B_mn A_mnᵀ of rank {_share(r, k)} each{beside}."
+
+
+def _check(method: str, r: int, k: int, hybrid_r: int) -> None:
+    check_choice("method", method, ("LoRA", "GraLoRA"))
+    check_positive_int("r", r)
+    check_positive_int("k", k)
+    check_count("hybrid_r", hybrid_r)
 
 
 def _share(r: int, k: int) -> str:

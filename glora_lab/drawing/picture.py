@@ -14,11 +14,11 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import plotly.graph_objects as go
 
+from .checked import checked
 from .plain import plain
 from .theme import TEMPLATE, TWO_LINES
 
 Given = ParamSpec("Given")
-Drawing = TypeVar("Drawing", bound=Callable[..., "Picture"])
 Half = TypeVar("Half")
 IN_WORDS = "In words: "  # begins the paragraph of a docstring that is about the words
 
@@ -86,12 +86,15 @@ def draw(
     return Picture(Drawn(list(traces), whole), words, formula)
 
 
-def draws(record: type) -> Callable[[Drawing], Drawing]:
-    """Above the function that makes the picture of such a record, of several, or of several by name."""
+def draws(record: type) -> Callable[[Callable[Given, Picture]], Callable[Given, Picture]]:
+    """Above the function that makes the picture of such a record, of several, or of several by name.
 
-    def known(drawing: Drawing) -> Drawing:
-        DRAWN_BY[record] = drawing
-        return drawing
+    What it is given is checked by its annotations, see `checked`.
+    """
+
+    def known(drawing: Callable[Given, Picture]) -> Callable[Given, Picture]:
+        DRAWN_BY[record] = careful = checked(drawing)
+        return careful
 
     return known
 

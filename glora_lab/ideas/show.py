@@ -12,6 +12,7 @@ from typing import Any
 from IPython.display import display
 
 from glora_lab import figures  # noqa: F401, where every function that draws a record is named
+from glora_lab.arguments import check_function
 from glora_lab.drawing.picture import Picture, picture_of
 from glora_lab.page.figure_slot import as_outputs
 from glora_lab.record import Record
@@ -30,5 +31,6 @@ def show(what: Record | Sequence[Record] | Mapping[str, Any], draw: Callable[...
     Raises:
         ValueError: for something that has no picture.
     """
+    check_function("draw", draw, "a record, which makes its picture")
     for output in as_outputs(picture_of(what) if draw is None else draw(what)):
         display(output, raw=True)

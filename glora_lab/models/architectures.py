@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from glora_lab.arguments import check_kind
+from glora_lab.arguments import check_key, check_kind
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -123,8 +123,7 @@ def architecture(name: str) -> PretrainedConfig:
     Raises:
         ValueError: for any other name.
     """
-    if name not in ARCHITECTURES:
-        raise ValueError(f"`name` (={name!r}) must be an architecture: {', '.join(ARCHITECTURES)}")
+    check_key("name", name, ARCHITECTURES, "must be an architecture")
     return ARCHITECTURES[name]()
 
 

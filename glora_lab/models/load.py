@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from glora_lab.arguments import check_positive_int
+from glora_lab.arguments import check_kind, check_positive_int
 from glora_lab.data.minilm import MINILM, minilm_folder
 from glora_lab.folders import folder_named
 
@@ -49,6 +49,7 @@ def load_model(name_or_path: str | os.PathLike[str], *, num_labels: int | None =
     """
     if num_labels is not None:
         check_positive_int("num_labels", num_labels)
+    check_kind("name_or_path", name_or_path, (str, os.PathLike), "must be the name of a model, or its folder")
     name = os.fspath(name_or_path)
     if name in SHIPPED:
         with resources.as_file(resources.files("glora_lab.models") / SHIPPED[name]) as folder:

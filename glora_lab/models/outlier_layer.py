@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from glora_lab.arguments import check_number, check_seed, refuse
+
 if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
@@ -60,6 +62,8 @@ def outlier_layer(
             raise ValueError(f"`{name}` (={size if name == 'size' else value!r}) must be positive integers")
     _check_channel(channel, into)
     _check_magnitude(magnitude)
+    check_seed(seed)
+    check_number("change", change)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         layer = nn.Linear(into, out)
@@ -86,6 +90,8 @@ def amplified(layer: nn.Module, channel: int, magnitude: float) -> Iterator[None
     Raises:
         ValueError: for a channel that the layer does not have, or a magnitude that is none.
     """
+    if not isinstance(layer, nn.Module) or not isinstance(getattr(layer, "in_features", None), int):
+        raise refuse("layer", type(layer).__name__, "must be a linear layer (nn.Linear), which has in_features")
     _check_channel(channel, layer.in_features)  # type: ignore[arg-type]
     _check_magnitude(magnitude)
 

@@ -6,15 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from glora_lab.arguments import refuse
+from glora_lab.arguments import check_function, check_is
 from glora_lab.models import load_model
 from glora_lab.page.controls.example import linear_layers
-
-
-def check_is(name: str, value: Any, kind: type | tuple[type, ...], rule: str) -> None:
-    """Raises ValueError unless the argument is of this kind, or None."""
-    if value is not None and not isinstance(value, kind):
-        raise refuse(name, value, rule)
 
 
 def check_model(name: str, value: Any) -> None:
@@ -42,5 +36,4 @@ def check_batch(batch: Any, loss: Any) -> None:
         ValueError: for what is neither, or a loss that cannot be called.
     """
     check_is("batch", batch, (dict, tuple), "must be a dict of the model's arguments or a tuple (inputs, targets)")
-    if loss is not None and not callable(loss):
-        raise refuse("loss", loss, "must be a function of outputs and targets")
+    check_function("loss", loss, "outputs and targets")

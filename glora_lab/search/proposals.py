@@ -75,10 +75,13 @@ def check_objectives(objectives: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: for one that is not known, and for none.
     """
-    if isinstance(objectives, str) or not objectives or len(set(objectives)) != len(objectives):
-        raise refuse("objectives", objectives, f"must be one or more of: {', '.join(OBJECTIVES)}")
+    rule = f"must be one or more of: {', '.join(OBJECTIVES)}"
+    if isinstance(objectives, str) or not isinstance(objectives, Sequence) or not objectives:
+        raise refuse("objectives", objectives, rule)
     for objective in objectives:
         check_choice("objectives", objective, tuple(OBJECTIVES))
+    if len(set(objectives)) != len(objectives):
+        raise refuse("objectives", objectives, rule)
     return tuple(objectives)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator
 from typing import Any
 
+from glora_lab.arguments import check_kind
 from glora_lab.training.background import Background
 
 from .study import Progress, Study
@@ -18,6 +19,7 @@ class SearchSession(Background):
     """
 
     def __init__(self, study: Study) -> None:
+        check_kind("study", study, Study, "must be a Study, as search_paths makes one")
         self.study = study
         super().__init__(self._advance(), study.work)
 

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from glora_lab.arguments import refuse
+from glora_lab.arguments import check_is, check_kind, refuse
 from glora_lab.ideas.search.record import Agreement, Trial
 from glora_lab.wording import few
 
 from .identity import unlike
 from .proposals import OBJECTIVES, quiet
-from .space import SearchSpace
+from .space import A_SPACE, SearchSpace
 from .storage import Storage
 from .stored import StoredTrials
 from .view import StudyView
@@ -147,6 +147,8 @@ def follow_study(
         ValueError: where there is no such study, or its space has to be given.
         ConnectionError: where a database does not answer.
     """
+    check_kind("storage", storage, (str, os.PathLike), "must be the file or the URL that the search was given")
+    check_is("space", space, SearchSpace, A_SPACE)
     opened = Storage(storage, read_only=True)
     shared = SharedStudy(opened, name)
     about = None if shared.study_id is None else shared.about()

@@ -20,7 +20,7 @@ from glora_lab.adapters.base.frozen import features
 from glora_lab.adapters.checkpoints.fit import bare_tuner
 from glora_lab.adapters.glora.config import GloraConfig
 from glora_lab.adapters.own.method import DeltaMethod
-from glora_lab.arguments import check_choice, check_kind, check_positive_int, refuse
+from glora_lab.arguments import A_MODEL, check_choice, check_kind, check_positive_int, check_text, refuse
 from glora_lab.ideas.search.record import PathMap
 from glora_lab.models.architectures import HEADS
 
@@ -29,6 +29,7 @@ from .methods import GraloraBlocks, LoraRanks, OwnRanks, Picked, Searched, Site
 
 Choice = tuple[int, ...]
 PER = ("kind", "layer")
+A_SPACE = "must be a SearchSpace: SearchSpace.of(model)"
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class SearchSpace:
         Raises:
             ValueError: naming the argument, where it does not fit.
         """
-        check_kind("model", model, nn.Module, "must be a model (torch.nn.Module), as load_model gives one by its name")
+        check_kind("model", model, nn.Module, A_MODEL)
         check_choice("per", per, PER)
         for name, numbers in {"ranks": ranks, "ks": ks}.items():
             if isinstance(numbers, str) or not isinstance(numbers, Sequence) or not numbers:
@@ -123,6 +124,7 @@ class SearchSpace:
 
     def picked(self, choice: Choice) -> dict[str, Picked]:
         """Layer → what → the option picked."""
+        self._check(choice)
         of: dict[str, dict[str, Any]] = {group: {} for group in self.groups}
         for slot, index in zip(self.slots, choice, strict=True):
             of[slot.group][slot.what] = slot.options[index]
@@ -150,6 +152,14 @@ class SearchSpace:
         picked = self.picked(choice)
         return sum(self._params(site, picked[site.name]) for site in self.layers)
 
+    def _check(self, choice: Choice) -> None:
+        """Refuse what is no choice of this space."""
+        counts = [len(slot.options) for slot in self.slots]
+        whole = isinstance(choice, tuple | list) and len(choice) == len(counts)
+        if not whole or not all(isinstance(n, int) and 0 <= n < most for n, most in zip(choice, counts, strict=True)):
+            rule = f"must be numbers of options, one for each of the {len(counts)} slots of this space"
+            raise refuse("choice", choice, rule)
+
     def fits(self, choice: Choice) -> bool:
         """Whether it can be trained: its options go together, and something is left to train."""
         return all(map(self.method.fits, self.picked(choice).values())) and self.params(choice) > 0
@@ -170,12 +180,13 @@ class SearchSpace:
         Raises:
             ValueError: where it is none of this space.
         """
-        numbers = text.split(".") if isinstance(text, str) else []
+        check_text("text", text)
+        numbers = text.split(".")
         if len(numbers) != len(self.slots) or not all(
             number.isdecimal() and int(number) < len(slot.options)
             for number, slot in zip(numbers, self.slots, strict=True)
         ):
-            raise refuse("choice", text, f"must have a number for each of the {len(self.slots)} slots of this space")
+            raise refuse("text", text, f"must have a number for each of the {len(self.slots)} slots of this space")
         return tuple(map(int, numbers))
 
     @cached_property

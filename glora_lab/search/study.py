@@ -18,8 +18,17 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from glora_lab.arguments import check_choice, check_count, check_positive_int, check_positive_number, refuse
+from glora_lab.arguments import (
+    A_MODEL,
+    check_choice,
+    check_count,
+    check_kind,
+    check_positive_int,
+    check_positive_number,
+    refuse,
+)
 from glora_lab.data import Task
+from glora_lab.data.task import A_TASK
 from glora_lab.ideas.search.record import Agreement, Trial, Verified
 
 from .engines import ENGINES, Engine, Short, Trained
@@ -30,7 +39,7 @@ from .limits import Limits
 from .proposals import Proposals
 from .score import Score
 from .shared import SharedStudy
-from .space import SearchSpace
+from .space import A_SPACE, SearchSpace
 from .storage import Storage
 from .stored import Claim, Finished, StoredTrials
 from .view import StudyView
@@ -99,6 +108,8 @@ def search_paths(
         ImportError: without Optuna, or the driver of a database.
         ConnectionError: where a database does not answer; its password is not in what is said.
     """
+    check_kind("model", model, nn.Module, A_MODEL)
+    check_kind("task", task, Task, A_TASK)
     check_choice("engine", engine, tuple(ENGINES))
     for argument, number in {"trials": trials, "steps": steps}.items():
         check_positive_int(argument, number)
@@ -107,8 +118,8 @@ def search_paths(
         raise refuse("gate", gate, "must be 0, or 2 settings or more: one has no order")
     check_count("seed", seed)
     check_positive_number("lr", lr)
-    if not isinstance(space, SearchSpace):
-        raise refuse("space", type(space).__name__, "must be a SearchSpace: SearchSpace.of(model)")
+    check_kind("space", space, SearchSpace, A_SPACE)
+
     check_positive_number("grace", grace)
     limits = Limits(model, task, space, limit)
     proposals = Proposals(space, sampler=sampler, seed=seed, objectives=objectives, limits=limits)

@@ -17,8 +17,10 @@ import time
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from numbers import Real
 from typing import Literal, TypeAlias
 
+from glora_lab.arguments import check_function, refuse
 from glora_lab.ideas.training.record import Step
 
 from .in_turn import TURN, Turn, inside_a_step, lent_to
@@ -48,6 +50,13 @@ def _stop_all() -> None:
         session._thread.join(LONGEST_STEP)
 
 
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not 0 <= timeout <= threading.TIMEOUT_MAX:
+        raise refuse("timeout", timeout, "must be seconds, 0 or more, or None")
+
+
 def _end_in_child() -> None:
     """A forked child has the sessions' objects and none of their threads."""
     for session in list(_begun):
@@ -68,6 +77,7 @@ class Background:
     def __init__(
         self, training: Generator[Step, None, None], total: int, on_step: Callable[[Step], object] | None = None
     ) -> None:
+        check_function("on_step", on_step, "a step")
         self._training = training
         self._total = total
         self._on_step = on_step
@@ -166,6 +176,7 @@ class Background:
         a `timeout` a pause, whether it was there before or comes meanwhile); TimeoutError after `timeout` seconds,
         with the run going on; KeyboardInterrupt, with the run going on, where the reader interrupts it.
         """
+        _check_timeout(timeout)
         if threading.current_thread() is self._thread:
             raise RuntimeError("wait() in `on_step` would wait for itself: stop() ends the run after this step")
         try:

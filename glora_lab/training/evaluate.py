@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from glora_lab.arguments import check_kind
+from glora_lab.arguments import A_MODEL, check_kind, check_text, refuse
 from glora_lab.data import Part
+from glora_lab.data.task import A_PART
 from glora_lab.ideas.training.record import Predictions
 from glora_lab.models.mode import eval_mode
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 UNKNOWN = -1  # the label of an image that comes without one
 IGNORED = -100  # torch's label for what does not count
 MOST_LOGITS = 2**26  # at a time: a quarter of a gigabyte
-A_PART = "must be a part of a task: task.train, task.validation or task.test"
 MOST_PIXELS = 32  # a side of an image that is shown
 
 
@@ -38,11 +39,25 @@ def evaluate(model: nn.Module, part: Part, batch_size: int = 256) -> float:
         ValueError: for an empty part or a batch size below 1.
     """
     check_kind("part", part, Part, A_PART)
+    check_asked(model, batch_size)
+    check_labelled(part)
     wanted = wanted_of(part)
     said = ask(model, part.inputs, at_once(model, wanted, batch_size), lambda logits: logits.argmax(-1))
     if wanted.ndim == 2:
         said = said[:, :-1]
     return (said == wanted)[wanted != IGNORED].double().mean().item()
+
+
+def check_asked(model: nn.Module, batch_size: int = 1) -> None:
+    """Refuse what is no model, or cannot be asked so many examples at a time."""
+    check_kind("model", model, nn.Module, A_MODEL)
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
+        raise refuse("batch_size", batch_size, "must be an integer, at least 1")
+
+
+def check_labelled(part: Part) -> None:
+    if "labels" not in part.inputs:
+        raise refuse("part", list(part.inputs), "must have labels")
 
 
 def counted(part: Part) -> int:
@@ -84,7 +99,14 @@ def predict(
         ValueError: for no images, or a batch size below 1.
     """
     check_kind("images", images, (Part, Tensor), "must be a part of a task, or pixel values (n, c, h, w) as a tensor")
+    check_asked(model, batch_size)
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise refuse("classes", classes, "must be the names of the labels, a tuple of texts")
+    for name in classes:
+        check_text("classes[…]", name)
     inputs = images.inputs if isinstance(images, Part) else {"pixel_values": images}
+    if "pixel_values" not in inputs:
+        raise refuse("images", list(inputs), "must have `pixel_values`")
     pixels = inputs["pixel_values"]
     labels = inputs.get("labels", torch.full((len(pixels),), UNKNOWN))
     confidence, predicted = ask(model, inputs, batch_size, lambda logits: logits).softmax(-1).max(-1)
@@ -93,7 +115,7 @@ def predict(
         labels=labels.cpu().numpy(),
         predicted=predicted.numpy(),
         confidence=confidence.numpy(),
-        classes=classes,
+        classes=tuple(classes),
     )
 
 
@@ -115,8 +137,6 @@ def ask(
 
     Texts that get one answer each are asked about with others of their length.
     """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` (={batch_size}) must be at least 1")
     part = Part({name: tensor for name, tensor in inputs.items() if name != "labels"})
     if len(part) == 0:
         raise ValueError("`part` holds no examples")

@@ -23,7 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from glora_lab.arguments import A_MODEL, check_flag, check_key, check_kind, check_seed, refuse
 from glora_lab.data import Part, Task, check_fits
+from glora_lab.data.task import A_TASK
 from glora_lab.ideas.training.record import Step
 from glora_lab.models.mode import eval_mode
 
@@ -84,8 +86,11 @@ def fit(
         FloatingPointError: before the weights change, at a step whose loss or gradient is not finite.
     """
     _check_numbers(steps, lr, seed, batch_size, weight_decay, eval_every)
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"`optimizer` (={optimizer!r}) must be one of: {', '.join(OPTIMIZERS)}")
+    check_key("optimizer", optimizer, OPTIMIZERS, "must be one of")
+    if not callable(metric):
+        raise refuse("metric", metric, "must be a function of a model and a part, as evaluate is")
+    check_flag("keep_frozen", keep_frozen)
+    check_kind("model", model, nn.Module, A_MODEL)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError("`model` must have at least one parameter that requires a gradient; all are frozen")
@@ -192,8 +197,7 @@ def _check_numbers(steps: int, lr: float, seed: int, batch_size: int, weight_dec
     for name, count in counts.items():
         if not _is(count, Integral) or count < 1:
             raise ValueError(f"`{name}` (={count!r}) must be a positive integer")
-    if not _is(seed, Integral) or not 0 <= seed < 2**63:
-        raise ValueError(f"`seed` (={seed!r}) must be an integer from 0 to 2**63 - 1")
+    check_seed(seed)
     if not _is(lr, Real) or not 0 < lr < math.inf:
         raise ValueError(f"`lr` (={lr!r}) must be a positive finite number")
     if not _is(weight_decay, Real) or not 0 <= weight_decay < math.inf:
@@ -226,6 +230,7 @@ def check_task(model: nn.Module, task: Task) -> None:
     Raises:
         ValueError: where it cannot.
     """
+    check_kind("model", model, nn.Module, A_MODEL)
     _check_task(model, task)
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -233,10 +238,7 @@ def check_task(model: nn.Module, task: Task) -> None:
 
 
 def _check_task(model: nn.Module, task: Task) -> None:
-    if not isinstance(task, Task):
-        raise ValueError(
-            f"`task` (={task!r}) must be a Task; load_task gives one by its name, task_from makes one of your data"
-        )
+    check_kind("task", task, Task, A_TASK)
     for name in ("train", "validation"):
         if len(getattr(task, name)) == 0:
             raise ValueError(f"`task` (={task.name!r}) must have examples; its {name} part is empty")

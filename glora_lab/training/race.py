@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from glora_lab.arguments import A_MODEL, check_kind
 from glora_lab.data import Task
 from glora_lab.ideas.training.record import Step
 
@@ -45,8 +46,11 @@ class Race(Background):
         on_step: Callable[[Step], object] | None = None,
         **options: Any,
     ) -> None:
+        check_kind("models", models, Mapping, "must be a dict from a name to a model")
         if len(models) < 2:
             raise ValueError(f"`models` (={list(models)}) must name two models or more to race")
+        for name, model in models.items():
+            check_kind(f"models[{name!r}]", model, nn.Module, A_MODEL)
         self._fits = {name: fit(m, task, steps=steps, lr=lr, seed=seed, **options) for name, m in models.items()}
         self._lines: dict[str, list[Step]] = {name: [] for name in models}
         self._errors: dict[str, Exception] = {}

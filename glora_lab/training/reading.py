@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from glora_lab.arguments import check_kind
 from glora_lab.data import Part, Task
+from glora_lab.data.task import A_PART, A_TASK
 from glora_lab.ideas.training.record_readings import Readings
 
-from .evaluate import A_PART, IGNORED, ask
+from .evaluate import IGNORED, ask, check_asked, check_labelled
 
 NUMBERS = 6  # of an example that is no text
 
@@ -28,7 +29,10 @@ def read(model: nn.Module, task: Task, part: Part) -> Readings:
     Raises:
         ValueError: for an empty part.
     """
+    check_asked(model)
+    check_kind("task", task, Task, A_TASK)
     check_kind("part", part, Part, A_PART)
+    check_labelled(part)
     labels = part.labels.cpu()
     logits = ask(model, part.inputs, 1 if task.writes else 256, lambda answer: answer)
     ends: Tensor | None = None

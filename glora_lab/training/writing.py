@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from glora_lab.arguments import A_MODEL, check_kind, check_seed, refuse
 from glora_lab.data import BYTES, decode, encode
 from glora_lab.ideas.training.record_writing import Writing
 from glora_lab.models.mode import eval_mode
@@ -48,8 +49,10 @@ def write(
         ValueError: for a model that does not write, or not bytes, an empty prompt, none at all, or a number that cannot
             be.
     """
-    asked = (prompts,) if isinstance(prompts, str) else tuple(prompts)
-    _check(model, asked, length, temperature, seed, tokenizer)
+    asked = (prompts,) if isinstance(prompts, str) else tuple(prompts) if isinstance(prompts, Iterable) else ()
+    if not asked or not all(isinstance(prompt, str) and prompt for prompt in asked):
+        raise refuse("prompts", prompts, "must be one text or several, none of them empty")
+    _check(model, length, temperature, seed, tokenizer)
     device = next(model.parameters()).device
     ids, mask = _in_rows([encode(p) if tokenizer is None else torch.tensor(tokenizer(p)["input_ids"]) for p in asked])
     drawn: dict[str, Any] = {"temperature": float(temperature), "top_k": 0} if temperature else {}
@@ -83,17 +86,15 @@ def _in_rows(prompts: Sequence[Int[Tensor, " t"]]) -> tuple[Int[Tensor, "n t"], 
     return ids, mask
 
 
-def _check(
-    model: nn.Module, prompts: Sequence[str], length: int, temperature: float, seed: int, tokenizer: Any
-) -> None:
-    if not prompts or not all(isinstance(prompt, str) and prompt for prompt in prompts):
-        raise ValueError(f"`prompts` (={prompts!r}) must be one text or several, none of them empty")
+def _check(model: nn.Module, length: int, temperature: float, seed: int, tokenizer: Any) -> None:
+    check_kind("model", model, nn.Module, A_MODEL)
+    if tokenizer is not None and not (callable(tokenizer) and hasattr(tokenizer, "decode")):
+        raise refuse("tokenizer", tokenizer, "must be a tokenizer of transformers")
     if isinstance(length, bool) or not isinstance(length, Integral) or length < 1:
         raise ValueError(f"`length` (={length!r}) must be a positive integer")
     if isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
         raise ValueError(f"`temperature` (={temperature!r}) must be a finite number, 0 or above")
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**63:
-        raise ValueError(f"`seed` (={seed!r}) must be an integer from 0 to 2**63 - 1")
+    check_seed(seed)
     vocabulary = getattr(getattr(model, "config", None), "vocab_size", None)
     if (tokenizer is None and vocabulary != BYTES) or not hasattr(model, "generate"):
         raise ValueError(

@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_refused_in_words(given_: dict[str, Any], says: str
 def test_a_choice_of_another_space_is_refused() -> None:
     space = SearchSpace.of(MODEL)
     for text in ("1.2", "1.2.3.4.0.9", "a.b.c.d.e.f", ""):
-        with pytest.raises(ValueError, match=r"`choice` .* must have a number for each of the 6 slots"):
+        with pytest.raises(ValueError, match=r"`text` .* must have a number for each of the 6 slots"):
             space.read(text)
 
 

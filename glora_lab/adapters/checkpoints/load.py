@@ -14,7 +14,7 @@ from glora_lab.adapters.gralora.config import GraloraConfig
 from glora_lab.adapters.own.config import DeltaConfig
 from glora_lab.adapters.registry import LabPeftType
 from glora_lab.adapters.tuner.config import LabConfig
-from glora_lab.arguments import refuse
+from glora_lab.arguments import A_MODEL, check_kind, check_text, refuse
 from glora_lab.folders import folder_named
 
 OURS: dict[str, type[LabConfig]] = {
@@ -42,6 +42,8 @@ def load_adapter(model: nn.Module, path: str | PathLike[str], adapter_name: str 
         ValueError: where `path` holds no adapter, or for one of ours or of stock GLORA and GRALORA, a file that is
             damaged, is of a newer version or does not fit; the model is then as it was.
     """
+    check_kind("model", model, nn.Module, A_MODEL)
+    check_text("adapter_name", adapter_name)
     folder = folder_named("path", path)
     peft_type = read_type(folder) if os.path.isdir(folder) else _type_on_the_hub(folder)
     config_class: type[PeftConfig] = OURS.get(peft_type) or mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft_type]  # type: ignore[index]

@@ -27,7 +27,7 @@ from glora_lab.adapters.tuner.config import LabConfig
 from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.tuner.targets import choose
 from glora_lab.adapters.view import adapted_layers
-from glora_lab.arguments import check_choice, check_positive_int, refuse
+from glora_lab.arguments import A_MODEL, check_choice, check_kind, check_positive_int, check_text, refuse
 from glora_lab.folders import folder_named, replacing
 from glora_lab.ideas.export.record import ExportReport, LayerExport
 
@@ -62,6 +62,8 @@ def export_peft(
             setting that PEFT's own cannot express. Nothing is written then.
         OSError: where the folder cannot be written; it is then as it was.
     """
+    check_kind("model", model, nn.Module, A_MODEL)
+    check_text("adapter_name", adapter_name)
     check_choice("format", format, FORMATS)
     if r is not None:
         check_positive_int("r", r)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from glora_lab.drawing.checked import checked
 from glora_lab.drawing.theme import METHOD_COLORS
 
 from .figure_block_cut import A_SIDE, B_SIDE, LEGEND, facts, finding, hybrid, in_words, share_of
@@ -17,6 +18,7 @@ from .figure_cut_colors import CutColors
 from .record import BlockCut, BlockGrid, RankAtK
 
 
+@checked
 def cut_cells(cut: BlockCut, ranks: Sequence[RankAtK]) -> dict[str, Any]:
     """The picture of a cut as plain data that a page can lay out, move and click.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from glora_lab.arguments import refuse
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import METHOD_COLORS, RIGHT, number, small
 from glora_lab.drawing.traces import Layout, bars
@@ -21,6 +22,8 @@ def draw_rank_by_k(rows: Sequence[RankAtK], grid: BlockGrid | None = None) -> Pi
         rows: what `rank_by_k` returns.
         grid: of the layer as it is now, as `block_grid` returns it.
     """
+    if not rows:
+        raise refuse("rows", rows, "must be what rank_by_k gives: one row at least")
     ks, ranks = [str(row.k) for row in rows], [row.rank for row in rows]
     colors = [METHOD_COLORS["LoRA" if row.k == 1 else "GraLoRA"] for row in rows]
     widths = [min(0.8, 0.2 * len(rows))] * len(rows)

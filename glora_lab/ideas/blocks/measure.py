@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from glora_lab.adapters.peft_layers import table_of
-from glora_lab.adapters.view import delta_matrix, find_layer
+from glora_lab.adapters.view import chosen_adapter, delta_matrix, find_layer
 from glora_lab.anatomy.size import LARGEST_RANK_ASKED
 
 from .record import BlockGrid
@@ -40,7 +40,7 @@ def block_grid(model: nn.Module, layer: str, adapter_name: str | None = None) ->
     """
     name, tuner = find_layer(model, layer)
     found: Any = tuner
-    adapter = found.active_adapters[0] if adapter_name is None else adapter_name
+    adapter = chosen_adapter(found, adapter_name)
     with torch.no_grad():
         delta = delta_matrix(found, adapter).cpu().numpy()
     return grid_of(name, found, adapter, delta)

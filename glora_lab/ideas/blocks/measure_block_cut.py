@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from glora_lab.adapters.view import adapter_parameters, delta_matrix, factor_pairs, find_layer
+from glora_lab.adapters.view import adapter_parameters, chosen_adapter, delta_matrix, factor_pairs, find_layer
 
 from .measure import grid_of
 from .record import BlockCut
@@ -34,7 +34,7 @@ def block_cut(model: nn.Module, layer: str, adapter_name: str | None = None) -> 
     """
     name, tuner = find_layer(model, layer)
     found: Any = tuner
-    adapter = found.active_adapters[0] if adapter_name is None else adapter_name
+    adapter = chosen_adapter(found, adapter_name)
     with torch.no_grad():
         pairs = factor_pairs(found, adapter)
         delta = delta_matrix(found, adapter).cpu().numpy()

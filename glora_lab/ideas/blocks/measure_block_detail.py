@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glora_lab.adapters.view import factor_pairs, find_layer
+from glora_lab.adapters.view import chosen_adapter, factor_pairs, find_layer
 from glora_lab.arguments import refuse
 
 from .record import BlockDetail
@@ -35,7 +35,7 @@ def block_detail(model: nn.Module, layer: str, m: int, n: int, adapter_name: str
     """
     name, tuner = find_layer(model, layer)
     found: Any = tuner
-    adapter = found.active_adapters[0] if adapter_name is None else adapter_name
+    adapter = chosen_adapter(found, adapter_name)
     with torch.no_grad():
         pairs = factor_pairs(found, adapter)
         k = len(pairs.B)

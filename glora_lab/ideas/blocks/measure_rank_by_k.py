@@ -12,7 +12,7 @@ from glora_lab.adapters import GraloraConfig, GraloraLinear
 from glora_lab.adapters.base.frozen import SUPPORTED, features
 from glora_lab.adapters.gralora.blocks import fitting_k
 from glora_lab.adapters.view import adapter_parameters
-from glora_lab.arguments import check_kind
+from glora_lab.arguments import check_kind, check_seed
 
 from .measure import block_grid
 from .record import RankAtK
@@ -39,6 +39,7 @@ def rank_by_k(layer: nn.Module, config: GraloraConfig, *, seed: int = 0) -> list
     """
     check_kind("layer", layer, SUPPORTED, "must be a linear layer, nn.Linear or Conv1D")
     check_kind("config", config, GraloraConfig, "must be a GraloraConfig")
+    check_seed(seed)
     rows = []
     for k in fitting_k(*features(layer), config.r):
         adapted = with_blocks(layer, replace(config, gralora_k=k, init_weights=False), seed=seed)

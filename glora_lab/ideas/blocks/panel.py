@@ -13,13 +13,14 @@ from torch import nn
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.base.frozen import features
 from glora_lab.adapters.view import adapted_layers, adapter_parameters, factor_pairs, has_factors
+from glora_lab.arguments import check_is
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import linear_layers, named_layer
 from glora_lab.page.controls.example_values import FRESH, SAYS, TRAINED, ExampleValuesPanel
 from glora_lab.page.controls.widgets import layer_menu
 from glora_lab.page.figure_slot import FigureSlot
 from glora_lab.page.following import FollowingPanel, status
-from glora_lab.page.given import check_is, given_model
+from glora_lab.page.given import given_model
 from glora_lab.page.panel import guarded_about
 from glora_lab.training import TrainSession
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from glora_lab.arguments import check_key
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import listed, method_color, note, number, plain
 from glora_lab.drawing.traces import NAMES, SIDEWAYS, Layout, bars, on
@@ -95,8 +96,9 @@ def _compared_with(report: CostReport, to: str | None) -> str:
     if not report.rows:
         raise ValueError("`report` (=CostReport) must have at least one method")
     if to is None:
-        to = "LoRA" if "LoRA" in report.names else report.names[0]
-    return report.row(to).name
+        return "LoRA" if "LoRA" in report.names else report.names[0]
+    check_key("to", to, report.names, "must be one of")
+    return to
 
 
 def _where(report: CostReport) -> str:

@@ -17,7 +17,7 @@ from torch import nn
 
 from glora_lab.adapters.tuner.method_names import method_name
 from glora_lab.anatomy.batch import Batch, Loss, loss_of
-from glora_lab.arguments import check_positive_int, check_positive_number
+from glora_lab.arguments import A_MODEL, check_key, check_kind, check_positive_int, check_positive_number
 from glora_lab.models.mode import eval_mode
 
 from .record import Descent, StableStep
@@ -48,8 +48,7 @@ def descent(
     """
     check_positive_number("lr", lr)
     check_positive_int("steps", steps)
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"`optimizer` (={optimizer!r}) must be one of: {', '.join(OPTIMIZERS)}")
+    check_key("optimizer", optimizer, OPTIMIZERS, "must be one of")
     losses = _descend(model, batch, loss, lr, steps, optimizer, lambda value, first: not np.isfinite(value))
     return Descent(_method(model), optimizer, float(lr), losses)
 
@@ -107,6 +106,7 @@ def _descend(
     give_up: Callable[[float, float], bool],
 ) -> np.ndarray:
     """The losses, to the last step or to the first loss at which `give_up(loss, first loss)`."""
+    check_kind("model", model, nn.Module, A_MODEL)
     moving = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters() if p.requires_grad}
     if not moving:
         raise ValueError(f"`model` (={type(model).__name__}) has no parameter that requires a gradient")

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from glora_lab.arguments import check_positive_number
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import IN_AXIS, LINE, by_name, dashes, listed, method_color, note, path_color, plain, small
 from glora_lab.drawing.traces import Layout, beside, dashed, line, meaning
@@ -46,6 +47,7 @@ def draw_gradient_report(reports: Reports, *, limit: float = LIMIT) -> Picture:
     Raises:
         ValueError: where there is none, or their layers have different shapes.
     """
+    check_positive_number("limit", limit)
     named = _named(reports)
     first = next(iter(named.values()))
     panels = {FULL: first.full} | {name: r.factor * r.effective for name, r in named.items()}

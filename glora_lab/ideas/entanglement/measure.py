@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from glora_lab.adapters.tuner.method_names import method_name
-from glora_lab.adapters.view import block_sides, delta_matrix, find_layer
+from glora_lab.adapters.view import block_sides, chosen_adapter, delta_matrix, find_layer
 from glora_lab.anatomy.batch import Batch, Loss, loss_of
-from glora_lab.arguments import check_positive_int
+from glora_lab.arguments import check_key, check_positive_int
 from glora_lab.ideas.blocks.measure import cut
 
 from .measure_first_order import effective_change, weight_gradient
@@ -80,7 +80,7 @@ def gradient_report(
     """
     check_scaling(scaling)
     name, found = find_layer(model, layer)
-    adapter = found.active_adapters[0] if adapter_name is None else adapter_name
+    adapter = chosen_adapter(found, adapter_name)
     with torch.no_grad():
         delta_matrix(found, adapter)  # refuses what has no ΔW, before the model runs
     gradient = weight_gradient(model, found, name, lambda: loss_of(model, batch, loss))
@@ -111,8 +111,7 @@ def report_of(
 
 
 def check_scaling(scaling: str) -> None:
-    if scaling not in SCALINGS:
-        raise ValueError(f"`scaling` (={scaling!r}) must be one of: {', '.join(SCALINGS)}")
+    check_key("scaling", scaling, SCALINGS, "must be one of")
 
 
 def usual_deviation(in_features: int, r: int) -> float:
@@ -120,6 +119,7 @@ def usual_deviation(in_features: int, r: int) -> float:
 
     Raises ValueError for an `r` that is no rank.
     """
+    check_positive_int("in_features", in_features)
     check_positive_int("r", r)
     return math.sqrt(in_features / r)
 
@@ -138,7 +138,9 @@ def sensible_limit(in_features: int, r: int, *, scaling: str = "equal decrease")
     Raises:
         ValueError: for an `r` that is no rank.
     """
-    return max(LIMIT, 2 * usual_deviation(in_features, r)) if scaling == "equal decrease" else LIMIT
+    check_scaling(scaling)
+    usual = usual_deviation(in_features, r)
+    return max(LIMIT, 2 * usual) if scaling == "equal decrease" else LIMIT
 
 
 def _ratio(above: float, below: float) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from glora_lab.arguments import check_flag, check_number, refuse
+from glora_lab.arguments import check_flag, check_is, check_kind, check_number, check_text, refuse
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import FloatLogSlider, FloatSlider, IntSlider, Text, ToggleButtons
 
@@ -26,6 +26,9 @@ def checked(
     if not isinstance(question, str) or not question:
         raise refuse("question", question, "must be a text")
     check_flag("log", log)
+    check_text("unit", unit)
+    check_is("between", between, (tuple, list), "must be two numbers")
+    check_kind("options", options, (tuple, list), "must be at least two texts")
     options = tuple(options)
     if options and between:
         raise refuse("between", between, "must be left out where there are `options`")

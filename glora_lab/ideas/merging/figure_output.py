@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite
 
+from glora_lab.drawing.checked import checked
 from glora_lab.drawing.picture import Picture
 from glora_lab.drawing.theme import listed
 from glora_lab.drawing.traces import Layout, bars
@@ -15,6 +16,7 @@ from .record import OURS, MergeReport
 STATES = ("unmerged", "merged")
 
 
+@checked
 def draw_merge_errors(reports: Reports) -> Picture:
     """The error of the layers' output, unmerged and merged, relative to what the adapter does.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from glora_lab.adapters.tuner.method_names import method_name
 from glora_lab.adapters.view import carried, find_layer
-from glora_lab.arguments import refuse
+from glora_lab.arguments import check_is, refuse
 
 from .record import MergeOrder
 
@@ -35,6 +35,7 @@ def merge_order(model: nn.Module, layer: str, names: tuple[str, str] | None = No
     """
     name, found = find_layer(model, layer)
     adapters = carried(found)
+    check_is("names", names, (tuple, list), "must be the names of two adapters")
     pair = tuple(adapters[:2]) if names is None else tuple(names)
     if len(pair) != 2 or not set(pair) <= set(adapters):
         there = ", ".join(adapters)

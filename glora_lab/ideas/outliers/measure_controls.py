@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from glora_lab.arguments import check_choice, check_count
+from glora_lab.arguments import check_choice, check_count, check_kind
 
 from .measure import median
 from .measure_tokens import LayerTokens
@@ -55,6 +55,7 @@ def controlled(tokens: LayerTokens, control: str, *, seed: int = 0) -> Float[Ten
     Raises:
         ValueError: for another control, or a seed that is none.
     """
+    check_kind("tokens", tokens, LayerTokens, "must be the LayerTokens of one layer, of those that layer_tokens gives")
     check_choice("control", control, CONTROLS)
     check_count("seed", seed)
     if control == SHUFFLED:

@@ -26,7 +26,14 @@ from peft import LoraConfig
 from torch import Tensor
 
 from glora_lab.adapters.gralora.config import GraloraConfig
-from glora_lab.arguments import check_positive_int, check_positive_number, refuse
+from glora_lab.arguments import (
+    check_counts,
+    check_is,
+    check_kind,
+    check_positive_int,
+    check_positive_number,
+    refuse,
+)
 from glora_lab.ideas.entanglement.measure import sensible_limit
 from glora_lab.ideas.entanglement.measure_fresh import fresh_report
 from glora_lab.ideas.entanglement.record import GradientReport
@@ -60,6 +67,10 @@ def localisation(
     Raises:
         ValueError: for a k that does not divide a layer's sides or a rank, or a number that is none.
     """
+    check_kind("tokens", tokens, Mapping, "must be a dict from a layer to its LayerTokens, as layer_tokens gives it")
+    ranks, ks = check_counts("ranks", ranks), check_counts("ks", ks)
+    check_positive_int("draws", draws)
+    check_is("made", made, Mapping, "must be a dict of what the record is to say of itself")
     rows: list[ContaminatedShare] = []
     layers: list[ControlledLayer] = []
     for layer, found in tokens.items():
@@ -76,7 +87,6 @@ def contaminated_share(
     layer: str, control: str, gradient: Tensor, *, r: int, k: int, draws: int = DRAWS
 ) -> ContaminatedShare:
     """One cell of it: G under the control beside `draws` fresh adapters, and what its columns let one expect."""
-    check_positive_int("draws", draws)
     limit = sensible_limit(gradient.shape[1], r)
     reports = list(_reports(layer, gradient, r, k, draws))
     shares = [report.deviating(limit) for report in reports]
@@ -152,6 +162,8 @@ def expected_share(gradient: Tensor, *, k: int, r: int, limit: float) -> float:
 
 def _blocks(gradient: Tensor, k: int, r: int) -> Tensor:
     """(out, in) → (m, n, o, i)."""
+    if not isinstance(gradient, Tensor) or gradient.ndim != 2:
+        raise refuse("gradient", type(gradient).__name__, "must be a tensor (out, in), as controlled gives one")
     check_positive_int("k", k)
     check_positive_int("r", r)
     out, into = gradient.shape

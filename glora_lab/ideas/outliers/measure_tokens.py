@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from glora_lab.adapters.view import adapted_layers
 from glora_lab.anatomy.batch import Batch, Loss, loss_of
+from glora_lab.arguments import refuse
 from glora_lab.models.mode import eval_mode
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def layer_tokens(
         ValueError: for a model that carries an adapter, or has no such layer in the batch's way; for a batch that
             gives no loss.
     """
+    if layers is not None and (isinstance(layers, str) or not isinstance(layers, Collection) or not layers):
+        raise refuse("layers", layers, "must be the names of linear layers in a list, or None for all")
     if adapted_layers(model):
         raise ValueError(f"`model` (={type(model).__name__}) carries an adapter already; give the model beneath it")
     given: dict[str, list[tuple[Tensor, Tensor]]] = {}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from glora_lab.adapters.glora.paths import PATHS
-from glora_lab.adapters.view import find_layer, has_paths
+from glora_lab.adapters.view import chosen_adapter, find_layer, has_paths
 from glora_lab.anatomy.size import LARGEST_RANK_ASKED
 
 from .record import PathPicture
@@ -34,7 +34,7 @@ def path_picture(model: nn.Module, layer: str, adapter_name: str | None = None) 
     name, found = find_layer(model, layer)
     if not has_paths(found):
         raise ValueError(f"`layer` (={layer!r}) carries {type(found).__module__}, and the five paths are GLoRA's alone")
-    adapter = found.active_adapters[0] if adapter_name is None else adapter_name
+    adapter = chosen_adapter(found, adapter_name)
     if not found.carries(adapter):
         raise ValueError(f"`adapter_name` (={adapter!r}) is not on this layer, which carries {', '.join(found.plans)}")
     plan = found.plans[adapter]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.view import adapted_layers, adapter_parameters
+from glora_lab.arguments import check_count
 
 from .record import PathActivity
 
@@ -29,6 +30,7 @@ def path_activity(model: nn.Module, index: int = 0) -> PathActivity:
     Raises:
         ValueError: where no layer carries an adapter of this library.
     """
+    check_count("index", index)
     layers = [layer for layer in adapted_layers(model, parameters=True).values() if isinstance(layer, LabLayer)]
     if not layers:
         raise ValueError("`model` carries no adapter of this library")

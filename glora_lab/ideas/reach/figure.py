@@ -11,6 +11,7 @@ from math import log10
 
 import numpy as np
 
+from glora_lab.arguments import check_key
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import FROZEN, METHOD_COLORS, TEXT, ending, listed, note, plain, small
 from glora_lab.drawing.traces import Layout, beside, line
@@ -38,6 +39,8 @@ def draw_rank_reach(reach: RankReach, chosen: str | None = None) -> Picture:
         reach: what `rank_reach` returns.
         chosen: the change that the picture is about: its line is broad, and has its numbers.
     """
+    if chosen is not None:
+        check_key("chosen", chosen, reach.names, "must be one of")
     shown = set()
     traces = []
     for name in reach.names:

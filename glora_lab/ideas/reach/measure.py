@@ -14,12 +14,14 @@ import numpy as np
 
 from glora_lab.adapters import GraloraConfig
 from glora_lab.adapters.gralora.blocks import BlockPlan
-from glora_lab.arguments import check_count, check_kind, check_positive_int, refuse
+from glora_lab.arguments import check_count, check_counts, check_kind, check_positive_int, check_seed, refuse
 from glora_lab.ideas.blocks.measure import cut
 
 from .measure_trained import trained_error
-from .measure_weight_changes import weight_change
+from .measure_weight_changes import as_numbers, weight_change
 from .record import RankReach, Reach, WeightChange
+
+A_CHANGE = "must be a WeightChange, as weight_change makes one of a matrix"
 
 
 class Nearest:
@@ -29,7 +31,7 @@ class Nearest:
     """
 
     def __init__(self, change: np.ndarray) -> None:
-        self._change = np.asarray(change, dtype=float)
+        self._change = as_numbers("change", change)
         self._parts: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
         self._ranks: dict[tuple[int, int], int] = {}
 
@@ -112,7 +114,7 @@ def best_changes(
     Raises:
         ValueError: where k does not divide both sides and r, or the change is zero.
     """
-    wanted = _wanted(change)
+    wanted, ks = _wanted(change), check_counts("ks", ks)
     nearest = wanted.draws[0]
     best = [(k, nearest.best(k, r), nearest.error(k, r)) for k in ks]
     return (
@@ -145,10 +147,13 @@ def rank_reach(
         ValueError: where k does not divide both sides and r, or a change is zero.
     """
     check_count("steps", steps)
+    check_seed(seed)
     given = (changes,) if isinstance(changes, WeightChange | Wanted) else changes
-    ks = tuple(ks)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise refuse("changes", given, f"must be one or several changes, each {A_CHANGE.removeprefix('must be ')}")
+    ks = check_counts("ks", ks)
     rows = []
-    for wanted in map(_wanted, given):
+    for wanted in list(map(_wanted, given)):
         for draw, nearest in enumerate(wanted.draws):
             rows += [_row(wanted.change, draw, nearest, k, r, steps, seed) for k in ks]
     return RankReach(tuple(rows))
@@ -173,8 +178,7 @@ def _row(change: WeightChange, draw: int, nearest: Nearest, k: int, r: int, step
 
 
 def _wanted(change: WeightChange | Wanted) -> Wanted:
-    rule = "must be a WeightChange, as weight_change makes one of a matrix"
-    check_kind("change", change, (WeightChange, Wanted), rule)
+    check_kind("change", change, (WeightChange, Wanted), A_CHANGE)
     return change if isinstance(change, Wanted) else Wanted(change)
 
 

@@ -10,7 +10,9 @@ import torch
 from peft import PeftConfig, get_peft_model
 from torch import nn
 
-from glora_lab.arguments import check_count, check_positive_int, check_positive_number
+from glora_lab.arguments import A_CONFIG, check_count, check_kind, check_positive_int, check_positive_number
+
+from .measure_weight_changes import as_numbers
 
 
 def trained_error(
@@ -31,7 +33,8 @@ def trained_error(
     Raises:
         ValueError: for a change that is zero or no matrix, or for a step count, rate or seed that cannot work.
     """
-    wanted = torch.as_tensor(np.asarray(change, dtype=float))
+    check_kind("config", config, PeftConfig, A_CONFIG)
+    wanted = torch.as_tensor(as_numbers("change", change))
     size = float(wanted.norm())
     if wanted.ndim != 2 or not size:
         raise ValueError(f"`change` (of shape {tuple(wanted.shape)}) must be a matrix (out, in) that is not zero")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from glora_lab.arguments import check_choice, check_count, check_positive_int, refuse
+from glora_lab.arguments import check_choice, check_count, check_number, check_positive_int, check_text, refuse
 
 from .record import WeightChange
 
@@ -41,10 +41,13 @@ def weight_changes(
     Raises:
         ValueError: for a name, a shape or a count that does not fit.
     """
+    if isinstance(names, str) or not isinstance(names, Iterable | None):
+        raise refuse("names", names, f"must be a list of these: {', '.join(SHAPES)}")
     wanted = list(SHAPES) if names is None else list(names)
     for name in wanted:
         check_choice("names", name, SHAPES)
-    if any(side < RANK or side % BLOCKS for side in shape):
+    whole = isinstance(shape, tuple | list) and len(shape) == 2 and all(isinstance(side, int) for side in shape)
+    if not whole or any(side < RANK or side % BLOCKS for side in shape):
         raise refuse("shape", shape, f"must have two sides that {BLOCKS} divides, of at least {RANK}")
     check_positive_int("draws", draws)
     check_count("seed", seed)
@@ -67,11 +70,26 @@ def weight_change(name: str, matrices: np.ndarray, *, error: float | None = None
     Raises:
         ValueError: where `matrices` has another shape, is empty, or has an entry that is no finite number.
     """
-    matrices = np.asarray(matrices, dtype=float)
+    check_text("name", name)
+    check_text("method", method)
+    if error is not None:
+        check_number("error", error)
+        if error < 0:
+            raise refuse("error", error, "must be a relative distance, at least 0")
+    matrices = as_numbers("matrices", matrices)
     if matrices.ndim not in (2, 3) or not matrices.size or not np.isfinite(matrices).all():
         raise ValueError(f"`matrices` (of shape {matrices.shape}) must be finite, (out, in) or (draws, out, in)")
     matrices = matrices.reshape(-1, *matrices.shape[-2:])
     return WeightChange(name, matrices, np.linalg.svd(matrices, compute_uv=False), error, method)
+
+
+def as_numbers(name: str, given: Any) -> np.ndarray:
+    """In float64. ValueError for what holds anything but numbers."""
+    try:
+        return np.asarray(given, dtype=float)
+    except (TypeError, ValueError) as error:
+        shown = given if isinstance(given, str) else type(given).__name__
+        raise refuse(name, shown, "must be an array of numbers, its rows the outputs") from error
 
 
 def _draw(name: str, shape: Shape, seed: list[int]) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import log10
 from typing import Any
 
+from glora_lab.arguments import check_kind
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.theme import FROZEN, LINE, METHOD_COLORS, RIGHT, number, plain
 from glora_lab.drawing.traces import Layout, line
@@ -26,6 +27,7 @@ def draw_search(found: SearchResult | Any, chosen: int | None = None) -> Picture
         chosen: the number of a trial to mark.
     """
     found = getattr(found, "result", found)
+    check_kind("found", found, SearchResult, "must be a SearchResult, or a study, which has one as its `result`")
     anchors = [trial for trial in found.trials if trial.name.startswith("rank ")]
     others = [trial for trial in found.trials if not trial.name]
     known = [trial for trial in found.trials if trial.name and trial not in anchors]

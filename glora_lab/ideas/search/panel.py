@@ -17,7 +17,7 @@ from typing import Any
 from peft import PeftConfig
 from torch import nn
 
-from glora_lab.arguments import refuse
+from glora_lab.arguments import check_is, refuse
 from glora_lab.data import Task
 from glora_lab.ideas.training.panel_begun import Begun
 from glora_lab.ideas.training.panel_session import SessionPanel
@@ -25,7 +25,6 @@ from glora_lab.ideas.training.panel_task import TaskChoice, base_of
 from glora_lab.ideas.training.record import Run
 from glora_lab.page.controls import widgets
 from glora_lab.page.following import Session
-from glora_lab.page.given import check_is
 from glora_lab.page.looking import look_again
 from glora_lab.page.panel import guarded_about
 from glora_lab.search import SearchSession, SearchSpace, search_paths

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from glora_lab.arguments import check_count
 from glora_lab.drawing.picture import Picture, draw, draws
 from glora_lab.drawing.run_colors import is_own, run_colors
 from glora_lab.drawing.traces import Layout, line, on, side_by_side
@@ -33,6 +34,9 @@ def draw_training(
         about: what the title ends with, where several runs are compared: "at equal parameters".
         examples: of the validation part, from which follows what counts as a tie (`Ranking`).
     """
+    check_count("examples", examples)
+    if total is not None:
+        check_count("total", total)
     runs = _named(steps)
     colors = run_colors(runs)
     traces = [trace for name, line in runs.items() for trace in _curves(name, line, colors[name], len(runs) > 1)]

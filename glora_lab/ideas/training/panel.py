@@ -20,14 +20,13 @@ from peft import PeftModel
 from torch import nn
 
 from glora_lab.adapters import DeltaConfig
-from glora_lab.arguments import refuse
+from glora_lab.arguments import check_is, refuse
 from glora_lab.data import Task
 from glora_lab.ideas.budget.measure import budget_on, path_budget
 from glora_lab.ideas.budget.record import PathBudget
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.example import adapt
 from glora_lab.page.following import Session
-from glora_lab.page.given import check_is
 from glora_lab.page.panel import guarded_about
 from glora_lab.training.run_folder import RunFolder, runs_place
 

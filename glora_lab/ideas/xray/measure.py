@@ -11,6 +11,7 @@ from glora_lab.adapters.tuner.layer import LabLayer
 from glora_lab.adapters.view import adapted_layers, carried
 from glora_lab.anatomy.anatomy import NAN, Anatomy, Source, dissect
 from glora_lab.anatomy.live_source import live_source
+from glora_lab.arguments import A_MODEL, check_is
 
 from .measure_checkpoint import Checkpoint
 from .measure_spectrum import spectrum_of
@@ -40,6 +41,7 @@ def xray(
         ValueError: where the folder holds no such adapter, is damaged, or fits neither its configuration nor
             `base_model`; for a pickle; for a model without adapter, or with layers whose ΔW is no matrix.
     """
+    check_is("base_model", base_model, nn.Module, A_MODEL)
     with torch.no_grad():
         if isinstance(path_or_model, nn.Module):
             if base_model is not None:

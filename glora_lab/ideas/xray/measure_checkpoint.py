@@ -46,7 +46,7 @@ class Checkpoint:
         Raises:
             ValueError: where this is no adapter that can be read, or none that fits `base_model`.
         """
-        self.folder, self._base_model = _folder(Path(folder_named("path", path))), base_model
+        self.folder, self._base_model = _folder(Path(folder_named("path_or_model", path))), base_model
         with self._asked():
             self.config = read_config(self.folder / CONFIG)
             self._layout = layout_of(self.config)
@@ -85,7 +85,7 @@ class Checkpoint:
             yield
         except (ValueError, TypeError, OverflowError, re.error) as error:  # an integer may be too large for a float
             raise refuse(
-                "path", str(self.folder), f"must hold an adapter that fits and can be read: {error}"
+                "path_or_model", str(self.folder), f"must hold an adapter that fits and can be read: {error}"
             ) from error
 
     def _sorted(self, keys: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -160,10 +160,10 @@ class Checkpoint:
 
 def _folder(path: Path) -> Path:
     if path.suffix in PICKLES:
-        raise refuse("path", str(path), PICKLE)
+        raise refuse("path_or_model", str(path), PICKLE)
     folder = path.parent if path.name == WEIGHTS else path
     if not folder.is_dir():
-        raise refuse("path", str(path), "must be a folder on this machine that `save_pretrained` wrote")
+        raise refuse("path_or_model", str(path), "must be a folder on this machine that `save_pretrained` wrote")
     return folder
 
 

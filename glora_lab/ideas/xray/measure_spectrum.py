@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from glora_lab.adapters.view import find_layer
+from glora_lab.adapters.view import chosen_adapter, find_layer
 from glora_lab.anatomy.anatomy import Anatomy, dissect
 from glora_lab.anatomy.core import as_matrix
 from glora_lab.anatomy.live_source import live_source
@@ -32,7 +32,7 @@ def delta_spectrum(model: nn.Module, layer: str, adapter_name: str | None = None
             neither a product of factors nor small enough: GLoRA's W0⊙A or DoRA, both sides above 1,024.
     """
     name, found = find_layer(model, layer)
-    adapter = found.active_adapters[0] if adapter_name is None else adapter_name
+    adapter = chosen_adapter(found, adapter_name)
     with torch.no_grad(), live_source(name, found, adapter) as source:
         spectrum = spectrum_of(dissect(source))
     if spectrum is None:

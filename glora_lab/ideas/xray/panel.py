@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import nn
 
+from glora_lab.arguments import check_is
 from glora_lab.page.controls import widgets
 from glora_lab.page.controls.widgets import WIDE, Button, Dropdown, Text
 from glora_lab.page.figure_slot import FigureSlot
-from glora_lab.page.given import check_is, check_model
+from glora_lab.page.given import check_model
 from glora_lab.page.panel import Panel, guarded, guarded_about
 
 from .figure import NORM, draw_xray, xray_heading, xray_values

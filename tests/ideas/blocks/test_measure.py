@@ -95,7 +95,7 @@ def test_an_adapter_is_chosen_by_name():
     model = adapted(GraloraConfig, r=8, gralora_k=2)
     model.add_adapter("other", GraloraConfig(r=8, gralora_k=4, target_modules=["0"], init_weights=False))
     assert block_grid(model, "0").k == 2 and block_grid(model, "0", "other").k == 4
-    with pytest.raises(ValueError, match=r"`adapter` \(='third'\).*default, other"):
+    with pytest.raises(ValueError, match=r"`adapter_name` \(='third'\).*default, other"):
         block_grid(model, "0", "third")
     with pytest.raises(ValueError, match=r"`layer` \(='2'\) is no adapted layer"):
         block_grid(model, "2")

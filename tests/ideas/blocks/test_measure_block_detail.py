@@ -104,7 +104,7 @@ def test_an_adapter_is_chosen_by_name():
     model = adapted(GraloraConfig, r=8, gralora_k=2)
     model.add_adapter("other", GraloraConfig(r=8, gralora_k=4, target_modules=["0"], init_weights=False))
     assert block_detail(model, "0", 1, 1).k == 2 and block_detail(model, "0", 3, 3, "other").k == 4
-    with pytest.raises(ValueError, match=r"`adapter` \(='third'\).*default, other"):
+    with pytest.raises(ValueError, match=r"`adapter_name` \(='third'\).*default, other"):
         block_detail(model, "0", 0, 0, "third")
 
 

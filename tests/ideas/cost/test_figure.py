@@ -101,7 +101,7 @@ def test_names_are_no_markup_and_long_ones_are_cut():
 def test_a_report_of_nothing_and_an_unknown_name_are_refused():
     with pytest.raises(ValueError, match=r"`report` \(=CostReport\) must have at least one method"):
         plot_cost_report(report(rows=()))
-    with pytest.raises(ValueError, match=r"`name` \(='DoRA'\) must be one of: frozen base, LoRA"):
+    with pytest.raises(ValueError, match=r"`to` \(='DoRA'\) must be one of: frozen base, LoRA"):
         describe_cost_report(report(), to="DoRA")
 
 

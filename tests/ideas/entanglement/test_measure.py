@@ -308,7 +308,7 @@ def test_a_low_precision_adapter_is_reported_in_float64():
     [
         (r"`scaling` \(='fair'\) must be one of: as is, equal decrease, equal size", {"scaling": "fair"}),
         (r"`layer` \(='9'\) is no adapted layer", {"layer": "9"}),
-        (r"`adapter` \(='other'\) is not on this layer", {"adapter_name": "other"}),
+        (r"`adapter_name` \(='other'\) is not on this layer", {"adapter_name": "other"}),
         (r"`batch` \(a Tensor\) must be a dict or a tuple", {"batch": torch.ones(2, 24)}),
         (r"`batch` \(a tuple\) must be a dict or a tuple", {"batch": (1, 2, 3)}),
         (r"`batch` \(of input\) gives the model no loss", {"batch": {"input": torch.ones(2, 24).double()}}),

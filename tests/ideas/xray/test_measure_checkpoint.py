@@ -101,7 +101,7 @@ SETTINGS = [
 
 def refused_at_both_doors(path, method, says):
     """One set of rules: what X-ray refuses of our methods, loading refuses in the same words."""
-    with pytest.raises(ValueError, match=rf"^`path` \(=.*({says})"):
+    with pytest.raises(ValueError, match=rf"^`path_or_model` \(=.*({says})"):
         xray(path)
     if method != "lora":  # PEFT loads its own
         with pytest.raises(ValueError, match=says):
@@ -252,7 +252,7 @@ def test_any_setting_is_an_error_or_numbers(saved, tmp_path_factory, data):
     try:
         assert xray(path).rows
     except ValueError as error:
-        assert str(error).startswith("`path` (=")
+        assert str(error).startswith("`path_or_model` (=")
 
 
 def test_numbers_that_overflow(folder):
@@ -277,7 +277,7 @@ def test_files_that_were_not_saved_together(folder, tmp_path_factory):
 
 
 def test_a_folder_that_is_not_there_or_one_too_high(folder, tmp_path):
-    with pytest.raises(ValueError, match=r"`path` \(='nowhere'\) must be a folder on this machine"):
+    with pytest.raises(ValueError, match=r"`path_or_model` \(='nowhere'\) must be a folder on this machine"):
         xray("nowhere")
     path = folder("glora") / "deeper"
     shutil.copytree(path.parent, path, ignore=shutil.ignore_patterns("deeper"))

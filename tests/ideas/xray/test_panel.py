@@ -80,7 +80,11 @@ def test_what_cannot_be_read_is_said_and_what_was_shown_stays(folder: Path) -> N
     panel = XrayPanel(folder)
     before = panel.report
     panel.folder.value = "nowhere"
-    assert "`path` (='nowhere') must be a folder" in panel.problem and panel.errors == [] and panel.report is before
+    assert (
+        "`path_or_model` (='nowhere') must be a folder" in panel.problem
+        and panel.errors == []
+        and panel.report is before
+    )
     panel.open_button.click()
     assert "nowhere" in panel.problem
     panel.folder.value = ""
