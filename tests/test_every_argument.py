@@ -84,13 +84,13 @@ HARMLESS = {"None", "3", "1.5"}  # an argument that may be these is one; they ar
 # what is said by another name: a setting's own, and that of the name of a model
 NAMED = {**{path: f"config_{path}" for path in "ABCDE"}, "model": "(model|name_or_path)"}
 FEWER = {"'zz'", "-1", "object()"}  # of panels, which take their time
-INNER = {"GraloraConfig.plan"}  # asked by the layers, with their own numbers
+INNER = {"GraloraConfig.plan", "LabConfig.on_layer", "LabConfig.scaling"}  # asked by the layers, with their own numbers
 PEFTS = {  # settings that PEFT reads itself
     *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
     *("inference_mode", "glora_lab_stamp"),
 }
 UNCALLED = re.compile(
-    r"(Delta|Glora|Gralora)(Layer|Linear|Model)|DeltaConfig|DeltaMethod|Task|Recipe|Kind|Panel|errors|check_panels"
+    r"(Delta|Glora|Gralora)(Layer|Linear|Model)|(Delta|Lab)Config|DeltaMethod|Task|Recipe|Kind|Panel|errors|check_panels"
 )
 
 

@@ -26,17 +26,26 @@ def loss_of(model: Callable[..., Any], batch: Batch, loss: Loss | None = None) -
             raise ValueError(f"`loss` (={loss!r}) goes with a `batch` (inputs, targets); a dict has the model's own")
         if not batch:
             raise refuse("batch", batch, "must hold the model's keyword arguments, its labels among them")
-        value = getattr(model(**batch), "loss", None)
+        value = getattr(_answer(model, batch, **batch), "loss", None)
         if not isinstance(value, Tensor):
             raise ValueError(f"`batch` (of {', '.join(batch)}) gives the model no loss; are the labels in it?")
     elif isinstance(batch, tuple | list) and len(batch) == 2:
         inputs, targets = batch
-        value = (_mean_squared_error if loss is None else loss)(model(inputs), targets)
+        value = (_mean_squared_error if loss is None else loss)(_answer(model, batch, inputs), targets)
     else:
         raise ValueError(f"`batch` (a {type(batch).__name__}) must be a dict or a tuple (inputs, targets)")
     if value.numel() != 1:
         raise ValueError(f"`loss` (of shape {tuple(value.shape)}) must be one number")
     return value
+
+
+def _answer(model: Callable[..., Any], batch: Batch, *inputs: Any, **named: Any) -> Any:
+    """What the model says. Where the batch is of another kind than it takes, that is said of the batch."""
+    try:
+        return model(*inputs, **named)
+    except (AttributeError, IndexError, TypeError) as error:
+        what = f"of {', '.join(map(str, batch))}" if isinstance(batch, Mapping) else f"a {type(batch).__name__}"
+        raise ValueError(f"`batch` ({what}) must be what the model takes: {error}") from error
 
 
 def _mean_squared_error(outputs: Any, targets: Any) -> Tensor:

@@ -172,6 +172,7 @@ class SearchSpace:
 
     def written(self, choice: Choice) -> str:
         """The choice as a short text, which `read` understands."""
+        self._check(choice)
         return ".".join(map(str, choice))
 
     def read(self, text: str) -> Choice:
