@@ -49,7 +49,11 @@ TEXT_TASKS: Mapping[str, Recipe] = MappingProxyType(
 
 
 def encode(text: str) -> Int[Tensor, " t"]:
-    """The bytes of `text` in UTF-8, as token ids (t,) from 0 to 255."""
+    """The bytes of `text` in UTF-8, as token ids (t,) from 0 to 255.
+
+    Raises:
+        ValueError: for what is no text.
+    """
     check_text("text", text)
     return torch.tensor(list(text.encode()), dtype=torch.long)
 

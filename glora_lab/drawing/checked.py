@@ -43,7 +43,14 @@ def checked(function: Callable[Given, Made]) -> Callable[Given, Made]:
                 raise refuse(name, brief(value), f"must be {_in_words(kinds[name])}")
         return function(*args, **kwargs)
 
+    only_as_annotated.__doc__ = _told(function)
     return only_as_annotated
+
+
+def _told(function: Callable[..., Any]) -> str:
+    """Its docstring, with the error where that is not told."""
+    doc = inspect.getdoc(function) or ""
+    return doc if "\nRaises:\n" in doc else f"{doc}\n\nRaises:\n    ValueError: for what is of another kind."
 
 
 def fits(value: Any, kind: Any) -> bool:

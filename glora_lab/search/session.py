@@ -16,6 +16,9 @@ class SearchSession(Background):
     """Runs a `Study` to its end. `steps` are its pieces of work: `Progress` on the way to the first trial, then trials.
 
     `study` is the study itself, whose trials, front and result may be read at any time.
+
+    Raises:
+        ValueError: for what is no `Study`.
     """
 
     def __init__(self, study: Study) -> None:
