@@ -30,6 +30,8 @@ INDEX = """\
 Every public name, from its docstring, with an example that the tests run.
 
 ```{{toctree}}
+:maxdepth: 1
+
 {pages}
 ```
 """
@@ -52,7 +54,7 @@ def write(folder: Path) -> None:
         page = f"# {name}\n\n{entry(records, name)}\n\n{told.get(name, '')}\n"
         (folder / RECORDS / f"{name}.md").write_text(page, encoding="utf-8")
     listed = "\n".join(records.__all__)
-    index = f"# Records\n\n{inspect.getdoc(records)}\n\n```{{toctree}}\n{listed}\n```\n"
+    index = f"# Records\n\n{inspect.getdoc(records)}\n\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n"
     (folder / RECORDS / "index.md").write_text(index, encoding="utf-8")
     commands = f"# Command line\n\n{examples_whole(COMMANDS)}\n"
     (folder / "command_line.md").write_text(commands, encoding="utf-8")
@@ -74,14 +76,23 @@ def first_paragraph(module: ModuleType) -> str:
     return (inspect.getdoc(module) or "").split("\n\n")[0]
 
 
+def meaning(module: ModuleType, name: str) -> str:
+    """What is said above a constant, behind `#:`, wherever in the room of its door it is made."""
+    above = re.compile(rf"((?:^#: .*\n)+)^{name}\b", re.MULTILINE)
+    files = sorted(Path(module.__file__ or "").parent.glob("*.py"))
+    found = [told for file in files if (told := above.search(file.read_text(encoding="utf-8")))]
+    return " ".join(line.removeprefix("#: ") for line in found[0][1].splitlines()) if found else ""
+
+
 def entry(module: ModuleType, name: str) -> str:
-    """What Sphinx is asked for: the docstring of a function or a class, the value of a constant."""
+    """What Sphinx is asked for: the docstring of a function or a class, the comment of a constant and its value."""
     what = getattr(module, name)
     full = f"{module.__name__}.{name}"
-    if inspect.isclass(what):
+    if told := meaning(module, name):
+        value = f"\n   :value: {what!r}" if isinstance(what, int | float | str) else ""
+        asked = f".. py:data:: {name}\n   :module: {module.__name__}{value}\n\n   {told}"
+    elif inspect.isclass(what):
         asked = f".. autoclass:: {full}\n   :members:"
-    elif callable(what):
-        asked = f".. autofunction:: {full}"
     else:
-        asked = f".. autodata:: {full}\n   :no-value:"
+        asked = f".. autofunction:: {full}"
     return f"```{{eval-rst}}\n{asked}\n```"

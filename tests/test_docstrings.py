@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from docs.reference import meaning
+from glora_lab.records import Verdict
 from tests.test_examples import DOORS
 
 CODE = re.compile(r"`[^`]*`")
@@ -59,6 +61,14 @@ def test_every_public_function_and_class_has_a_docstring(door: str) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
+def test_every_constant_says_what_it_is(door: str) -> None:
+    module = importlib.import_module(f"glora_lab.{door}")
+    names = module.__all__
+    constants = [name for name in names if not hasattr(getattr(module, name), "__name__") or name == "Kind"]
+    assert [name for name in names if meaning(module, name)] == constants
+
+
+@pytest.mark.parametrize("door", DOORS)
 def test_no_beginning_of_a_sentence_is_taken_for_a_type(door: str) -> None:
     taken = []
     for name, what, text in documented(door):
@@ -72,6 +82,7 @@ def test_a_check_says_what_it_returns() -> None:
     checks = importlib.import_module("glora_lab.checks")
     found = {inspect.signature(getattr(checks, n)).return_annotation for n in checks.__all__ if n.startswith("check_")}
     assert found == {"Verdict"}
+    assert checks.check_budget.__annotations__["return"] is checks.check_lora.__annotations__["return"] is Verdict
 
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.__name__) for kind in with_fields()])

@@ -1,4 +1,4 @@
-"""The exercises of notebook 10: `check_…(answer)` says right, or what is wrong, with a hint that gives nothing away.
+"""The last lesson's exercises: `check_…(answer)` says right, or what is wrong, with a hint that gives nothing away.
 
 Decisions. The notebook ships with every answer open (`answer = ...`), which a check takes for "no answer yet": it
 runs to its end as it is, and a student who opens it finds no solution beside the question. The solutions are in the

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 ATOL = 1e-4  # of arrays: what float32 leaves of numbers of size 1
+#: What a check stumbled over by itself, in order; the last cell of the lesson looks at it.
 errors: list[Exception] = []
 
 
@@ -49,6 +50,7 @@ def exercise(check: Callable[[Any], str]) -> Callable[[Any], Verdict]:
             errors.append(error)
             return Verdict(False, f"The check itself stumbled over this answer ({type(error).__name__}: {error}).")
 
+    checked.__annotations__ = {**check.__annotations__, "return": Verdict}
     checked.__signature__ = inspect.signature(check).replace(return_annotation="Verdict")  # type: ignore[attr-defined]
     return checked
 

@@ -24,6 +24,7 @@ from .own import task_from
 from .task import Kind, Part, Recipe, Task
 from .text import BYTES, TEXT_TASKS, decode, encode, text_parts
 
+#: Name → how the task is made, for `load_task`.
 TASKS: Mapping[str, Recipe] = MappingProxyType({**DIGIT_TASKS, **TEXT_TASKS, **DOCSTRING_TASKS})
 
 __all__ = [

@@ -30,6 +30,7 @@ PRETRAINING_IMAGES = 1000
 TRAIN_IMAGES = 160
 VALIDATION_IMAGES = 200
 INK = 16.0  # the darkest value of a scan
+#: How many digits there are to tell apart.
 CLASSES = 10
 
 

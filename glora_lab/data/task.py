@@ -14,6 +14,7 @@ from glora_lab.arguments import check_kind, check_positive_int, check_text, refu
 if TYPE_CHECKING:
     from jaxtyping import Int
 
+#: What the examples of a task may be; rows are arrays of any other sort.
 Kind: TypeAlias = Literal["images", "text", "rows"]
 
 A_TASK = "must be a Task; load_task gives one by its name, task_from makes one of your data"

@@ -30,7 +30,8 @@ from .task import Part, Recipe
 if TYPE_CHECKING:
     from jaxtyping import Int
 
-BYTES = 256  # the size of the vocabulary
+#: The size of the vocabulary where a byte is a token.
+BYTES = 256
 WINDOW = 64  # bytes of an example
 REPEATED = 48  # characters in a row that no two paragraphs share
 WINDOWS = {"train": 128, "validation": 64, "test": 96}

@@ -4,9 +4,9 @@ from .architectures import ARCHITECTURES, architecture, meta_model
 from .load import SHIPPED, load_model
 from .outlier_layer import OUTLIER_LAYER, amplified, outlier_layer
 
-# The share of upright digits it never saw (load_task("digits").test) that digits-vit reads right.
+#: The share of upright digits it never saw (`load_task("digits").test`) that digits-vit reads right.
 DIGITS_VIT_ACCURACY = 0.993
-# The share of bytes of notes it never read (load_task("text").test) that bytes-llama finds the most likely.
+#: The share of bytes of notes it never read (`load_task("text").test`) that bytes-llama finds the most likely.
 BYTES_LLAMA_ACCURACY = 0.529
 
 __all__ = [

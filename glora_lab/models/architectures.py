@@ -101,6 +101,7 @@ def _qwen25_7b() -> PretrainedConfig:
     )
 
 
+#: Name → a function that makes the configuration; `architecture` calls it.
 ARCHITECTURES: Mapping[str, Callable[[], PretrainedConfig]] = MappingProxyType(
     {
         "GPT-2": _gpt2,

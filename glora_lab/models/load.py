@@ -22,7 +22,7 @@ from .architectures import classifier_class, model_class
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-# name → folder beside this file
+#: The models that come with the package: name → folder beside `glora_lab.models.load`.
 SHIPPED: Mapping[str, str] = MappingProxyType({"digits-vit": "digits_vit", "bytes-llama": "bytes_llama"})
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-OUTLIER_LAYER = "synthetic"  # its name in the model, for `target_modules` and `gradient_report`
+#: The name of its layer in the model of `outlier_layer`, for `target_modules` and `gradient_report`.
+OUTLIER_LAYER = "synthetic"
 
 
 def outlier_layer(

@@ -37,6 +37,7 @@ from .randomness import Randomness
 Metric: TypeAlias = Callable[[nn.Module, Part], float]
 
 POOLED = 16  # batches whose texts are sorted by length
+#: Name → optimizer of torch, as `fit` takes it.
 OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = MappingProxyType(
     {"adam": torch.optim.AdamW, "sgd": torch.optim.SGD}  # AdamW is Adam where weight_decay is 0
 )

@@ -18,6 +18,7 @@ from glora_lab.models.mode import eval_mode
 if TYPE_CHECKING:
     from jaxtyping import Int
 
+#: What `write` asks a model to go on from, where nothing else is given.
 PROMPTS = ("The value ", "If the object is ", "THIS IS ")
 PADDING = 0  # before a prompt shorter than others, hidden from the model
 
