@@ -65,11 +65,18 @@ def fits(value: Any, kind: Any) -> bool:
     if origin is tuple:
         return isinstance(value, tuple | list) and len(value) == len(inner) and all(map(fits, value, inner))
     if origin is Sequence:
-        return isinstance(value, Sequence) and not isinstance(value, str) and all(fits(one, inner[0]) for one in value)
+        return isinstance(value, Sequence) and not isinstance(value, str) and _all_fit(value, inner[0])
     if kind is int or kind is float:
         number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
         return number and abs(value) <= sys.float_info.max
     return isinstance(value, kind)
+
+
+def _all_fit(values: Sequence[Any], kind: Any) -> bool:
+    """Of many records, as a run's steps are, each class is looked at once."""
+    if isinstance(kind, type) and get_origin(kind) is None and kind not in (int, float):
+        return all(issubclass(one, kind) for one in set(map(type, values)))
+    return all(fits(one, kind) for one in values)
 
 
 @cache
