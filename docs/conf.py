@@ -52,6 +52,8 @@ html_show_sphinx = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
 
+CONSTANT = re.compile(r"(?<== )[A-Z][A-Z_]+\b")
+
 # Of the pages as made: a fold is called what is written on it, and what scrolls can be reached by the keyboard.
 MENDED = {
     '<summary aria-label="Toggle hidden content">': "<summary>",
@@ -81,15 +83,20 @@ def dashes(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def short_types(app: Sphinx, kind: str, name: str, what: Any, options: Any, lines: list[str]) -> None:
-    """A field's type without the modules of what it names: `Mapping`, and not `collections.abc.Mapping`."""
+    """A field's type without the modules of what it names, `Mapping` for `collections.abc.Mapping`, and without the
+    space before a single axis, which keeps linters from taking it for a name."""
     for n, line in enumerate(lines):
         if line.startswith(":vartype "):
-            lines[n] = re.sub(r"\b(?=(\w+\.)+\w)(?<!\.)", "~", line)
+            lines[n] = re.sub(r"\b(?=(\w+\.)+\w)(?<!\.)", "~", line).replace('" ', '"')
 
 
 def own_arguments(app: Sphinx, kind: str, name: str, what: Any, options: Any, told: str, returns: str) -> Any:
-    """A panel's own arguments, where Sphinx sees those of `__new__`, which takes any; of a record or a configuration
-    without types, which stand with its fields."""
+    """A panel's own arguments, where Sphinx sees those of `__new__`, which takes any; those of a record or a
+    configuration without types, which stand with its fields; and a default's value where it is given by name."""
+    if kind in ("function", "method"):
+        known = getattr(inspect.unwrap(what), "__globals__", {})
+        plain = {n: repr(known[n]) for n in CONSTANT.findall(told or "") if isinstance(known.get(n), int | float | str)}
+        return CONSTANT.sub(lambda found: plain.get(found[0], found[0]), told or ""), returns
     if kind != "class" or not inspect.isfunction(what.__init__):
         return None
     if is_dataclass(what) or "*args" in (told or ""):

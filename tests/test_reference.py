@@ -11,6 +11,7 @@ from sphinx import addnodes
 
 from docs.conf import dashes, own_arguments, short_types
 from docs.names import named
+from glora_lab import plot_gradient_report, write
 from glora_lab.adapters import GraloraConfig
 from glora_lab.panels import ReachPanel
 from glora_lab.records import PathBudget
@@ -52,11 +53,26 @@ def test_a_record_has_its_types_beside_its_fields_and_a_panel_its_own_arguments(
     assert arguments(ReachPanel, "(changes)") is None
 
 
+def test_a_default_that_is_given_by_name_has_its_value() -> None:
+    def told(what: Any, arguments: str) -> Any:
+        return own_arguments(None, "function", what.__name__, what, None, arguments, "float")  # type: ignore[arg-type]
+
+    assert told(plot_gradient_report, "(*, limit: float = LIMIT)") == ("(*, limit: float = 3.0)", "float")
+    assert told(write, "(prompts: str = PROMPTS, seed: int = 0)") == (
+        "(prompts: str = PROMPTS, seed: int = 0)",
+        "float",
+    )
+
+
 def test_a_field_has_its_type_without_modules() -> None:
-    lines = [":ivar made: of a.b.", ":vartype made: collections.abc.Mapping[str, a.b.Step | None]", ":vartype n: int"]
+    lines = [
+        ":ivar made: of a.b.",
+        ":vartype made: collections.abc.Mapping[str, a.b.Step | None]",
+        ':vartype x: Float[a, " n"]',
+    ]
     short_types(None, "class", "Run", None, None, lines)  # type: ignore[arg-type]
     said = ":vartype made: ~collections.abc.Mapping[str, ~a.b.Step | None]"
-    assert lines == [":ivar made: of a.b.", said, ":vartype n: int"]
+    assert lines == [":ivar made: of a.b.", said, ':vartype x: Float[a, "n"]']
 
 
 def test_a_dash_is_a_dash() -> None:
