@@ -30,6 +30,9 @@ class Part:
             (n, 1, 8, 8), 0 for paper and 1 for ink, and `labels` (n,) int64. For text `input_ids` (n, t) int64, and
             `labels`, either (n,), or (n, t) and the same as the ids: a causal model shifts them by itself. Labels of
             -100 do not count.
+
+    Raises:
+        ValueError: for what is no dict of tensors.
     """
 
     inputs: Mapping[str, Tensor]

@@ -175,7 +175,11 @@ class Study(StudyView):
         return next(self._work, None)
 
     def verify(self, seeds: int = 3) -> tuple[Verified, ...]:
-        """Train the finalists anew, and LoRA of as many parameters, each with `seeds` seeds, and read the test part."""
+        """Train the finalists anew, and LoRA of as many parameters, each with `seeds` seeds, and read the test part.
+
+        Raises:
+            ValueError: for a number of seeds that is none.
+        """
         check_positive_int("seeds", seeds)
         self.verified = tuple(trained_anew(self._engine, trial, seeds) for trial in self.finalists)
         return self.verified

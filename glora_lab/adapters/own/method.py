@@ -85,7 +85,11 @@ class DeltaMethod:
 
     @classmethod
     def config(cls, **settings: Any) -> DeltaConfig:
-        """The configuration for `peft.get_peft_model`: PEFT's settings (`r`, `target_modules`) and the method's own."""
+        """The configuration for `peft.get_peft_model`: PEFT's settings (`r`, `target_modules`) and the method's own.
+
+        Raises:
+            ValueError: for a setting that is neither, or a bad one, with its name, its value and the rule.
+        """
         from .config import DeltaConfig  # which looks methods up here
 
         own = {name: settings.pop(name) for name in cls.settings() if name in settings}

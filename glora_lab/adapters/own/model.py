@@ -35,7 +35,7 @@ class DeltaModel(LabTuner):
     target_module_mapping = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING  # type: ignore[assignment]
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: DeltaConfig) -> None:
-        """Every layer's method is tried out on its sizes."""
+        """Every layer's method is tried out on its sizes; ValueError where it does not work on one."""
         functions = []
         for name, innermost in targets.items():
             if config.plan_for(name, innermost).facts.reads_base and is_function(innermost):

@@ -119,7 +119,11 @@ class LabConfig(PeftConfig):
             setattr(self, name, set(value) if isinstance(value, list | tuple) else value)
 
     def validate(self) -> None:
-        """Check every setting, again before a model is touched, for fields can be assigned after construction."""
+        """Check every setting, again before a model is touched, for fields can be assigned after construction.
+
+        Raises:
+            ValueError: for a bad one, with its name, its value and the rule.
+        """
         check_positive_int("r", self.r, POSITIVE)
         arguments.check_choice("bias", self.bias, ("none", "all", f"{self.prefix}only"))
         for flag in ("init_weights", "use_rslora"):
@@ -176,7 +180,7 @@ class LabConfig(PeftConfig):
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """As PEFT's, with the old file whole until the new one is, with `~` for your home (PEFT would make a folder of
         that name), and with the keys of patterns in their order: PEFT sorts them, and then another one may be the
-        first that matches a layer."""
+        first that matches a layer. ValueError for what names no folder, OSError where it cannot be written."""
         place = folder_named("save_directory", save_directory)
         if os.path.isfile(place):
             raise refuse("save_directory", str(save_directory), "must be a folder, and is a file")
@@ -194,14 +198,14 @@ class LabConfig(PeftConfig):
     def from_pretrained(
         cls: type[Config], pretrained_model_name_or_path: str, subfolder: str | None = None, **kwargs: Any
     ) -> Config:
-        """As PEFT's, with `~` for your home."""
+        """As PEFT's, with `~` for your home; ValueError for what names no folder, or a file that is damaged."""
         folder = folder_named("pretrained_model_name_or_path", pretrained_model_name_or_path)
         read: Config = super().from_pretrained(folder, subfolder, **kwargs)
         return read
 
     @classmethod
     def from_json_file(cls, path_json_file: str, **kwargs: Any) -> dict[str, Any]:
-        """As PEFT's, with whatever may be wrong with the file said in a sentence."""
+        """As PEFT's, with whatever may be wrong with the file said in a sentence, a ValueError."""
         content = read_config(Path(path_json_file))
         kind = content.get("peft_type", cls.lab_type)
         if not isinstance(kind, str) or kind not in mapping.PEFT_TYPE_TO_CONFIG_MAPPING:

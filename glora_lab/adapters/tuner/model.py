@@ -173,7 +173,7 @@ class LabTuner(MergingTuner, WeighingTuner, LinearTuner):
         be_called(cast(nn.Module, layer), parent)
 
     def check_layers(self, model: nn.Module, targets: dict[str, nn.Module], config: Any) -> None:
-        """Hook for rules over all layers together."""
+        """Hook for rules over all layers together; ValueError where one is broken."""
 
     def report(self, adapter_name: str) -> None:
         """Hook for one warning after a successful injection."""

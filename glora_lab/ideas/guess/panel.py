@@ -114,6 +114,9 @@ class Guess(widgets.VBox):
             what: a panel or another widget, what `show` takes (a record, several, or several by name), a picture of
                 theirs that `draw_…` made, or a text.
             answer: what is so, where it is known by now.
+
+        Raises:
+            ValueError: for what has no picture, or an answer of another kind than the question's.
         """
         if answer is not None:
             self.answer = answer
