@@ -18,10 +18,11 @@ IS_ROOT := $(filter 0,$(shell id -u))
 
 # Where Colab's own versions live; its IPython and plotly warn of what Python has deprecated since.
 COLAB ?= .venv-colab
-# What panels do by widgets and figures depends on the versions; what they refuse, and how threads take turns, does not.
+# What panels do by widgets and figures depends on the versions; what they refuse, how threads take turns, and what
+# viewers make of a notebook that was saved elsewhere, does not.
 COLAB_PANELS := tests/colab tests/page tests/ideas/test_show.py tests/ideas/*/test_panel.py
 PINNED_ALONE := --ignore-glob='*/test_given.py' --ignore-glob='*/test_in_turn.py' --ignore-glob='*/test_interrupt.py' \
-	--deselect=tests/page/test_every_panel.py::test_moves_of_the_main_control_leave_nothing
+	--ignore-glob='*/test_viewers.py' --deselect=tests/page/test_every_panel.py::test_moves_of_the_main_control_leave_nothing
 COLAB_TESTS := build hatchling hypothesis jaxtyping beartype nbmake pandas psutil pytest pytest-timeout pytest-xdist
 EXECUTED := $(CURDIR)/build/executed
 NOTEBOOKS_AT_ONCE ?= 2

@@ -31,7 +31,7 @@ from .closing import tree
 from .figure_slot import plain_figure, sentence
 from .looking import look_again, running_loop
 from .state import Settable
-from .still_image import image, stills
+from .still_image import image, only_wide, stills
 from .sweep import Sweep, moved, moving
 from .unattended import unattended
 
@@ -86,17 +86,18 @@ class LastPicture:
             if hasattr(place, "drawn"):
                 place.drawn = self._soon
         shown: list[Picture] = [place.picture for place in self._panel.pictured()]
-        pictures = (
-            sweep.html
-            if sweep
-            else "".join(f"{image(stills(plain_figure(one)), one.words)}{sentence(one.words)}" for one in shown)
-        )
+        pictures = sweep.html if sweep else "".join(f"{self._image(one)}{sentence(one.words)}" for one in shown)
         page = HERE.with_suffix(".html").read_text(encoding="utf-8")
         says = "\n".join(picture.words for picture in shown)
         return {
             "text/html": page.replace("{name}", type(self._panel).__name__).replace("{pictures}", pictures),
             "text/plain": says,
         }
+
+    def _image(self, picture: Picture) -> str:
+        """For wide pages alone while a reader moves the panel: it is made anew every few moves."""
+        figure = plain_figure(picture)
+        return image(stills(figure) if self._alone else only_wide(figure), picture.words)
 
     def _soon(self) -> None:
         """A place has another picture; called on any thread."""

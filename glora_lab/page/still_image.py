@@ -29,6 +29,12 @@ def stills(figure: dict[str, Any]) -> Stills:
     return Stills(still(figure), still(narrow(figure)))
 
 
+def only_wide(figure: dict[str, Any]) -> Stills:
+    """Half the work, for a page that is wide."""
+    svg = still(figure)
+    return Stills(svg, svg)
+
+
 def image(drawn: Stills, words: str) -> str:
     """The image, said by `words`."""
     source = "" if drawn.wide == drawn.narrow else f'<source media="{PHONE}" srcset="{address(drawn.narrow)}">'

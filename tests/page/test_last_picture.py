@@ -69,6 +69,20 @@ def test_the_pictures_stand_in_the_cell_with_their_words(shown: Shown) -> None:
     panel.close()
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_phone_has_its_form_where_the_notebook_is_made_for_others(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch, alone: bool
+) -> None:
+    monkeypatch.setattr(last_picture, "unattended", lambda: alone)
+    panel = OneFigure()
+    panel._ipython_display_()
+    phone = re.findall(r'<source media="\(max-width: 600px\)" srcset="data:[^,]+,([^"]+)">', shown[0]["text/html"])
+    assert [re.findall('<svg[^>]* width="([0-9]+)"', base64.b64decode(svg).decode()) for svg in phone] == [
+        ["380"]
+    ] * alone
+    panel.close()
+
+
 def test_they_follow_the_panel_a_little_later_and_not_each_time(shown: Shown) -> None:
     async def use() -> None:
         panel = OneFigure()

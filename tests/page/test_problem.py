@@ -163,7 +163,7 @@ STANDING: dict[str, tuple[Callable[[], Panel], str, Steps, Callable[[Panel], obj
     ),
     "folder to open": (
         a_folder_that_is_not_there,
-        "`path` (='nowhere')",
+        "`path_or_model` (='nowhere')",
         {
             "cells": lambda panel: setattr(panel.values, "index", 1),
             "layer": lambda panel: setattr(panel.layer_choice, "index", 1 - panel.layer_choice.index),
