@@ -144,3 +144,25 @@ def test_words_are_broken_between_words_and_tags_go_on() -> None:
     assert found[0] == "<b>one two</b>" and found[3] == "<span style='font-size:30px'>five</span>"
     assert all(width_of(line, 12) <= 60 for line in lines_of(wrapped("a few short words in a row", 60, 12)))
     assert wrapped("short", 60, 12) == "short"
+
+
+def test_turned_names_below_a_plot_have_their_room() -> None:
+    names = {"type": "category", "tickangle": -90}
+    axes = {"xaxis": {"domain": (0, 0.45), **names}, "xaxis2": {"domain": (0.55, 1), "anchor": "y2", **names}}
+    traces = [{"type": "bar", "x": ["a name of some length"], "y": [1.0], **on(n)} for n in (1, 2)]
+    found = narrow(json.loads(draw(traces, "turned", "", height=300, **axes, yaxis2={}).figure.to_json()))["layout"]
+    between = found["yaxis"]["domain"][0] - found["yaxis2"]["domain"][1]
+    assert between * found["height"] > width_of("a name of some length", 11)
+
+
+def test_a_text_in_a_cell_fits_it() -> None:
+    z = [[1.0] * 12]
+    cells = heatmap(z, "", text=[["12.5×"] * 12], texttemplate="%{text}", textfont={"size": 12}, showscale=False)
+    figure = json.loads(draw([cells], "texts", "", height=200).figure.to_json())
+
+    def sizes(told: dict[str, Any]) -> list[float]:
+        written = ET.fromstring(still(told)).iter(f"{SVG}text")
+        return [float(text.get("font-size", 0)) for text in written if text.text == "12.5×"]
+
+    assert sizes(figure) == [12.0] * 12
+    assert len(sizes(narrow(figure))) == 12 and all(6 <= size < 10 for size in sizes(narrow(figure)))

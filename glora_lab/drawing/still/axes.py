@@ -169,17 +169,22 @@ class Axis:
     def _written(self, ticks: list[tuple[float, str]], beside: float, font: dict[str, Any]) -> Iterator[str]:
         if not self.spec.get("showticklabels", True):
             return
-        turn, free = self.spec.get("tickangle", 0), -math.inf
-        for unit, text in ticks:
-            half = width_of(text, font["size"]) / 2
-            if self.letter == "x" and not turn and not self.categories:
-                if self.at(unit) - half < free:  # where it would run into the one before
-                    continue
-                free = self.at(unit) + half + 2
+        turn = self.spec.get("tickangle", 0)
+        free = self.letter == "y" or turn or self.categories
+        for unit, text in ticks if free else self.apart(ticks, font["size"]):
             if self.letter == "y":
                 yield written(beside, self.at(unit), text, font, ("left" if self.right else "right", "middle"))
             else:
                 yield written(self.at(unit), beside, text, font, ("right" if turn else "center", "top"), turn)
+
+    def apart(self, ticks: list[tuple[float, str]], size: float) -> Iterator[tuple[float, str]]:
+        """Of texts beside one another those that run into none before."""
+        taken = -math.inf
+        for unit, text in ticks:
+            half = width_of(text, size) / 2
+            if self.at(unit) - half >= taken:
+                taken = self.at(unit) + half + 6
+                yield unit, text
 
     def _titled(self, near: float, font: dict[str, Any]) -> Iterator[str]:
         text = self.spec["title"].get("text", "")

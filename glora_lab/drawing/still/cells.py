@@ -16,10 +16,11 @@ from glora_lab.drawing.inks import over
 
 from .axes import Axis
 from .values import number, values
-from .words import written
+from .words import width_of, written
 
 MANY = 2**15  # cells
 COLORS, FEWER_COLORS = 32, 16  # of a scale: a notebook is saved with its pictures, and of noise every bit a cell counts
+SMALLEST = 6  # pixels of a letter in a cell
 GAP, THICK, PAD = 10, 10, 10  # pixels between a heatmap and its bar, of the bar, and at its ends
 TURNED = 'x1="0" y1="1" x2="0" y2="0"'  # a gradient from the bottom to the top
 
@@ -59,7 +60,7 @@ def colorbar(scale: dict[str, Any], z: np.ndarray, plot: tuple[float, ...], font
     yield f'<linearGradient id="{name}" {"" if flat else TURNED}>{stops}</linearGradient>'
     yield f'<rect x="{x:.1f}" y="{y:.1f}" width="{wide:.1f}" height="{high:.1f}" fill="url(#{name})"/>'
     small = {**font, "size": 11, **bar.get("tickfont", {})}
-    for unit, text in axis.ticks():
+    for unit, text in axis.apart(axis.ticks(), small["size"]) if flat else axis.ticks():
         at = axis.at(unit)
         place, anchor = ((at, y + THICK + 2), ("center", "top")) if flat else ((x + 14, at), ("left", "middle"))
         yield written(place[0], place[1], text, small, anchor)
@@ -137,6 +138,8 @@ def _rectangles(
         )
         if text := _text(trace, row, column, float(value)):
             ink = {**font, "color": over(color), **trace.get("textfont", {})}
+            fits = ink["size"] * (right - left - 2 * gap) / (1.25 * width_of(text, ink["size"]))  # digits are wide
+            ink["size"] = max(SMALLEST, min(ink["size"], fits))
             yield written((left + right) / 2, (top + bottom) / 2, text, ink, ("center", "middle"))
 
 

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
+from math import radians, sin
 from typing import Any
 
 from .values import values
@@ -95,6 +96,8 @@ class _Page:
             shown = across.get("visible", True)
             words = LABELS * across.get("showticklabels", True) + TITLE * bool(across.get("title"))
             mine = [t for t in self.traces if (t.get("xaxis", "x"), t.get("yaxis", "y")) == (x, y)]
+            if turn := across.get("tickangle", 0):
+                words += max(width_of(text, 11) for t in mine for text in values(t["x"])) * sin(radians(abs(turn)))
             yield Box(x, y, place, shown * words, any(trace["type"] == "heatmap" for trace in mine))
 
     def make_room(self) -> None:
@@ -102,7 +105,10 @@ class _Page:
         for note in self._notes():
             if note.get("xref", "x") != "paper":
                 note["text"] = wrapped(note["text"], LONGEST, _size(note))
-        left, right = self.layout.get("margin", {}).get("l", LEFT), max([RIGHT, *self._needs_beside()])
+        titles = [axis.get("title", {}).get("text", "") for name, axis in self.layout.items() if name[:5] == "yaxis"]
+        lines = max((len(lines_of(title)) for title in titles), default=1)
+        left = self.layout.get("margin", {}).get("l", LEFT) + 15 * (lines - 1)
+        right = max([RIGHT, *self._needs_beside()])
         self.room = WIDTH - left - right
         self.layout["margin"] = {"l": left, "r": right, "t": 0, "b": 0}
 
