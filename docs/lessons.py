@@ -130,7 +130,7 @@ def formula(found: re.Match[str]) -> str:
     if not found[1]:
         return latex2mathml.converter.convert(found[2])
     parts = (latex2mathml.converter.convert(part.strip(), display="block") for part in found[1].split(r"\qquad"))
-    return f'<div class="formula">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
+    return f'<div class="formula" tabindex="0">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
 
 
 def as_shown(output: Output, state: dict[str, Any]) -> Iterator[Output]:
