@@ -11,8 +11,10 @@ import multiprocessing
 import os
 import random
 import signal
+import tempfile
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from glora_lab import follow_study
@@ -28,12 +30,13 @@ FORKS.set_forkserver_preload(["tests.search.warmed_up"])
 @dataclass
 class Campaign:
     """`seen` are the finished trials as they were seen between the kills: number → choice and score; `killed` maps a
-    process to when it was."""
+    process to when it was; `begun` are the choices that somebody began to score."""
 
     trials: int
     grace: float
     seen: dict[int, tuple[str, float]] = field(default_factory=dict)
     killed: dict[int, float] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
     stored: tuple[Any, ...] = ()
     study: Any = None
 
@@ -43,8 +46,8 @@ class Campaign:
         return [(trial, self.killed[pid]) for trial, pid in own if trial.state.name == "FAIL" and pid in self.killed]
 
 
-def work(storage: str, options: dict[str, Any], seconds: float) -> None:
-    Counting.seconds = seconds
+def work(storage: str, options: dict[str, Any], seconds: float, notes: str) -> None:
+    Counting.seconds, Counting.notes = seconds, notes
     for _ in counted(storage, **options):
         pass
 
@@ -55,12 +58,17 @@ def process_of(trial: Any) -> int:
 
 def run(storage: str, *, kills: int, trials: int, grace: float, seconds: float, seed: int = 0) -> Campaign:
     """`kills` times one of four workers is killed and another one started; then they work to the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _run(storage, Path(folder, "begun"), kills, trials, grace, seconds, seed)
+
+
+def _run(storage: str, notes: Path, kills: int, trials: int, grace: float, seconds: float, seed: int) -> Campaign:
     draw, made = random.Random(seed), Campaign(trials, grace)
     options = {"trials": trials, "grace": grace}
     study = counted(storage, **options)  # made before the first of them
 
     def started() -> Any:
-        process = FORKS.Process(target=work, args=(storage, options, seconds), daemon=True)
+        process = FORKS.Process(target=work, args=(storage, options, seconds, str(notes)), daemon=True)
         process.start()
         return process
 
@@ -78,6 +86,7 @@ def run(storage: str, *, kills: int, trials: int, grace: float, seconds: float, 
     for worker in workers:
         worker.join()
         assert worker.exitcode == 0
+    made.begun = set(notes.read_text(encoding="utf-8").split())
     made.study = follow_study(storage)
     made.stored = tuple(made.study._stored._known._trials)
     return made
@@ -99,6 +108,8 @@ def check(campaign: Campaign, *, timely: bool = True) -> str:
     for lost, when in campaign.lost():
         choice = lost.user_attrs[SETTING]["choice"]
         same = [trial for trial in campaign.stored if trial.user_attrs[SETTING]["choice"] == choice]
+        if choice not in campaign.begun:  # killed between its claim and finding that it had come in vain
+            continue
         assert any(trial.state.name == "COMPLETE" for trial in same), f"{choice} was killed and never finished"
         if all(trial.state.name == "FAIL" or trial.number > lost.number for trial in same):  # it had the choice
             late.append(min(t.datetime_start.timestamp() for t in same if t.number > lost.number) - when)

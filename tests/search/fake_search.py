@@ -17,12 +17,16 @@ SPACE = SearchSpace.of(MODEL, ranks=(1, 2, 4, 8))
 
 
 class Counting(Engine):
-    """More parameters are better, and the loss falls; a score takes `seconds`."""
+    """More parameters are better, and the loss falls; a score takes `seconds`, and a line in the file `notes`."""
 
     name = "counting"
     seconds = 0.0
+    notes: str = ""
 
     def score(self, choice: Choice) -> Score:
+        if self.notes:
+            with open(self.notes, "a", encoding="utf-8") as file:  # a line at once, whoever else writes
+                file.write(f"{self.space.written(choice)}\n")
         time.sleep(self.seconds)
         params = self.space.params(choice)
         return Score(params / (params + 10_000), 1 / params)
