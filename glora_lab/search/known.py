@@ -10,8 +10,9 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# what a trial holds, by Optuna's name for it: the two texts, or why there is no second, and signs of life
-SETTING, RESULT, FAILED, SIGN = "setting", "result", "failed", "sign"
+# what a trial holds, by Optuna's name for it: the two texts, or why there is no second, signs of life, and whether it
+# came in vain, since somebody had its choice or its place
+SETTING, RESULT, FAILED, SIGN, VAIN = "setting", "result", "failed", "sign", "vain"
 
 
 def setting(trial: Any) -> Mapping[str, Any]:
@@ -52,7 +53,11 @@ class Known:
             insort(self.complete, trial.number)
         if trial.state.name == "COMPLETE" or FAILED in trial.user_attrs:
             self._taken.add(about.get("choice", ""))
-        elif about and about["attempt"] >= self._free.get(about["choice"], about)["attempt"]:
+        elif (
+            about
+            and VAIN not in trial.user_attrs
+            and about["attempt"] >= self._free.get(about["choice"], about)["attempt"]
+        ):
             self._free[about["choice"]] = about
 
     def finished(self) -> Iterator[Any]:

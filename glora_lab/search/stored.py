@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from .known import FAILED, RESULT, SETTING, SIGN, Known, setting
+from .known import FAILED, RESULT, SETTING, SIGN, VAIN, Known, setting
 from .storage import Storage
 
 MOST_ATTEMPTS = 5  # at a choice: one that kills its worker is not to kill them all
@@ -79,6 +79,14 @@ class StoredTrials:
     def finished(self) -> int:
         return len(self._known.complete)
 
+    @property
+    def waiting(self) -> int:
+        """Choices whose worker died or gave them back: each keeps its place, which no new choice takes."""
+        return len(self._again())
+
+    def _again(self) -> list[Mapping[str, Any]]:
+        return [about for about in self._known.free() if about["attempt"] < MOST_ATTEMPTS]
+
     def news(self) -> list[Finished]:
         """The finished trials that were no news before, in order."""
         self._read()
@@ -99,10 +107,20 @@ class StoredTrials:
         trial_id: int = self._do("create_new_trial", self.study_id, begun)
         self._read()
         number: int = self._known.number(trial_id)
-        if self._known.before(number) < self.most and not self._known.has(choice, number):
-            return Claim(number, trial_id, choice, name, attempt)
-        self._end(trial_id, "FAIL")
+        claim = Claim(number, trial_id, choice, name, attempt)
+        if self._has_room(number, attempt) and not self._known.has(choice, number):
+            return claim
+        if self._note(claim, VAIN, True):
+            self._end(trial_id, "FAIL")
         return number
+
+    def _has_room(self, number: int, attempt: int) -> bool:
+        """A choice that is tried again has the place of the attempt before, which no new one takes meanwhile."""
+        again = [other for other, trial in self._known.running.items() if setting(trial).get("attempt", 1) > 1]
+        if attempt > 1:
+            return self.finished + sum(other < number for other in again) < self.most
+        later = sum(other > number for other in again)
+        return self._known.before(number) + later + self.waiting < self.most
 
     def retry(self) -> Claim | None:
         """A choice whose worker died or gave it back, claimed; None where there is none."""
@@ -111,7 +129,7 @@ class StoredTrials:
             self._end(trial_id, "FAIL")
         if dead:
             self._read()
-        free = [about for about in self._known.free() if about["attempt"] < MOST_ATTEMPTS]
+        free = self._again()
         for about in self._draw.sample(free, len(free)):  # in an order of this worker's own
             if self.running + self.finished < self.most:
                 claim = self.claim(about["choice"], about["name"], about["attempt"] + 1)

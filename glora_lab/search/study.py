@@ -247,7 +247,7 @@ class Study(StudyView):
             left = self.total - self._stored.finished
             if left <= 0:
                 return None
-            if left > self._stored.running:
+            if left > self._stored.running + self._stored.waiting:
                 if (new := self._proposed()) is not None:
                     return new
                 if not self._stored.running:
@@ -261,7 +261,7 @@ class Study(StudyView):
         for name, choice in self._anchors:
             if isinstance(claim := self._stored.claim(self.space.written(choice), name), Claim):
                 return claim
-        while self._stored.running + self._stored.finished < self.total:
+        while self._stored.running + self._stored.finished + self._stored.waiting < self.total:
             if (new := self._proposals.ask()) is None:
                 return None
             claim = self._stored.claim(self.space.written(new))
