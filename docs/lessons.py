@@ -17,11 +17,9 @@ from typing import Any
 import latex2mathml.converter
 
 from docs.claims import anchor, inline, settled_by
-from glora_lab.drawing.still import still
-from glora_lab.drawing.still.narrow import narrow
 from glora_lab.drawing.theme import listed
 from glora_lab.page.look import FIGURE_LOOK
-from glora_lab.page.still_image import Stills, image
+from glora_lab.page.still_image import Stills, image, stills
 from tests.course.lessons import Lesson, course
 from tests.course.write import repository
 
@@ -148,7 +146,7 @@ def as_shown(output: Output, state: dict[str, Any]) -> Iterator[Output]:
             yield {**output, "data": {"text/html": FIGURE_LOOK + said}}
     elif SVG in data:
         wide = "".join(data[SVG])
-        drawn = Stills(wide, still(narrow(data[PLOTLY])) if PLOTLY in data else wide)
+        drawn = stills(data[PLOTLY]) if PLOTLY in data else Stills(wide, wide)
         shown = image(drawn, "".join(data.get("text/plain", "")))
         yield {**output, "data": {"text/html": f'<div class="glora-wide" tabindex="0">{shown}</div>'}}
     elif set(data) - {"text/plain"} or "".join(data.get("text/plain", "")).strip():

@@ -26,7 +26,8 @@ class Stills(NamedTuple):
 
 def stills(figure: dict[str, Any]) -> Stills:
     """A figure is given as plotly's JSON."""
-    return Stills(still(figure), still(narrow(figure)))
+    wide, for_phones = still(figure), narrow(figure)
+    return Stills(wide, wide if for_phones is figure else still(for_phones))
 
 
 def only_wide(figure: dict[str, Any]) -> Stills:

@@ -49,28 +49,36 @@ def legend(
     traces: list[dict[str, Any]], layout: dict[str, Any], told: dict[str, Any], plot: Plot, height: float
 ) -> Iterator[str]:
     """Signs and names in rows from the left, above the place that it has."""
-    signed = [trace for trace in traces if trace["type"] != "heatmap" and trace.get("name")]
-    named = [trace for trace in signed if trace.get("showlegend", True)]
-    alone = len(named) < 2 and not layout.get("showlegend") and not any(trace.get("showlegend") for trace in named)
-    if layout.get("showlegend") is False or alone:
-        return
     left, top, width, tall = plot
-    rows: list[list[tuple[float, dict[str, Any]]]] = [[]]
-    x = left
-    for trace in named:
-        wide = SWATCH + width_of(trace["name"], 12) + 14
-        if x + wide > left + width and rows[-1]:
-            rows.append([])
-            x = left
-        rows[-1].append((x, trace))
-        x += wide
+    rows = legend_rows(traces, layout, width)
     whole = told.get("yref") == "container"
     y = height * (1 - told["y"]) if whole else top + tall * (1 - told["y"])
     first = y + ROW / 2 if told.get("yanchor") == "top" else y - ROW * (len(rows) - 0.5)
     for n, row in enumerate(rows):
         for place, trace in row:
-            yield _sign(trace, place, first + n * ROW)
-            yield written(place + SWATCH, first + n * ROW, trace["name"], layout["font"], ("left", "middle"))
+            yield _sign(trace, left + place, first + n * ROW)
+            yield written(left + place + SWATCH, first + n * ROW, trace["name"], layout["font"], ("left", "middle"))
+
+
+def legend_rows(
+    traces: list[dict[str, Any]], layout: dict[str, Any], width: float
+) -> list[list[tuple[float, dict[str, Any]]]]:
+    """The traces that the legend names, row by row, each with its place from the left; none where it has no legend."""
+    signed = [trace for trace in traces if trace["type"] != "heatmap" and trace.get("name")]
+    named = [trace for trace in signed if trace.get("showlegend", True)]
+    alone = len(named) < 2 and not layout.get("showlegend") and not any(trace.get("showlegend") for trace in named)
+    if layout.get("showlegend") is False or alone:
+        return []
+    rows: list[list[tuple[float, dict[str, Any]]]] = [[]]
+    x = 0.0
+    for trace in named:
+        wide = SWATCH + width_of(trace["name"], 12) + 14
+        if x + wide > width and rows[-1]:
+            rows.append([])
+            x = 0.0
+        rows[-1].append((x, trace))
+        x += wide
+    return rows
 
 
 def _sign(trace: dict[str, Any], x: float, y: float) -> str:

@@ -14,6 +14,7 @@ from itertools import groupby, pairwise
 from math import radians, sin
 from typing import Any
 
+from .around import ROW, legend_rows
 from .values import values
 from .words import LINE, lines_of, width_of, wrapped
 
@@ -23,7 +24,7 @@ SMALL = 240  # pixels of a wide page: two boxes of that share a row
 LEFT, RIGHT, BETWEEN, AIR = 46.0, 20.0, 30.0, 10.0
 RIGHT_AXIS, LONGEST = 48, 130  # pixels that its words take, of a line of a note on a mark
 LABELS, TITLE = 22, 18  # pixels below a box
-BAR, LEGEND_ROW, SIGN = 62, 19, 44  # pixels: a bar of colours with its words, a row of the legend, a name's sign
+BAR = 62  # pixels of a bar of colours with its words
 Layout = dict[str, Any]
 Place = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
@@ -80,7 +81,7 @@ class _Page:
     def __init__(self, layout: Layout, traces: list[Layout]) -> None:
         self.layout, self.traces = layout, traces
         margin = {"l": 56, "r": 16, "t": 64, "b": 48, **layout.get("margin", {})}
-        self.left, self.top = margin["l"], margin["t"]
+        self.top = margin["t"]
         self.width = WIDE - margin["l"] - margin["r"]
         self.height = layout.get("height", 450) - margin["t"] - margin["b"]
         self.taken: list[tuple[Layout, Box, bool]] = []  # whether it goes sideways with it
@@ -169,7 +170,7 @@ class _Page:
         legend = self.layout.setdefault("legend", {})
         spot = (1 - legend.get("y", 1)) * self.height if legend.get("yref") != "container" else -self.top
         above = next((g for g in groups if legend.get("yanchor") != "top" and spot <= g[0][0].was[1] + 1), None)
-        rows = self._legend_rows() * LEGEND_ROW
+        rows = len(legend_rows(self.traces, self.layout, self.room)) * ROW
         for group in groups:
             if group is above:
                 y += rows
@@ -214,18 +215,6 @@ class _Page:
                 mine[name] = its[name]
             else:
                 mine.pop(name, None)
-
-    def _legend_rows(self) -> int:
-        named = [
-            t["name"] for t in self.traces if t["type"] != "heatmap" and t.get("name") and t.get("showlegend", True)
-        ]
-        rows, x = 1, 0.0
-        for name in named:
-            wide = SIGN + width_of(name, 12)
-            if x and x + wide > self.room:
-                rows, x = rows + 1, 0.0
-            x += wide
-        return rows if self.layout.get("showlegend", len(named) > 1) else 0
 
     def write(self, boxes: Sequence[Box]) -> None:
         """Pixels as shares of the new page."""
